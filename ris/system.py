@@ -1,0 +1,182 @@
+"""The double-RIS downlink as one frozen, validated object."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from channels.errors import InvalidArgumentError
+from channels.fading import Hop, UserHop
+from channels.phase_noise import NoNoise, PhaseNoise
+
+__all__ = ["DoubleRIS"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DoubleRIS:
+    """A BS, two reflecting surfaces and K single-antenna users, joined by up to six fading hops.
+
+    User k's channel, a column vector over the M antennas of the BS, is the sum of its active paths,
+
+        h_k = d_k + A1 T1 u1k + A2 T2 u2k + A1 T1 D T2 u2k,
+
+    with A1 = `bs_ris1`, A2 = `bs_ris2`, D = `ris1_ris2`, u1k = `ris1_user`, u2k = `ris2_user`,
+    d_k = `bs_user` and Ti = diag(exp(j(theta_i + phi_i))): phase shifts theta that the surface sets and
+    phase noise phi that it adds. User k receives h_k^H x + noise. A hop that is None is switched off, and
+    so are the paths through it; a hop on no complete path adds nothing.
+
+    Parameters
+    ----------
+    bs_ris1, bs_ris2, ris1_ris2 : Hop or None
+        Hops between arrays; `left` is the side nearer to the BS.
+    ris1_user, ris2_user, bs_user : UserHop or None
+        Hops to the users.
+    phase_noise1, phase_noise2 : PhaseNoise
+        Laws of the phase noise at the two surfaces; none by default.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If two hops disagree on the size of an array or on the number of users, or no path from the BS to
+        the users is complete.
+
+    Notes
+    -----
+    Model class of Abdullah, Papazafeiropoulos, Kisseleff, Chatzinotas and Ottersten, IEEE Wireless
+    Communications Letters 11(7), 2022, with every hop given its own pair of covariances and every user
+    its own. Leading axes of gains and covariances are batch axes: many systems in one object.
+    """
+
+    bs_ris1: Hop | None = None
+    bs_ris2: Hop | None = None
+    ris1_ris2: Hop | None = None
+    ris1_user: UserHop | None = None
+    ris2_user: UserHop | None = None
+    bs_user: UserHop | None = None
+    phase_noise1: PhaseNoise = dataclasses.field(default_factory=NoNoise)
+    phase_noise2: PhaseNoise = dataclasses.field(default_factory=NoNoise)
+
+    def __post_init__(self) -> None:
+        for name, kind in _HOPS.items():
+            hop = getattr(self, name)
+            if hop is not None and not isinstance(hop, kind):
+                raise InvalidArgumentError(name, f"a channels.{kind.__name__} or None", repr(hop))
+        for name in ("phase_noise1", "phase_noise2"):
+            if not isinstance(getattr(self, name), PhaseNoise):
+                raise InvalidArgumentError(name, "a phase-noise law of channels", repr(getattr(self, name)))
+        self._size("antennas of the BS", self._bs_sides())
+        self._size("elements of surface 1", self._surface1_sides())
+        self._size("elements of surface 2", self._surface2_sides())
+        self._size("users", self._user_counts())
+        if not (self.direct or self.single1 or self.single2 or self.double):
+            present = [name for name in _HOPS if getattr(self, name) is not None]
+            raise InvalidArgumentError(
+                "DoubleRIS",
+                "at least one complete path: bs_user, or bs_ris1 + ris1_user, or bs_ris2 + ris2_user, "
+                "or bs_ris1 + ris1_ris2 + ris2_user",
+                "only " + ", ".join(present) if present else "no hop at all",
+            )
+        shapes = {
+            f"{name}.{part}": shape
+            for name in _HOPS
+            if (hop := getattr(self, name)) is not None
+            for part, shape in _batch_shapes(hop)
+        }
+        try:
+            np.broadcast_shapes(*shapes.values())
+        except ValueError:
+            raise InvalidArgumentError("DoubleRIS", "batch axes that broadcast", f"{shapes}") from None
+
+    @property
+    def direct(self) -> bool:
+        """Whether the BS reaches the users directly."""
+        return self.bs_user is not None
+
+    @property
+    def single1(self) -> bool:
+        """Whether the single reflection at surface 1 is a complete path."""
+        return self.bs_ris1 is not None and self.ris1_user is not None
+
+    @property
+    def single2(self) -> bool:
+        """Whether the single reflection at surface 2 is a complete path."""
+        return self.bs_ris2 is not None and self.ris2_user is not None
+
+    @property
+    def double(self) -> bool:
+        """Whether the double reflection, surface 1 and then surface 2, is a complete path."""
+        return self.bs_ris1 is not None and self.ris1_ris2 is not None and self.ris2_user is not None
+
+    @property
+    def antennas(self) -> int:
+        """Number of BS antennas M."""
+        return self._size("antennas of the BS", self._bs_sides())
+
+    @property
+    def elements1(self) -> int:
+        """Number of elements N1 of surface 1; 0 if no hop touches it."""
+        return self._size("elements of surface 1", self._surface1_sides())
+
+    @property
+    def elements2(self) -> int:
+        """Number of elements N2 of surface 2; 0 if no hop touches it."""
+        return self._size("elements of surface 2", self._surface2_sides())
+
+    @property
+    def users(self) -> int:
+        """Number of users K."""
+        return self._size("users", self._user_counts())
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Leading axes shared by the gains and covariances of all hops."""
+        hops = [hop for name in _HOPS if (hop := getattr(self, name)) is not None]
+        return np.broadcast_shapes(*(shape for hop in hops for _, shape in _batch_shapes(hop)))
+
+    def _bs_sides(self) -> dict[str, int]:
+        return {
+            **{f"{name}.left": hop.shape[0] for name in ("bs_ris1", "bs_ris2") if (hop := getattr(self, name))},
+            **({"bs_user.correlation": self.bs_user.size} if self.bs_user else {}),
+        }
+
+    def _surface1_sides(self) -> dict[str, int]:
+        return {
+            **({"bs_ris1.right": self.bs_ris1.shape[1]} if self.bs_ris1 else {}),
+            **({"ris1_ris2.left": self.ris1_ris2.shape[0]} if self.ris1_ris2 else {}),
+            **({"ris1_user.correlation": self.ris1_user.size} if self.ris1_user else {}),
+        }
+
+    def _surface2_sides(self) -> dict[str, int]:
+        return {
+            **({"bs_ris2.right": self.bs_ris2.shape[1]} if self.bs_ris2 else {}),
+            **({"ris1_ris2.right": self.ris1_ris2.shape[1]} if self.ris1_ris2 else {}),
+            **({"ris2_user.correlation": self.ris2_user.size} if self.ris2_user else {}),
+        }
+
+    def _user_counts(self) -> dict[str, int]:
+        names = ("ris1_user", "ris2_user", "bs_user")
+        return {f"{name}.gain": hop.users for name in names if (hop := getattr(self, name))}
+
+    @staticmethod
+    def _size(what: str, sides: dict[str, int]) -> int:
+        sizes = set(sides.values())
+        if len(sizes) > 1:
+            found = ", ".join(f"{name} has {size}" for name, size in sides.items())
+            raise InvalidArgumentError("DoubleRIS", f"one number of {what}", found)
+        return sizes.pop() if sizes else 0
+
+
+_HOPS: dict[str, type[Hop] | type[UserHop]] = {
+    "bs_ris1": Hop,
+    "bs_ris2": Hop,
+    "ris1_ris2": Hop,
+    "ris1_user": UserHop,
+    "ris2_user": UserHop,
+    "bs_user": UserHop,
+}
+
+
+def _batch_shapes(hop: Hop | UserHop) -> list[tuple[str, tuple[int, ...]]]:
+    if isinstance(hop, Hop):
+        return [("gain", hop.gain.shape), ("left", hop.left.shape[:-2]), ("right", hop.right.shape[:-2])]
+    return [("gain", hop.gain.shape[:-1]), ("correlation", hop.correlation.shape[:-3])]
