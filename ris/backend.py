@@ -1,0 +1,55 @@
+"""One array library for all arrays of a call, after the array API standard."""
+
+from typing import Any
+
+import array_api_compat
+
+__all__ = ["Array", "is_complex", "matmul", "unify", "vecdot"]
+
+Array = Any
+"""An array of any library that follows the array API standard (NumPy, torch, ...)."""
+
+
+def unify(*arrays: Array | None) -> tuple[Any, list[Array | None]]:
+    """Return the namespace of the arrays and the arrays, NumPy ones moved into it; None passes.
+
+    NumPy arrays follow the other library, so that constant covariances may meet torch phase shifts. Two
+    libraries besides NumPy raise TypeError.
+    """
+    present = [array for array in arrays if array is not None]
+    foreign = [array for array in present if not array_api_compat.is_numpy_array(array)]
+    xp = array_api_compat.array_namespace(*(foreign or present))
+    if not foreign:
+        return xp, list(arrays)
+    device = array_api_compat.device(foreign[0])
+
+    def move(array: Array | None) -> Array | None:
+        if array is None or not array_api_compat.is_numpy_array(array):
+            return array
+        # A copy, because other libraries refuse or warn about NumPy's read-only memory.
+        return xp.asarray(array.copy(), device=device)
+
+    return xp, [move(array) for array in arrays]
+
+
+def is_complex(array: Array) -> bool:
+    """Whether the entries are complex."""
+    xp = array_api_compat.array_namespace(array)
+    return bool(xp.isdtype(array.dtype, "complex floating"))
+
+
+def matmul(left: Array, right: Array) -> Array:
+    """Matrix product of real and complex operands; a mixed pair costs two real products, not four."""
+    xp = array_api_compat.array_namespace(left, right)
+    if is_complex(left) == is_complex(right):
+        return left @ right
+    if is_complex(left):
+        return (xp.real(left) @ right) + 1j * (xp.imag(left) @ right)
+    return (left @ xp.real(right)) + 1j * (left @ xp.imag(right))
+
+
+def vecdot(left: Array, right: Array, axis: int) -> Array:
+    """Sum of conj(left) * right over `axis`, broadcast over the others, of real or complex operands."""
+    xp = array_api_compat.array_namespace(left, right)
+    kind = xp.result_type(left.dtype, right.dtype)
+    return xp.vecdot(xp.astype(left, kind, copy=False), xp.astype(right, kind, copy=False), axis=axis)

@@ -1,0 +1,218 @@
+"""A system prepared for the moment formulas: path weights, traces at the BS, covariances at the surfaces."""
+
+from typing import Any
+
+import array_api_compat
+
+from channels.checks import as_array, finite
+from channels.errors import InvalidArgumentError
+from ris.backend import Array, is_complex, unify
+from ris.noise_moments import Reflection
+from ris.system import DoubleRIS
+
+__all__ = ["BsTraces", "Link", "Surface", "check_phases"]
+
+
+def check_phases(argument: str, theta: Any, elements: int) -> Array:
+    """Return phase shifts as an array of shape (..., elements), radians; None stands for no element."""
+    if theta is None and elements > 0:
+        raise InvalidArgumentError(argument, f"the phase shifts of {elements} elements", "None")
+    phases = finite(argument, as_array(argument, () if theta is None else theta))
+    if is_complex(phases):
+        raise InvalidArgumentError(argument, "real phase shifts in radians", f"dtype {phases.dtype}")
+    if phases.ndim == 0 or phases.shape[-1] != elements:
+        raise InvalidArgumentError(
+            argument, f"shape (..., N) with N = {elements} elements", f"shape {tuple(phases.shape)}"
+        )
+    return phases
+
+
+class Link:
+    """Everything that the moments need of one system, in one array library.
+
+    A path that is switched off has weight zero, and a covariance that is missing is a single zero, so that
+    the formulas need no cases.
+
+    Attributes
+    ----------
+    a, b, c, d, x : array, shape (..., K)
+        Path weights: direct, single reflection at surface 1 and 2, double reflection, and the cross term of
+        the last two (see `ris.moments`).
+    bs : BsTraces
+        Traces of the BS-side covariances.
+    """
+
+    def __init__(self, system: DoubleRIS, theta1: Any, theta2: Any) -> None:
+        hops = (system.bs_ris1, system.bs_ris2, system.ris1_ris2)
+        to_users = (system.ris1_user, system.ris2_user, system.bs_user)
+        xp, arrays = unify(
+            check_phases("theta1", theta1, system.elements1),
+            check_phases("theta2", theta2, system.elements2),
+            *(None if hop is None else hop.gain[..., None] for hop in hops),
+            *(None if hop is None else hop.left.matrix for hop in hops),
+            *(None if hop is None else hop.right.matrix for hop in hops),
+            *(None if hop is None else hop.gain for hop in to_users),
+            *(None if hop is None else _per_user(hop.correlation.matrix) for hop in to_users),
+        )
+        theta1, theta2, g1, g2, gD, RB1, RB2, R1d, R1b, R2b, R2d, g1k, g2k, gdk, R1k, R2k, RBk = arrays
+        single1, single2, double = system.single1, system.single2, system.double
+        off = 0 * next(gain for gain in (g1k, g2k, gdk) if gain is not None)
+        self.a = gdk if system.direct else off
+        self.b = g1k * g1 if single1 else off
+        self.c = g2k * g2 if single2 else off
+        self.d = g2k * g1 * gD if double else off
+        self.x = g2k * xp.sqrt(g1 * g2 * gD) if single2 and double else off
+
+        missing = xp.zeros((1, 1), dtype=off.dtype, device=array_api_compat.device(off))
+        self.bs = BsTraces(
+            RBk if system.direct else missing[None, ...],
+            RB1 if single1 or double else missing,
+            RB2 if single2 else missing,
+        )
+        self._system, self._missing = system, missing
+        self._theta1, self._theta2 = theta1, theta2
+        self._covariances = R1b, R1d, R1k, R2b, R2d, R2k
+
+    def surface1(self) -> "Surface":
+        """Surface 1 seen from the BS; its user sides are the users' and then that of the hop to surface 2."""
+        system, (R1b, R1d, R1k, *_) = self._system, self._covariances
+        users = [R1k] if system.single1 else []
+        onward = [R1d[..., None, :, :]] if system.double else []
+        law, K = system.phase_noise1, system.users
+        return Surface(
+            [_steered(R1b, self._theta1)] if users or onward else [self._missing],
+            _stacked(users + onward) if users or onward else self._missing[None, ...],
+            [*(_places(K, R1k) if users else [0] * K), -1],
+            (law.moment(1), law.moment(2)),
+        )
+
+    def surface2(self) -> "Surface":
+        """Surface 2 seen from the BS (first) and from surface 1 (last); its user sides are the users'."""
+        system, (*_, R2b, R2d, R2k) = self._system, self._covariances
+        sides = ([R2b] if system.single2 else []) + ([R2d] if system.double else [])
+        if len(sides) == 2 and system.bs_ris2.right is system.ris1_ris2.right:
+            sides = [R2b]  # one covariance for both hops, as in the published model: half the work
+        law, K = system.phase_noise2, system.users
+        return Surface(
+            [_steered(side, self._theta2) for side in sides] or [self._missing],
+            R2k if sides else self._missing[None, ...],
+            _places(K, R2k) if sides else [0] * K,
+            (law.moment(1), law.moment(2)),
+        )
+
+
+class BsTraces:
+    """Traces of the BS-side covariances of the direct channels, of hop 1 (`bs_ris1`) and hop 2 (`bs_ris2`).
+
+    Attributes
+    ----------
+    t1, t2, tk : array, shapes (..., 1) and (..., K)
+        tr RB1, tr RB2 and tr RBk.
+    t11, t22, t12, tk1, tk2 : array, shapes (..., 1) and (..., K)
+        Traces of the products of two of them.
+    tkj : array, shape (..., K, K)
+        tr(RBk RBj).
+    """
+
+    def __init__(self, RBk: Array, RB1: Array, RB2: Array) -> None:
+        RB1, RB2 = RB1[..., None, :, :], RB2[..., None, :, :]
+        self.t1, self.t2, self.tk = _trace(RB1), _trace(RB2), _trace(RBk)
+        self.t11, self.t22, self.t12 = _trace(RB1, RB1), _trace(RB2, RB2), _trace(RB1, RB2)
+        self.tk1, self.tk2 = _trace(RBk, RB1), _trace(RBk, RB2)
+        self.tkj = _trace(RBk[..., :, None, :, :], RBk[..., None, :, :, :])
+
+
+class Surface:
+    """The covariances on both sides of one surface, and the moments of its phase noise.
+
+    Parameters
+    ----------
+    bs_sides : list of array, shape (..., N, N)
+        Covariances towards the BS, phase shifts absorbed; first and last may be the same.
+    user_sides : array, shape (..., J, N, N)
+        Covariances towards the users.
+    places : list of int
+        Where in `user_sides` each row of a result stands: K users share one entry or have their own.
+    noise : tuple of float
+        First and second circular moments of the phase noise.
+    """
+
+    def __init__(
+        self, bs_sides: list[Array], user_sides: Array, places: list[int], noise: tuple[float, float]
+    ) -> None:
+        self.bs_sides, self.user_sides, self.places = bs_sides, user_sides, places
+        self.r, self.r2 = noise
+
+    def noisy(self) -> tuple[Reflection, Reflection]:
+        """Reflections of the first and the last BS side with phase noise."""
+        return self._reflections(self.r, self.r2)
+
+    def nominal(self) -> tuple[Reflection, Reflection]:
+        """Reflections of the first and the last BS side without phase noise."""
+        return self._reflections(1.0, 1.0)
+
+    def vector(self, table: Array) -> Array:
+        """Give every user its entry of a real table of shape (..., J)."""
+        return _taken(_real(table), self.places, -1)
+
+    def matrix(self, table: Array) -> Array:
+        """Give every pair of users the real part of its entry of a table of shape (..., J, J)."""
+        return _taken(_taken(_real(table), self.places, -1), self.places, -2)
+
+    def _reflections(self, r: float, r2: float) -> tuple[Reflection, Reflection]:
+        made = [Reflection.of(side, self.user_sides, r, r2) for side in self.bs_sides]
+        return made[0], made[-1]
+
+
+def _per_user(matrix: Array) -> Array:
+    """Covariances with a user axis: (n, n) to (1, n, n)."""
+    return matrix[None, ...] if matrix.ndim == 2 else matrix
+
+
+def _places(users: int, stack: Array) -> list[int]:
+    own = stack.shape[-3] == users
+    return [k if own else 0 for k in range(users)]
+
+
+def _stacked(stacks: list[Array]) -> Array:
+    """Join stacks of covariances along their axis -3, broadcasting their batch axes."""
+    if len(stacks) == 1:
+        return stacks[0]
+    xp = array_api_compat.array_namespace(*stacks)
+    kind = xp.result_type(*(stack.dtype for stack in stacks))
+    count = [stack.shape[-3] for stack in stacks]
+    batch = xp.broadcast_arrays(*(stack[..., 0, 0, 0] for stack in stacks))[0].shape
+    return xp.concat(
+        [
+            xp.broadcast_to(xp.astype(stack, kind, copy=False), (*batch, n, *stack.shape[-2:]))
+            for stack, n in zip(stacks, count, strict=True)
+        ],
+        axis=-3,
+    )
+
+
+def _steered(covariance: Array, theta: Array) -> Array:
+    """Absorb phase shifts: conj(x_m) R_mn x_n with x = exp(j theta)."""
+    xp = array_api_compat.array_namespace(covariance, theta)
+    x = xp.exp(1j * theta)
+    return xp.conj(x)[..., :, None] * covariance * x[..., None, :]
+
+
+def _trace(matrix: Array, other: Array | None = None) -> Array:
+    """tr X, or tr(X Y) of Hermitian matrices, real."""
+    xp = array_api_compat.array_namespace(matrix)
+    if other is None:
+        return _real(xp.sum(xp.linalg.diagonal(matrix), axis=-1))
+    return _real(xp.sum(matrix * xp.matrix_transpose(other), axis=(-2, -1)))
+
+
+def _real(array: Array) -> Array:
+    xp = array_api_compat.array_namespace(array)
+    return xp.real(array) if is_complex(array) else array
+
+
+def _taken(table: Array, places: list[int], axis: int) -> Array:
+    xp = array_api_compat.array_namespace(table)
+    length = table.shape[axis]
+    index = xp.asarray([place % length for place in places], device=array_api_compat.device(table))
+    return xp.take(table, index, axis=axis)

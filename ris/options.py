@@ -1,0 +1,11 @@
+"""The closed sets of string options, one Literal each."""
+
+from typing import Literal
+
+__all__ = ["Bound", "Csi"]
+
+Csi = Literal["perfect", "nominal"]
+"""What the BS knows: its channels with the phase noise, or as the phase shifts alone would make them."""
+
+Bound = Literal["hardening", "ratio"]
+"""How a rate follows from moments: the hardening bound, or the ratio of moments (an approximation)."""

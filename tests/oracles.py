@@ -1,0 +1,101 @@
+"""Slow, independent references for the closed forms."""
+
+import itertools
+from collections import defaultdict
+
+import numpy as np
+
+
+class WickOracle:
+    """Moments of the channels by brute force: every path, every pairing of the Gaussian factors.
+
+    Each channel entry is a sum over paths of products of hop entries and phasors. The mean of a product of
+    four such entries is a sum over the choice of four paths and, by Isserlis' theorem, over all ways to pair
+    each Gaussian hop with its conjugates; each term is one einsum. The phase noise is enumerated: law i has
+    finitely many values for each element. Nothing is shared with the closed forms.
+    """
+
+    def __init__(self, system, theta1, theta2):
+        self.system, self.K = system, system.users
+        phasors = []
+        self.weight = np.ones(1)
+        for theta, law in ((theta1, system.phase_noise1), (theta2, system.phase_noise2)):
+            values = getattr(law, "values", (0.0,))
+            weights = getattr(law, "weights", (1.0,))
+            draws = np.array(list(itertools.product(values, repeat=len(theta))))
+            chance = np.array([np.prod(c) for c in itertools.product(weights, repeat=len(theta))])
+            phasors.append((np.exp(1j * theta)[None, :], np.exp(1j * (theta + draws)), chance))
+        (nominal1, noisy1, chance1), (nominal2, noisy2, chance2) = phasors
+        n1, n2 = len(chance1), len(chance2)
+        self.weight = np.repeat(chance1, n2) * np.tile(chance2, n1)
+        self.noisy = (np.repeat(noisy1, n2, axis=0), np.tile(noisy2, (n1, 1)))
+        self.nominal = (np.tile(nominal1, (n1 * n2, 1)), np.tile(nominal2, (n1 * n2, 1)))
+
+    def mean_gain(self, nominal):
+        """E h_k^H f_k and E |f_k|^2."""
+        f = "nominal" if nominal else "noisy"
+        both = [[self._mean([(1, k, h, "m"), (0, k, f, "m")]) for k in range(self.K)] for h in ("noisy", f)]
+        return np.array(both)
+
+    def interference(self, nominal):
+        """E |h_k^H f_j|^2."""
+        f = "nominal" if nominal else "noisy"
+        return self._pairs(lambda k, j: [(1, k, "noisy", "m"), (0, j, f, "m"), (1, j, f, "w"), (0, k, "noisy", "w")])
+
+    def gain_product(self):
+        """E |h_k|^2 |h_j|^2."""
+        return self._pairs(lambda k, j: [(c, i, "noisy", s) for i, s in ((k, "m"), (j, "w")) for c in (1, 0)])
+
+    def _pairs(self, slots):
+        return np.array([[self._mean(slots(k, j)) for j in range(self.K)] for k in range(self.K)])
+
+    def _paths(self, k):
+        s = self.system
+        if s.direct:
+            yield [("d", k)], []
+        if s.single1:
+            yield [("A1",), ("u1", k)], [0]
+        if s.single2:
+            yield [("A2",), ("u2", k)], [1]
+        if s.double:
+            yield [("A1",), ("D",), ("u2", k)], [0, 1]
+
+    def _mean(self, slots):
+        total = 0.0
+        for choice in itertools.product(*(list(self._paths(k)) for _, k, _, _ in slots)):
+            total += self._term(slots, choice)
+        return total.real
+
+    def _term(self, slots, choice):
+        letters = iter("abcdefghijklnopq")
+        operands, groups = [], defaultdict(lambda: ([], []))
+        for (conjugate, _, kind, antenna), (factors, surfaces) in zip(slots, choice, strict=True):
+            ends = [antenna] + [next(letters) for _ in surfaces]
+            for position, factor in enumerate(factors):
+                groups[factor][conjugate].append(ends[position : position + 2])
+            for surface, element in zip(surfaces, ends[1:], strict=True):
+                phasor = (self.noisy if kind == "noisy" else self.nominal)[surface]
+                operands.append((np.conj(phasor) if conjugate else phasor, "z" + element))
+        if any(len(plain) != len(conj) for plain, conj in groups.values()):
+            return 0.0
+        result = 0.0
+        pairings = [list(itertools.permutations(range(len(plain)))) for plain, _ in groups.values()]
+        for matching in itertools.product(*pairings):
+            terms = list(operands)
+            for (factor, (plain, conj)), order in zip(groups.items(), matching, strict=True):
+                for left, right in zip(plain, (conj[i] for i in order), strict=True):
+                    terms += self._covariance(factor, left, right)
+            subscripts = ",".join(s for _, s in terms)
+            result += np.einsum(f"{subscripts},z->", *(t for t, _ in terms), self.weight, optimize="greedy")
+        return result
+
+    def _covariance(self, factor, plain, conj):
+        """E X_ab conj(X_cd) = gain L_ac R_db for a hop with covariances L and R, E u_a conj(u_c) = gain R_ac."""
+        s = self.system
+        hop = {"A1": s.bs_ris1, "A2": s.bs_ris2, "D": s.ris1_ris2}.get(factor[0])
+        if hop is not None:
+            (a, b), (c, d) = plain, conj
+            return [(hop.gain * np.asarray(hop.left), a + c), (np.asarray(hop.right), d + b)]
+        hop, k = {"u1": s.ris1_user, "u2": s.ris2_user, "d": s.bs_user}[factor[0]], factor[1]
+        matrix = np.asarray(hop.correlation)
+        return [(hop.gain[k] * (matrix[k] if matrix.ndim == 3 else matrix), plain[0] + conj[0])]

@@ -1,0 +1,69 @@
+"""Random systems for tests: random complex covariances of any rank, any subset of paths, any noise law."""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+
+import channels
+import ris
+
+PATHS = ("direct", "single1", "single2", "double")
+PATH_SETS = [s for n in range(1, 5) for s in itertools.combinations(PATHS, n)]
+
+
+@dataclass(frozen=True)
+class DiscreteNoise(channels.PhaseNoise):
+    """Phase noise on finitely many values, symmetric about zero: everything can be summed exactly."""
+
+    values: tuple[float, ...]
+    weights: tuple[float, ...]
+
+    def moment(self, order):
+        return float(np.dot(self.weights, np.cos(order * np.array(self.values))))
+
+    @classmethod
+    def three_point(cls, spread, weight):
+        return cls((-spread, 0.0, spread), (weight / 2, 1 - weight, weight / 2))
+
+
+def covariance(rng, size, rank=None, real=False, batch=()):
+    rank = size if rank is None else rank
+    factor = rng.standard_normal((*batch, size, rank)) + (
+        0 if real else 1j * rng.standard_normal((*batch, size, rank))
+    )
+    return factor @ np.conj(np.swapaxes(factor, -1, -2)) / rank
+
+
+def random_system(
+    rng, paths=PATHS, antennas=3, elements=(2, 3), users=2, noise=(None, None), own=True, batch=(), rank=None
+):
+    """A system with unequal everything; `own` gives every user its own covariances."""
+    M, (N1, N2), K = antennas, elements, users
+
+    def gain(*shape):
+        return rng.uniform(0.3, 1.7, (*batch, *shape))
+
+    def cov(size, *lead):
+        return covariance(rng, size, rank, batch=(*batch, *lead))
+
+    def to_users(size):
+        if own:
+            return channels.UserHop(gain(K), cov(size, K))
+        return channels.UserHop(gain(K), cov(size, 1) if batch else covariance(rng, size, rank))
+
+    has = set(paths)
+    return ris.DoubleRIS(
+        bs_ris1=channels.Hop(gain(), cov(M), cov(N1)) if has & {"single1", "double"} else None,
+        bs_ris2=channels.Hop(gain(), cov(M), cov(N2)) if "single2" in has else None,
+        ris1_ris2=channels.Hop(gain(), cov(N1), cov(N2)) if "double" in has else None,
+        ris1_user=to_users(N1) if "single1" in has else None,
+        ris2_user=to_users(N2) if has & {"single2", "double"} else None,
+        bs_user=to_users(M) if "direct" in has else None,
+        phase_noise1=noise[0] or channels.NoNoise(),
+        phase_noise2=noise[1] or channels.NoNoise(),
+    )
+
+
+def random_phases(rng, system, batch=()):
+    return tuple(rng.uniform(-np.pi, np.pi, (*batch, n)) for n in (system.elements1, system.elements2))
