@@ -1,5 +1,19 @@
 """The double-RIS multi-user MISO downlink: exact closed forms, phase design and Monte Carlo."""
 
+from ris.estimates import Estimate
+from ris.moments import ClosedFormMoments, closed_form_moments
+from ris.montecarlo import Simulation, draw_channels, simulate
+from ris.rates import closed_form_rate, rate_from_moments
 from ris.system import DoubleRIS
 
-__all__ = ["DoubleRIS"]
+__all__ = [
+    "ClosedFormMoments",
+    "DoubleRIS",
+    "Estimate",
+    "Simulation",
+    "closed_form_moments",
+    "closed_form_rate",
+    "draw_channels",
+    "rate_from_moments",
+    "simulate",
+]

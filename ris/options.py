@@ -2,10 +2,13 @@
 
 from typing import Literal
 
-__all__ = ["Bound", "Csi"]
+__all__ = ["Bound", "Csi", "Engine"]
 
 Csi = Literal["perfect", "nominal"]
 """What the BS knows: its channels with the phase noise, or as the phase shifts alone would make them."""
 
 Bound = Literal["hardening", "ratio"]
 """How a rate follows from moments: the hardening bound, or the ratio of moments (an approximation)."""
+
+Engine = Literal["explicit"]
+"""How channels are drawn: "explicit" draws the matrices of all hops."""

@@ -1,0 +1,39 @@
+"""What a surface does to the columns that meet it: phase shifts, and phase noise for the noisy ones."""
+
+import numpy as np
+from numba import njit
+
+from channels._kernels.phase_noise import fill_phasors
+
+__all__ = ["reflect"]
+
+
+@njit(cache=True, nogil=True)
+def reflect(columns, noisy, shifts, law, key, first):
+    """Multiply by exp(j(theta_n + phi_n)), the columns from number `noisy` on by exp(j theta_n) alone.
+
+    Parameters
+    ----------
+    columns : complex128 array, shape (N, B, C)
+        Changed in place.
+    noisy : int
+        Number of columns, from the first, that the phase noise reaches.
+    shifts : complex128 array, shape (N,)
+        exp(j theta).
+    law : float64 array
+        Phase-noise law, as its `kernel_table` gives it.
+    key : uint32 array, shape (2,)
+        Key of the phase noise's stream.
+    first : int
+        Number of the first realization.
+    """
+    N, B, C = columns.shape
+    phasors = np.empty(N, np.complex128)
+    for t in range(B):
+        fill_phasors(phasors, law, key, first + t)
+        for n in range(N):
+            turned = phasors[n] * shifts[n]
+            for c in range(noisy):
+                columns[n, t, c] *= turned
+            for c in range(noisy, C):
+                columns[n, t, c] *= shifts[n]

@@ -1,0 +1,327 @@
+"""Monte Carlo: draws of the users' channels, and estimates of moments and rates from them."""
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from channels.checks import integer, non_negative, positive
+from channels.errors import InvalidArgumentError, MemoryLimitError
+from channels.streams import Stream
+from ris._kernels.statistics import measure
+from ris.estimates import Estimate, Observations
+from ris.moments import closed_form_moments
+from ris.options import Csi, Engine
+from ris.sampler import ChannelSampler, Tile, check_threads
+from ris.system import DoubleRIS
+
+__all__ = ["Simulation", "draw_channels", "simulate"]
+
+MEMORY_LIMIT = 4e9
+"""Bytes that a draw may take unless the caller allows more."""
+
+
+def draw_channels(
+    system: DoubleRIS,
+    theta1: Any = None,
+    theta2: Any = None,
+    *,
+    realizations: int,
+    seed: int | Stream,
+    engine: Engine = "explicit",
+    first: int = 0,
+    threads: int | None = None,
+    memory_limit: float = MEMORY_LIMIT,
+) -> NDArray[np.complex128]:
+    """Draw the channels of all users.
+
+    Parameters
+    ----------
+    system : DoubleRIS
+        A single system (no batch axes) of NumPy arrays.
+    theta1, theta2 : array_like, shapes (N1,) and (N2,), radians
+        Phase shifts; None only for a surface that no hop touches.
+    realizations : int
+        Number of realizations n, at least 1.
+    seed : int or Stream
+        A whole number >= 0, or a stream of random numbers.
+    engine : {"explicit"}
+        "explicit" draws every hop matrix.
+    first : int
+        Number of the first realization: draws of [0, 10) and [10, 20) together are those of [0, 20).
+    threads : int, optional
+        Threads to draw in; by default as many as processors. The draws do not depend on it.
+    memory_limit : float
+        Bytes that the request may take.
+
+    Returns
+    -------
+    ndarray, shape (n, M, K)
+        Channels h_k, column vectors towards the BS: user k receives h_k^H x.
+
+    Raises
+    ------
+    InvalidArgumentError
+        On a bad argument.
+    MemoryLimitError
+        If result and workspace would exceed `memory_limit`.
+    """
+    integer("realizations", realizations, minimum=1)
+    integer("first", first, minimum=0)
+    threads = check_threads(threads)
+    sampler = ChannelSampler(system, theta1, theta2, as_stream(seed), "perfect", engine)
+    size = 16 * realizations * system.antennas * system.users
+    _check_memory(sampler, size, threads, memory_limit)
+    out = np.empty((realizations, system.antennas, system.users), np.complex128)
+    for done, (h, _) in _ranges(sampler, first, realizations, threads):
+        out[done : done + h.shape[1]] = np.moveaxis(h, 1, 0)
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """Estimates from simulated channels h_k and maximum-ratio precoders f_k; simulations merge.
+
+    Rates are in bit/s/Hz, with total power `power` and precoders normalised by their mean gain, as in
+    `rate_from_moments`. The normalisation uses the closed form of sum_i E|f_i|^2, so that the ergodic rate
+    is a plain mean over independent realizations.
+
+    Parameters
+    ----------
+    power, noise_power : float
+        Total transmit power and noise power at a user, linear, in one unit.
+    csi : {"perfect", "nominal"}
+        What the BS knows.
+    per_user : Observations
+        Of five numbers for each user, shape (5 K,): Re h_k^H f_k, |h_k^H f_k|^2, sum over j != k of
+        |h_k^H f_j|^2, |f_k|^2, instantaneous rate.
+    interferences, gain_products : Observations
+        Of |h_k^H f_j|^2 and of |h_k|^2 |h_j|^2, shape (K, K, 1).
+    """
+
+    power: float
+    noise_power: float
+    csi: Csi
+    per_user: Observations
+    interferences: Observations
+    gain_products: Observations
+
+    @property
+    def realizations(self) -> int:
+        """Number of realizations."""
+        return self.per_user.count
+
+    @property
+    def mean_gain(self) -> Estimate:
+        """E h_k^H f_k, shape (K,)."""
+        return self._entry(0)
+
+    @property
+    def precoder_gain(self) -> Estimate:
+        """E |f_k|^2, shape (K,)."""
+        return self._entry(3)
+
+    @property
+    def interference(self) -> Estimate:
+        """E |h_k^H f_j|^2, shape (K, K)."""
+        return _squeezed(self.interferences.estimate())
+
+    @property
+    def gain_product(self) -> Estimate:
+        """E |h_k|^2 |h_j|^2, shape (K, K)."""
+        return _squeezed(self.gain_products.estimate())
+
+    @property
+    def ergodic_rate(self) -> Estimate:
+        """E log2(1 + SINR_k) of a user that knows its instantaneous gains, shape (K,)."""
+        return self._entry(4)
+
+    @property
+    def ergodic_sum_rate(self) -> Estimate:
+        """Sum of the ergodic rates, a scalar."""
+        total = np.zeros_like(self.per_user.mean)
+        total[4 * self._users :] = 1
+        return self.per_user.function(float(self.ergodic_rate.value.sum()), total)
+
+    @property
+    def hardening_rate(self) -> Estimate:
+        """The hardening bound at the estimated moments, shape (K,)."""
+        return self.per_user.function(*self._hardening)
+
+    @property
+    def hardening_sum_rate(self) -> Estimate:
+        """Sum of the hardening bounds, a scalar."""
+        return self._summed(*self._hardening)
+
+    @property
+    def ratio_rate(self) -> Estimate:
+        """The ratio of moments as a rate, at the estimated moments, shape (K,)."""
+        return self.per_user.function(*self._ratio)
+
+    @property
+    def ratio_sum_rate(self) -> Estimate:
+        """Sum of the ratio-of-moments rates, a scalar."""
+        return self._summed(*self._ratio)
+
+    def merge(self, other: "Simulation") -> "Simulation":
+        """Join simulations of the same system over different realizations."""
+        mine, its = (self.power, self.noise_power, self.csi), (other.power, other.noise_power, other.csi)
+        if mine != its:
+            raise InvalidArgumentError("other", f"a simulation at (power, noise_power, csi) = {mine}", f"{its}")
+        return Simulation(
+            *mine,
+            self.per_user.merge(other.per_user),
+            self.interferences.merge(other.interferences),
+            self.gain_products.merge(other.gain_products),
+        )
+
+    @property
+    def _users(self) -> int:
+        return self.interferences.mean.shape[0]
+
+    def _entry(self, number: int) -> Estimate:
+        all_entries = self.per_user.estimate()
+        part = slice(number * self._users, (number + 1) * self._users)
+        return Estimate(all_entries.value[part], all_entries.standard_error[part])
+
+    def _summed(self, value: NDArray[np.float64], gradient: NDArray[np.float64]) -> Estimate:
+        return self.per_user.function(float(value.sum()), gradient.sum(axis=0))
+
+    @functools.cached_property
+    def _hardening(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        # Rate log2(total / rest) with rest = P (F - C^2 + I) + s2 sum Q and total = rest + P C^2.
+        C, F, I, Q, _ = self.per_user.mean.reshape(5, -1)
+        P, s2 = self.power, self.noise_power
+        rest = P * (F - C**2 + I) + s2 * Q.sum()
+        total = rest + P * C**2
+        by_rest = 1 / total - 1 / rest
+        return _rate(total, rest, (-2 * P * C * -1 / rest, P * by_rest, P * by_rest, s2 * by_rest))
+
+    @functools.cached_property
+    def _ratio(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        # Rate log2(total / rest) with rest = P I + s2 sum Q and total = rest + P F.
+        _, F, I, Q, _ = self.per_user.mean.reshape(5, -1)
+        P, s2 = self.power, self.noise_power
+        rest = P * I + s2 * Q.sum()
+        total = rest + P * F
+        by_rest = 1 / total - 1 / rest
+        return _rate(total, rest, (np.zeros_like(F), P / total, P * by_rest, s2 * by_rest))
+
+
+def simulate(
+    system: DoubleRIS,
+    theta1: Any = None,
+    theta2: Any = None,
+    *,
+    power: float,
+    noise_power: float,
+    realizations: int,
+    seed: int | Stream,
+    csi: Csi = "perfect",
+    engine: Engine = "explicit",
+    first: int = 0,
+    threads: int | None = None,
+    memory_limit: float = MEMORY_LIMIT,
+    progress: Callable[[int], None] | None = None,
+) -> Simulation:
+    """Estimate moments and rates by simulation.
+
+    Parameters
+    ----------
+    system, theta1, theta2, realizations, seed, engine, first, threads, memory_limit
+        As for `draw_channels`.
+    power, noise_power : float
+        Total transmit power (>= 0) and noise power at a user (> 0), linear, in the same unit.
+    csi : {"perfect", "nominal"}
+        What the BS knows, as for `closed_form_moments`.
+    progress : callable, optional
+        Called with the number of realizations done, after each tile.
+
+    Returns
+    -------
+    Simulation
+        The same to the last bit for any number of threads.
+
+    Raises
+    ------
+    InvalidArgumentError, MemoryLimitError
+        As for `draw_channels`.
+    """
+    integer("realizations", realizations, minimum=1)
+    integer("first", first, minimum=0)
+    power, noise_power = non_negative("power", power), positive("noise_power", noise_power)
+    threads = check_threads(threads)
+    sampler = ChannelSampler(system, theta1, theta2, as_stream(seed), csi, engine)
+    _check_memory(sampler, 0, threads, memory_limit)
+    total = float(np.sum(closed_form_moments(system, theta1, theta2, csi).precoder_gain))
+    noise = noise_power * total / power if power > 0 else np.inf
+    result = None
+    for done, tile in _ranges(sampler, first, realizations, threads):
+        observed = _observe(tile, noise, power, noise_power, csi)
+        result = observed if result is None else result.merge(observed)
+        if progress is not None:
+            progress(done + observed.realizations)
+    assert result is not None  # noqa: S101 - there is at least one realization
+    return result
+
+
+def as_stream(seed: int | Stream) -> Stream:
+    """Return the stream of a seed."""
+    return seed if isinstance(seed, Stream) else Stream(seed)
+
+
+def _observe(tile: Tile, noise: float, power: float, noise_power: float, csi: Csi) -> Simulation:
+    h, f = tile
+    _, B, K = h.shape
+    per_user, interference, product = np.empty((B, 5, K)), np.empty((B, K, K)), np.empty((B, K, K))
+    measure(per_user, interference, product, h, f, noise)
+    return Simulation(
+        power,
+        noise_power,
+        csi,
+        Observations.of(per_user.reshape(B, -1)),
+        Observations.of(interference[..., None]),
+        Observations.of(product[..., None]),
+    )
+
+
+def _ranges(
+    sampler: ChannelSampler, first: int, realizations: int, threads: int
+) -> Iterator[tuple[int, Tile]]:
+    """Yield tiles cut to the realizations [first, first + realizations), with the number already yielded."""
+    stop = first + realizations
+    numbers = range(first // sampler.tile, -(-stop // sampler.tile))
+    done = 0
+    for number, (h, f) in zip(numbers, sampler.tiles(numbers, threads), strict=True):
+        start = number * sampler.tile
+        wanted = slice(max(first - start, 0), min(stop - start, sampler.tile))
+        yield done, (h[:, wanted], f[:, wanted])
+        done += wanted.stop - wanted.start
+
+
+def _check_memory(sampler: ChannelSampler, result: int, threads: int, limit: float) -> None:
+    needed = result + (3 * threads) * sampler.workspace_bytes
+    if needed > positive("memory_limit", limit):
+        raise MemoryLimitError(
+            "the draw", needed, int(limit), "ask for fewer realizations at a time, or raise memory_limit"
+        )
+
+
+def _rate(
+    total: NDArray[np.float64], rest: NDArray[np.float64], partial: tuple[NDArray[np.float64], ...]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """log2(total / rest) and its gradient over the 5 K means; `partial` by C, F, I of the user and by every Q."""
+    by_own = partial[:3]
+    K = len(total)
+    gradient = np.zeros((K, 5, K))
+    for entry, derivative in enumerate(by_own):
+        gradient[np.arange(K), entry, np.arange(K)] = derivative
+    gradient[:, 3, :] = partial[3][:, None]
+    return np.log2(total / rest), gradient.reshape(K, -1) / np.log(2)
+
+
+def _squeezed(estimate: Estimate) -> Estimate:
+    return Estimate(estimate.value[..., 0], estimate.standard_error[..., 0])
