@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
-from channels.checks import as_array, finite, frozen, integer, number, positive, real
+from channels.checks import as_array, finite, frozen, integer, number, pair, positive, real
 from channels.errors import InvalidArgumentError
 
 __all__ = [
@@ -234,7 +234,7 @@ class UniformPlanarArray(UniformArray):
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", integer("rows", self.rows, 1))
         object.__setattr__(self, "columns", integer("columns", self.columns, 1))
-        object.__setattr__(self, "spacing", _spacing_pair(self.spacing))
+        object.__setattr__(self, "spacing", pair("spacing", self.spacing, positive))
         _check_orientation(self.orientation)
 
     @property
@@ -245,16 +245,8 @@ class UniformPlanarArray(UniformArray):
     @property
     def steps(self) -> NDArray[np.float64]:
         """Displacement from row to row and from column to column, wavelengths, shape (2, 3)."""
-        along_z, along_y = _spacing_pair(self.spacing)
+        along_z, along_y = pair("spacing", self.spacing, positive)
         return np.array([[0.0, 0.0, along_z], [0.0, along_y, 0.0]]) @ self.orientation.matrix.T
-
-
-def _spacing_pair(spacing: Any) -> tuple[float, float]:
-    if not isinstance(spacing, (tuple, list)):
-        spacing = (spacing, spacing)
-    if len(spacing) != 2:
-        raise InvalidArgumentError("spacing", "a number or a pair (row, column) of numbers", repr(spacing))
-    return positive("spacing", spacing[0]), positive("spacing", spacing[1])
 
 
 def _check_orientation(orientation: Any) -> None:

@@ -1,7 +1,7 @@
 """Checks of arguments: each returns the value in the form that the code works with, or raises at once."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
 import array_api_compat
@@ -17,6 +17,7 @@ __all__ = [
     "non_negative",
     "number",
     "one_of",
+    "pair",
     "positive",
     "real",
     "shaped",
@@ -63,6 +64,15 @@ def one_of(argument: str, value: Any, options: Any) -> Any:
     if not isinstance(value, (str, int, np.integer)) or value not in allowed:
         raise InvalidArgumentError(argument, "one of " + ", ".join(map(repr, allowed)), repr(value))
     return value
+
+
+def pair(argument: str, value: Any, check: Callable[[str, Any], float]) -> tuple[float, float]:
+    """Return two numbers that both pass `check`; one number stands for both."""
+    if not isinstance(value, (tuple, list)):
+        value = (value, value)
+    if len(value) != 2:
+        raise InvalidArgumentError(argument, "a number or a pair of numbers", repr(value))
+    return check(argument, value[0]), check(argument, value[1])
 
 
 def as_array(argument: str, value: Any) -> Any:
