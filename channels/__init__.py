@@ -1,7 +1,27 @@
 """Propagation: arrays, spatial correlation, fading hops, phase noise and counter-based random streams."""
 
-from channels.correlation import Correlation
+from channels.arrays import AntennaArray, ArbitraryArray, Orientation, UniformLinearArray, UniformPlanarArray
+from channels.correlation import (
+    Correlation,
+    exponential_correlation,
+    isotropic_correlation,
+    local_scattering_correlation,
+)
 from channels.errors import InvalidArgumentError, MemoryLimitError
 from channels.fading import Hop, UserHop
 
-__all__ = ["Correlation", "Hop", "InvalidArgumentError", "MemoryLimitError", "UserHop"]
+__all__ = [
+    "AntennaArray",
+    "ArbitraryArray",
+    "Correlation",
+    "Hop",
+    "InvalidArgumentError",
+    "MemoryLimitError",
+    "Orientation",
+    "UniformLinearArray",
+    "UniformPlanarArray",
+    "UserHop",
+    "exponential_correlation",
+    "isotropic_correlation",
+    "local_scattering_correlation",
+]

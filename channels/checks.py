@@ -1,7 +1,7 @@
 """Checks of arguments: each returns the value in the form that the code works with, or raises at once."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
 import array_api_compat
@@ -12,11 +12,14 @@ from channels.errors import InvalidArgumentError
 __all__ = [
     "as_array",
     "finite",
+    "frozen",
     "integer",
     "non_negative",
     "number",
     "one_of",
+    "pair",
     "positive",
+    "real",
     "shaped",
 ]
 
@@ -56,11 +59,20 @@ def integer(argument: str, value: Any, minimum: int) -> int:
 
 
 def one_of(argument: str, value: Any, options: Any) -> Any:
-    """Return `value` if it is one of the strings of the Literal type `options`."""
+    """Return `value` if it is one of the values of the Literal type `options`."""
     allowed = get_args(options)
-    if value not in allowed:
+    if not isinstance(value, (str, int, np.integer)) or value not in allowed:
         raise InvalidArgumentError(argument, "one of " + ", ".join(map(repr, allowed)), repr(value))
     return value
+
+
+def pair(argument: str, value: Any, check: Callable[[str, Any], float]) -> tuple[float, float]:
+    """Return two numbers that both pass `check`; one number stands for both."""
+    if not isinstance(value, (tuple, list)):
+        value = (value, value)
+    if len(value) != 2:
+        raise InvalidArgumentError(argument, "a number or a pair of numbers", repr(value))
+    return check(argument, value[0]), check(argument, value[1])
 
 
 def as_array(argument: str, value: Any) -> Any:
@@ -90,12 +102,26 @@ def finite(argument: str, array: Any) -> Any:
     return array
 
 
+def real(argument: str, array: Any) -> Any:
+    """Return `array` if its type is not complex."""
+    xp = array_api_compat.array_namespace(array)
+    if xp.isdtype(array.dtype, "complex floating"):
+        raise InvalidArgumentError(argument, "real numbers", f"dtype {array.dtype}")
+    return array
+
+
+def frozen(array: Any) -> Any:
+    """Return `array` read-only: a writable NumPy array is copied, so that no later change can reach it."""
+    if array_api_compat.is_numpy_array(array) and array.flags.writeable:
+        array = array.copy()
+        array.flags.writeable = False
+    return array
+
+
 def shaped(argument: str, array: Any, trailing: Sequence[int], meaning: str) -> Any:
     """Return `array` if its last axes are `trailing`; `meaning` names them, as in ``"(..., N)"``."""
     axes = tuple(trailing)
     if array.ndim < len(axes) or tuple(array.shape[array.ndim - len(axes) :]) != axes:
         wanted = ", ".join(["...", *map(str, axes)])
-        raise InvalidArgumentError(
-            argument, f"shape {meaning} = ({wanted})", f"shape {tuple(array.shape)}"
-        )
+        raise InvalidArgumentError(argument, f"shape {meaning} = ({wanted})", f"shape {tuple(array.shape)}")
     return array

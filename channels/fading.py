@@ -5,7 +5,7 @@ from typing import Any
 
 import array_api_compat
 
-from channels.checks import as_array, finite
+from channels.checks import as_array, finite, frozen, real
 from channels.correlation import Correlation, as_correlation
 from channels.errors import InvalidArgumentError
 
@@ -74,7 +74,9 @@ class UserHop:
         gains = _gain(gain)
         covariance = as_correlation("correlation", correlation)
         if gains.ndim == 0 or gains.shape[-1] == 0:
-            raise InvalidArgumentError("gain", "shape (..., K) with K >= 1 users", f"shape {tuple(gains.shape)}")
+            raise InvalidArgumentError(
+                "gain", "shape (..., K) with K >= 1 users", f"shape {tuple(gains.shape)}"
+            )
         batch = covariance.matrix.shape[:-2]
         if batch and batch[-1] not in (1, gains.shape[-1]):
             raise InvalidArgumentError(
@@ -97,10 +99,8 @@ class UserHop:
 
 
 def _gain(value: Any) -> Any:
-    gain = finite("gain", as_array("gain", value))
+    gain = real("gain", finite("gain", as_array("gain", value)))
     xp = array_api_compat.array_namespace(gain)
-    if xp.isdtype(gain.dtype, "complex floating"):
-        raise InvalidArgumentError("gain", "real numbers >= 0", f"dtype {gain.dtype}")
     if bool(xp.any(gain < 0)):
         raise InvalidArgumentError("gain", "numbers >= 0", f"a smallest value of {float(xp.min(gain))}")
-    return gain
+    return frozen(gain)

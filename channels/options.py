@@ -1,7 +1,8 @@
-"""The closed sets of string options, one Literal each."""
+"""The closed sets of options, one Literal each."""
 
 from typing import Literal
 
-__all__ = ["ScatteringMethod"]
+__all__ = ["ScatteringDimensions", "ScatteringMethod"]
 
+ScatteringDimensions = Literal[2, 3]
 ScatteringMethod = Literal["quadrature", "small_angle"]
