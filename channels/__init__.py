@@ -9,6 +9,16 @@ from channels.correlation import (
 )
 from channels.errors import InvalidArgumentError, MemoryLimitError
 from channels.fading import Hop, UserHop
+from channels.phase_noise import (
+    NoNoise,
+    PhaseNoise,
+    QuantizationNoise,
+    SumNoise,
+    UniformNoise,
+    VonMises,
+    WrappedNormal,
+)
+from channels.streams import Stream
 
 __all__ = [
     "AntennaArray",
@@ -17,10 +27,18 @@ __all__ = [
     "Hop",
     "InvalidArgumentError",
     "MemoryLimitError",
+    "NoNoise",
     "Orientation",
+    "PhaseNoise",
+    "QuantizationNoise",
+    "Stream",
+    "SumNoise",
     "UniformLinearArray",
+    "UniformNoise",
     "UniformPlanarArray",
     "UserHop",
+    "VonMises",
+    "WrappedNormal",
     "exponential_correlation",
     "isotropic_correlation",
     "local_scattering_correlation",

@@ -22,6 +22,9 @@ class DiscreteNoise(channels.PhaseNoise):
     def moment(self, order):
         return float(np.dot(self.weights, np.cos(order * np.array(self.values))))
 
+    def kernel_table(self):
+        raise TypeError("a law for exact sums, not for sampling")
+
     @classmethod
     def three_point(cls, spread, weight):
         return cls((-spread, 0.0, spread), (weight / 2, 1 - weight, weight / 2))

@@ -1,0 +1,68 @@
+"""Independent CN(0, 1) numbers."""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from channels._kernels.elementary import cos_sin_turn, log_unit
+from channels._kernels.philox import philox_block
+
+__all__ = ["box_muller", "complex_normal_pair", "fill_complex_normal"]
+
+
+@njit(cache=True)
+def box_muller(radius_word, angle_word):
+    """Return real and imaginary part of a CN(0, 1) number made of two 32-bit words.
+
+    Box and Muller (1958): |z|^2 = -log u with u = (radius_word + 1/2) / 2^32, arg z = 2 pi angle_word / 2^32.
+    """
+    radius = math.sqrt(-log_unit((np.float64(radius_word) + 0.5) * 2.0**-32))
+    cosine, sine = cos_sin_turn(angle_word)
+    return radius * cosine, radius * sine
+
+
+@njit(cache=True)
+def complex_normal_pair(key0, key1, position, realization):
+    """Return (re0, im0, re1, im1): the entries 2 position and 2 position + 1 of a realization."""
+    x0, x1, x2, x3 = philox_block(key0, key1, position, 0, realization)
+    re0, im0 = box_muller(x0, x1)
+    re1, im1 = box_muller(x2, x3)
+    return re0, im0, re1, im1
+
+
+@njit(cache=True)
+def fill_complex_normal(out, key, realization, first):
+    """Write the entries first, first + 1, ... of a realization's CN(0, 1) sequence.
+
+    Parameters
+    ----------
+    out : complex128 array, shape (n,), contiguous
+        Overwritten.
+    key : uint32 array, shape (2,)
+        Key of the stream.
+    realization : integer
+        Number of the realization, >= 0.
+    first : integer
+        Number of the first entry, >= 0; the last one is below 2**33.
+    """
+    size = out.size
+    if size == 0:
+        return
+    key0, key1 = key[0], key[1]
+    head = first & 1
+    if head:
+        _, _, re, im = complex_normal_pair(key0, key1, first >> 1, realization)
+        out[0] = complex(re, im)
+    blocks = (size - head) >> 1
+    position = (first + head) >> 1
+    parts = out[head : head + 2 * blocks].view(np.float64)
+    for block in range(blocks):
+        re0, im0, re1, im1 = complex_normal_pair(key0, key1, position + block, realization)
+        parts[4 * block] = re0
+        parts[4 * block + 1] = im0
+        parts[4 * block + 2] = re1
+        parts[4 * block + 3] = im1
+    if head + 2 * blocks < size:
+        re, im, _, _ = complex_normal_pair(key0, key1, position + blocks, realization)
+        out[size - 1] = complex(re, im)

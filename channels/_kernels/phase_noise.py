@@ -1,0 +1,144 @@
+"""Samplers of phase noise: a law is a table with one row for each independent term of its sum.
+
+A row holds the kind of the term, its parameter and, for von Mises, the ziggurat: at EDGES the widths
+x_0 >= ... >= x_256 of the layers in radians, at HEIGHTS the density at their lower and upper edges.
+Two neighbouring elements share a Philox block, a rejected one goes on with blocks of its own.
+"""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from channels._kernels.elementary import cos_sin
+from channels._kernels.gaussian import box_muller
+from channels._kernels.philox import philox_block
+
+__all__ = ["fill_phase_noise", "fill_phasors", "sample_phase_noise"]
+
+UNIFORM, WRAPPED_NORMAL, VON_MISES = 0, 1, 2
+LAYERS = 256
+KIND, PARAMETER, EDGES = 0, 1, 2
+HEIGHTS = EDGES + LAYERS + 1
+COLUMNS = HEIGHTS + LAYERS + 1
+
+TERM_SHIFT = 24  # the attempt word counts terms of the sum above this bit and retries below it
+
+LAYER_MASK = np.uint64(LAYERS - 1)
+SIGN_BIT = np.uint64(LAYERS)
+WORD_BITS = np.uint64(32)
+FRACTION_SHIFT = np.uint64(11)
+
+TURN_HIGH = 6.28318530717958623200e00
+TURN_LOW = 2.44929359829470635445e-16
+
+
+@njit(cache=True)
+def _joined(high, low):
+    return (np.uint64(high) << WORD_BITS) | np.uint64(low)
+
+
+@njit(cache=True)
+def _fraction(word):
+    # Uniform on [0, 1) from the upper 53 bits of a 64-bit word.
+    return np.float64(np.int64(word >> FRACTION_SHIFT)) * 2.0**-53
+
+
+@njit(cache=True)
+def _von_mises(word, row, key0, key1, element, attempt, realization):
+    # Marsaglia and Tsang (2000) for the density exp(kappa (cos x - 1)) on [0, pi], with a random sign: a
+    # point of the layer's rectangle is kept if it is under the density, which left of the next edge it is.
+    while True:
+        layer = np.int64(word & LAYER_MASK)
+        x = _fraction(word) * row[EDGES + layer]
+        if x >= row[EDGES + layer + 1]:
+            attempt += 1
+            x0, x1, x2, x3 = philox_block(key0, key1, element, attempt, realization)
+            low, high = row[HEIGHTS + layer], row[HEIGHTS + layer + 1]
+            height = low + _fraction(_joined(x0, x1)) * (high - low)
+            half_sine = math.sin(0.5 * x)
+            if height >= math.exp(-2.0 * row[PARAMETER] * half_sine * half_sine):
+                word = _joined(x2, x3)
+                continue
+        return x if word & SIGN_BIT else -x
+
+
+@njit(cache=True)
+def _add_uniform(out, half_width, key0, key1, attempt, realization):
+    for n in range(out.size):
+        x0, x1, x2, x3 = philox_block(key0, key1, n >> 1, attempt, realization)
+        word = _joined(x2, x3) if n & 1 else _joined(x0, x1)
+        out[n] += half_width * (2.0 * _fraction(word) - 1.0)
+
+
+@njit(cache=True)
+def _add_wrapped_normal(out, deviation, key0, key1, attempt, realization):
+    for n in range(out.size):
+        x0, x1, _, _ = philox_block(key0, key1, n >> 1, attempt, realization)
+        re, im = box_muller(x0, x1)
+        out[n] += deviation * math.sqrt(2.0) * (im if n & 1 else re)
+
+
+@njit(cache=True)
+def _add_von_mises(out, row, key0, key1, attempt, realization):
+    for block in range((out.size + 1) >> 1):
+        x0, x1, x2, x3 = philox_block(key0, key1, block, attempt, realization)
+        n = 2 * block
+        out[n] += _von_mises(_joined(x0, x1), row, key0, key1, n, attempt, realization)
+        if n + 1 < out.size:
+            out[n + 1] += _von_mises(_joined(x2, x3), row, key0, key1, n + 1, attempt, realization)
+
+
+@njit(cache=True)
+def fill_phase_noise(out, table, key, realization):
+    """Write the phase noise of a realization, in radians within [-pi, pi].
+
+    Parameters
+    ----------
+    out : float64 or complex128 array, shape (N,)
+        Overwritten.
+    table : float64 array, shape (terms, COLUMNS)
+        The law, as its `kernel_table` gives it.
+    key : uint32 array, shape (2,)
+        Key of the stream.
+    realization : integer
+        Number of the realization, >= 0.
+    """
+    key0, key1 = key[0], key[1]
+    out[:] = 0.0
+    for term in range(table.shape[0]):
+        attempt = term << TERM_SHIFT
+        kind, parameter = table[term, KIND], table[term, PARAMETER]
+        if kind == UNIFORM:
+            _add_uniform(out, parameter, key0, key1, attempt, realization)
+        elif kind == WRAPPED_NORMAL:
+            _add_wrapped_normal(out, parameter, key0, key1, attempt, realization)
+        else:
+            _add_von_mises(out, table[term], key0, key1, attempt, realization)
+    for n in range(out.size):
+        turns = np.floor(out[n].real / TURN_HIGH + 0.5)
+        out[n] = (out[n].real - turns * TURN_HIGH) - turns * TURN_LOW
+
+
+@njit(cache=True)
+def fill_phasors(out, table, key, realization):
+    """Write exp(j phi) for the phase noise phi of a realization.
+
+    Parameters
+    ----------
+    out : complex128 array, shape (N,)
+        Overwritten.
+    table, key, realization
+        As for `fill_phase_noise`, which draws the same phi.
+    """
+    fill_phase_noise(out, table, key, realization)
+    for n in range(out.size):
+        cosine, sine = cos_sin(out[n].real)
+        out[n] = complex(cosine, sine)
+
+
+@njit(cache=True, parallel=True)
+def sample_phase_noise(out, table, key):
+    """Write the phase noise of the realizations 0, 1, ... into the rows of out, shape (realizations, N)."""
+    for realization in prange(out.shape[0]):
+        fill_phase_noise(out[realization], table, key, realization)
