@@ -92,6 +92,12 @@ class Correlation:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.matrix, dtype=dtype, copy=copy)
 
+    def __getitem__(self, index: int) -> "Correlation":
+        """Return one covariance of a stack of them, unchecked since the stack was."""
+        part = object.__new__(type(self))
+        object.__setattr__(part, "matrix", frozen(self.matrix[index]))
+        return part
+
     @functools.cached_property
     def factor(self) -> Any:
         """F with R = F F^H, shape (..., N, rank): eigenvectors times root eigenvalues, largest first.

@@ -2,6 +2,9 @@
 
 Only additions, multiplications, divisions and bit operations: results are the same on every machine and
 in every position of a vector. Polynomials of fdlibm (Sun Microsystems 1993: e_log.c, k_sin.c, k_cos.c).
+
+Inlined before the compiler sees the loop around them, and without Python's test for division by zero: with
+either left out the loops stay scalar (18 ns a complex normal instead of 2.4).
 """
 
 import numpy as np
@@ -22,7 +25,7 @@ HALF_PI_HIGH = 1.57079632673412561417e00
 HALF_PI_LOW = 6.07710050650619224932e-11
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always", error_model="numpy")
 def log_unit(u):
     """Return log(u) for a normal double u > 0, to within 1 unit in the last place.
 
@@ -45,7 +48,7 @@ def log_unit(u):
     return k_float * LN2_HIGH - ((half_square - (s * (half_square + remainder) + k_float * LN2_LOW)) - f)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always", error_model="numpy")
 def _octant_cos_sin(x):
     # cos and sin of |x| <= pi / 4.
     z = x * x
@@ -64,7 +67,7 @@ def _octant_cos_sin(x):
     return lead + (((1.0 - lead) - half) + z * cosine), sine
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always", error_model="numpy")
 def _turn_quarters(cosine, sine, quarters):
     # (cos, sin) of an angle plus `quarters` quarter turns.
     odd = (quarters & 1) != 0
@@ -75,7 +78,7 @@ def _turn_quarters(cosine, sine, quarters):
     return c, s
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always", error_model="numpy")
 def cos_sin_turn(word):
     """Return cos and sin of 2 pi word / 2^32 for a 32-bit word."""
     number = np.int64(word)
@@ -84,7 +87,7 @@ def cos_sin_turn(word):
     return _turn_quarters(cosine, sine, quarters)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always", error_model="numpy")
 def cos_sin(x):
     """Return cos and sin of an angle in radians, |x| <= 2 pi."""
     quarters = np.floor(x * (2.0 / np.pi) + 0.5)

@@ -13,7 +13,7 @@ WEYL0 = np.uint64(0x9E3779B9)
 WEYL1 = np.uint64(0xBB67AE85)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always", error_model="numpy")
 def philox(c0, c1, c2, c3, k0, k1):
     """Return the four 32-bit words that Philox4x32-10 makes of a counter and a key.
 
@@ -48,7 +48,7 @@ def philox(c0, c1, c2, c3, k0, k1):
     return np.uint32(c0), np.uint32(c1), np.uint32(c2), np.uint32(c3)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always", error_model="numpy")
 def philox_block(key0, key1, position, attempt, realization):
     """Return the four words at a place of a stream; `channels.streams` states the layout of the counter.
 

@@ -18,12 +18,12 @@ def measure(per_user, interference, gain_product, channels, precoders, noise):
         log2(1 + |h_k^H f_k|^2 / (that sum + noise)).
     interference, gain_product : float64 array, shape (B, K, K)
         Overwritten by |h_k^H f_j|^2 and |h_k|^2 |h_j|^2.
-    channels, precoders : complex128 array, shape (M, B, K)
-        h and f.
+    channels, precoders : float64 array, shape (M, 2, K, B)
+        h and f, axes (antenna, real or imaginary part, user, realization).
     noise : float
         Noise power over the power of a unit precoder: noise_power sum_i E|f_i|^2 / power; infinite for power 0.
     """
-    M, B, K = channels.shape
+    M, _, K, B = channels.shape
     for t in range(B):
         for k in range(K):
             others = 0.0
@@ -31,9 +31,10 @@ def measure(per_user, interference, gain_product, channels, precoders, noise):
             for j in range(K):
                 real, imag = 0.0, 0.0
                 for m in range(M):
-                    h, f = channels[m, t, k], precoders[m, t, j]
-                    real += h.real * f.real + h.imag * f.imag
-                    imag += h.real * f.imag - h.imag * f.real
+                    x, y = channels[m, 0, k, t], channels[m, 1, k, t]
+                    u, v = precoders[m, 0, j, t], precoders[m, 1, j, t]
+                    real += x * u + y * v
+                    imag += x * v - y * u
                 power = real * real + imag * imag
                 interference[t, k, j] = power
                 if j == k:
@@ -43,9 +44,8 @@ def measure(per_user, interference, gain_product, channels, precoders, noise):
                     others += power
             gain, precoder_gain = 0.0, 0.0
             for m in range(M):
-                h, f = channels[m, t, k], precoders[m, t, k]
-                gain += h.real * h.real + h.imag * h.imag
-                precoder_gain += f.real * f.real + f.imag * f.imag
+                gain += channels[m, 0, k, t] ** 2 + channels[m, 1, k, t] ** 2
+                precoder_gain += precoders[m, 0, k, t] ** 2 + precoders[m, 1, k, t] ** 2
             gain_product[t, k, k] = gain
             per_user[t, 1, k] = signal
             per_user[t, 2, k] = others

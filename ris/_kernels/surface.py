@@ -5,7 +5,7 @@ from numba import njit
 
 from channels._kernels.phase_noise import fill_phasors
 
-__all__ = ["reflect"]
+__all__ = ["reflect", "reflect_parts"]
 
 
 @njit(cache=True, nogil=True)
@@ -37,3 +37,32 @@ def reflect(columns, noisy, shifts, law, key, first):
                 columns[n, t, c] *= turned
             for c in range(noisy, C):
                 columns[n, t, c] *= shifts[n]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def reflect_parts(columns, noisy, shifts, law, key, first):
+    """As `reflect`, of columns of shape (N, 2, C, B): (element, real or imaginary part, column, realization)."""
+    N, _, C, B = columns.shape
+    cosine, sine = np.empty((N, B)), np.empty((N, B))
+    phasors = np.empty(N, np.complex128)
+    for t in range(B):
+        fill_phasors(phasors, law, key, first + t)
+        for n in range(N):
+            cosine[n, t], sine[n, t] = phasors[n].real, phasors[n].imag
+    for n in range(N):
+        for t in range(B):
+            phasor = complex(cosine[n, t], sine[n, t]) * shifts[n]
+            cosine[n, t], sine[n, t] = phasor.real, phasor.imag
+        for c in range(noisy):
+            _turn(columns[n, 0, c], columns[n, 1, c], cosine[n], sine[n])
+        cosine[n, :], sine[n, :] = shifts[n].real, shifts[n].imag
+        for c in range(noisy, C):
+            _turn(columns[n, 0, c], columns[n, 1, c], cosine[n], sine[n])
+
+
+@njit(cache=True, error_model="numpy")
+def _turn(re, im, cosine, sine):
+    for t in range(re.size):
+        x, y = re[t], im[t]
+        re[t] = x * cosine[t] - y * sine[t]
+        im[t] = x * sine[t] + y * cosine[t]
