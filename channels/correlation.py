@@ -2,7 +2,7 @@
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import array_api_compat
@@ -43,6 +43,13 @@ class Correlation:
         Hermitian and positive semidefinite. NumPy input becomes float64 or complex128 and read-only, a
         writable array by a copy; arrays of other array-API libraries stay as they are.
 
+    Attributes
+    ----------
+    grid : tuple of int or None
+        Rows and columns of the elements, if the law that made the covariance knows them.
+    low_rank : bool
+        Whether a factor of rank below N / 2 was given: products cost less with it than with the matrix.
+
     Raises
     ------
     InvalidArgumentError
@@ -51,6 +58,8 @@ class Correlation:
     """
 
     matrix: Any
+    grid: tuple[int, int] | None = field(default=None, init=False)
+    low_rank: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         matrix = finite("correlation", as_array("correlation", self.matrix))
@@ -74,9 +83,10 @@ class Correlation:
         F = finite("factor", as_array("factor", factor))
         if F.ndim < 2 or 0 in F.shape[-2:]:
             raise InvalidArgumentError("factor", "shape (..., N, rank)", f"shape {tuple(F.shape)}")
-        with _one_blas_thread():
+        with one_blas_thread():
             correlation = cls(F @ _adjoint(F))
         object.__setattr__(correlation, "factor", frozen(F))
+        object.__setattr__(correlation, "low_rank", 2 * F.shape[-1] < F.shape[-2])
         return correlation
 
     @property
@@ -106,7 +116,7 @@ class Correlation:
         stack, the rank is that of the matrix that has most; the others end in zero columns.
         """
         xp = array_api_compat.array_namespace(self.matrix)
-        with _one_blas_thread():
+        with one_blas_thread():
             values, vectors = xp.linalg.eigh(self.matrix)
         floor = self.size * float(xp.finfo(values.dtype).eps) * values[..., -1:]
         values = xp.where(values > floor, values, xp.zeros_like(values))
@@ -119,7 +129,7 @@ class Correlation:
     def eigenvalues(self) -> Any:
         """Eigenvalues as computed, not clipped, shape (..., N), largest first."""
         xp = array_api_compat.array_namespace(self.matrix)
-        with _one_blas_thread():
+        with one_blas_thread():
             return frozen(xp.flip(xp.linalg.eigvalsh(self.matrix), axis=-1))
 
     def effective_rank(self, tolerance: float = 1e-6) -> Any:
@@ -179,13 +189,13 @@ def isotropic_correlation(
     if one_of("dimensions", dimensions, ScatteringDimensions) == 3:
         if normal is not None:
             raise InvalidArgumentError("normal", "None with dimensions = 3", repr(normal))
-        return Correlation(np.sinc(2 * cdist(positions, positions)))
+        return _on_grid(Correlation(np.sinc(2 * cdist(positions, positions))), array)
     axis = real("normal", finite("normal", as_array("normal", (0, 0, 1) if normal is None else normal)))
     if axis.shape != (3,) or not axis.any():
         raise InvalidArgumentError("normal", "a vector of three numbers, not all zero", repr(normal))
     axis = axis / np.linalg.norm(axis)
     in_plane = positions - np.outer(positions @ axis, axis)
-    return Correlation(scipy.special.j0(2 * np.pi * cdist(in_plane, in_plane)))
+    return _on_grid(Correlation(scipy.special.j0(2 * np.pi * cdist(in_plane, in_plane))), array)
 
 
 def exponential_correlation(size: int, coefficient: complex) -> Correlation:
@@ -330,7 +340,7 @@ def _mean_wave(
     deltas, delta_weights = _gaussian_nodes(spreads[0], reach)
     epsilons, epsilon_weights = _gaussian_nodes(spreads[1], reach)
     mean = np.zeros((*az.shape, len(left), len(right)), np.complex128)
-    with _one_blas_thread():
+    with one_blas_thread():
         for epsilon, weight in zip(epsilons, epsilon_weights, strict=True):
             u = direction(az[..., None] + deltas, el[..., None] + epsilon)
             from_left = np.exp(2j * np.pi * (left @ u.mT))
@@ -366,6 +376,12 @@ def _gaussian_nodes(spread: float, reach: float) -> tuple[NDArray[np.float64], N
     return index * (2 * math.pi / circle), weights / weights.sum()
 
 
+def _on_grid(correlation: Correlation, array: AntennaArray) -> Correlation:
+    if isinstance(array, UniformArray):
+        object.__setattr__(correlation, "grid", array.grid)
+    return correlation
+
+
 def _checked(array: Any) -> AntennaArray:
     if not isinstance(array, AntennaArray):
         raise InvalidArgumentError("array", "an antenna array of channels", repr(array))
@@ -378,7 +394,7 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _one_blas_thread() -> Any:
+def one_blas_thread() -> Any:
     # Else the vectors of a repeated eigenvalue, and so every draw made with them, and the last bits of a
     # product would change with the number of threads.
     return _blas().limit(limits=1, user_api="blas")

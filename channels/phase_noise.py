@@ -44,7 +44,7 @@ MOST_TERMS = 255
 """Terms that a sum can hold: the counter of the stream numbers them with 8 bits."""
 
 LARGE_CONCENTRATION = 1e8
-"""Above it the moments of the von Mises law come from their expansion; SciPy's Bessel functions end at 1e9."""
+"""Above it the moments of the von Mises law come from their expansion (SciPy's ive ends at 1e9)."""
 
 ALMOST_UNIFORM = 10.0
 """Standard deviation above which the density of a wrapped normal is constant to 2 exp(-50) = 4e-22."""
@@ -61,7 +61,9 @@ class PhaseNoise(ABC):
     def kernel_table(self) -> NDArray[np.float64]:
         """Return the law as `channels._kernels.phase_noise` takes it, shape (terms, columns)."""
 
-    def sample(self, elements: int, realizations: int, stream: Stream) -> NDArray[np.float64]:
+    def sample(
+        self, elements: int, realizations: int, stream: Stream, first: int = 0
+    ) -> NDArray[np.float64]:
         """Draw phase noise.
 
         Parameters
@@ -70,15 +72,19 @@ class PhaseNoise(ABC):
             Numbers of elements and of realizations, at least 1.
         stream : Stream
             Where the numbers come from.
+        first : int
+            Number of the first realization.
 
         Returns
         -------
         ndarray, shape (realizations, elements)
-            Phases in radians, within [-pi, pi].
+            Phases in radians, wrapped to [-pi, pi].
         """
         shape = integer("realizations", realizations, minimum=1), integer("elements", elements, minimum=1)
+        if not isinstance(stream, Stream):
+            raise InvalidArgumentError("stream", "a channels.Stream", repr(stream))
         out = np.empty(shape)
-        sample_phase_noise(out, self.kernel_table(), stream.key)
+        sample_phase_noise(out, self.kernel_table(), stream.key, integer("first", first, minimum=0))
         return out
 
     def __add__(self, other: "PhaseNoise") -> "PhaseNoise":
@@ -279,7 +285,6 @@ def ziggurat(concentration: float) -> tuple[NDArray[np.float64], NDArray[np.floa
     Marsaglia and Tsang, "The ziggurat method for generating random variables", J. Stat. Softw. 5(8), 2000,
     for a bounded support.
     """
-
     smallest = math.pi * float(i0e(concentration)) / LAYERS  # the layers cover the area below f, and more
     largest = 2.0 * smallest
     while smallest < (area := 0.5 * (smallest + largest)) < largest:

@@ -16,11 +16,13 @@ three equal indices leave the excess r k3, k3 = 2 r^3 - r r2 - r, four leave wha
 and exclusion over the coincidences turns the sum over distinct indices into sums over free ones.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import array_api_compat
 
-from ris.backend import Array, is_complex, matmul, vecdot
+from ris.backend import Array, is_complex, matmul, stacked, vecdot
 
 __all__ = ["Reflection", "amplitude_product", "fourth_moments", "inner_chain", "outer_chain"]
 
@@ -55,16 +57,21 @@ class Reflection:
     BA: Array
 
     @classmethod
-    def of(cls, A: Array, B: Array, r: float, r2: float) -> "Reflection":
-        """Multiply out what the moments share."""
-        xp = array_api_compat.array_namespace(A, B)
+    def of(cls, A: Array, sides: Sequence[tuple[Array, Array | None]], r: float, r2: float) -> "Reflection":
+        """Multiply out what the moments share.
+
+        `sides` are stacks of covariances B_k, J in all, each with factors F_k, B_k = F_k F_k^H, or None.
+        """
+        xp = array_api_compat.array_namespace(A)
+        B = stacked([matrices for matrices, _ in sides])
+        smoothed = _smoothed(A, r)[..., None, :, :]
         adjoint = _conjugate(xp.matrix_transpose(A))[..., None, :, :]
         return cls(
             A=A,
             B=B,
             r=r,
             r2=r2,
-            P=matmul(_smoothed(A, r)[..., None, :, :], B),
+            P=stacked([_product(smoothed, *side) for side in sides]),
             AB=vecdot(adjoint, B, axis=-2),
             BA=_row_dot(B, A),
         )
@@ -187,7 +194,7 @@ def outer_chain(noisy: Reflection, nominal: Reflection) -> Array:
 
 
 def inner_chain(first: Reflection, second: Reflection, r: float) -> Array:
-    """E tr(A E B_k E^H C B_j) = r^2 tr(A B_k C B_j) + (1 - r^2) sum_n (B_k)_nn (C B_j A)_nn, shape (..., J, J).
+    """E tr(A E B_k E^H C B_j) = r^2 tr(A B_k C B_j) + (1 - r^2) sum_n (B_k)_nn (C B_j A)_nn.
 
     Parameters
     ----------
@@ -195,14 +202,19 @@ def inner_chain(first: Reflection, second: Reflection, r: float) -> Array:
         Of the same surface and stack B without noise (r = 1), with BS-side covariances A and C.
     r : float
         First circular moment of the phase noise.
+
+    Returns
+    -------
+    array, shape (..., J, J)
     """
     return r**2 * _trace_sum(first.P, second.P) + (1 - r**2) * _dot(first.dB, _row_dot(second.P, first.A))
 
 
 def amplitude_product(first: Reflection, second: Reflection, r: float) -> Array:
-    """E tr(A E B_k) conj(tr(C E B_j)) = r^2 tr(A B_k) conj(tr(C B_j)) + (1 - r^2) sum_n (B_k A)_nn conj((B_j C)_nn).
+    """E tr(A E B_k) conj(tr(C E B_j)) = r^2 tr(A B_k) conj(tr(C B_j)) + (1 - r^2) sum_n a_n conj(c_n).
 
-    Parameters are those of `inner_chain`; the result has shape (..., J, J).
+    Here a and c are the diagonals of B_k A and B_j C. Parameters and shape of the result are those of
+    `inner_chain`.
     """
     other = _conjugate(second.BA)
     return r**2 * _outer(_sum(first.BA), _sum(other)) + (1 - r**2) * _dot(first.BA, other)
@@ -215,6 +227,14 @@ def _smoothed(A: Array, r: float) -> Array:
     xp = array_api_compat.array_namespace(A)
     identity = xp.eye(A.shape[-1], dtype=A.dtype, device=array_api_compat.device(A))
     return r**2 * A + (1 - r**2) * (_diagonal(A)[..., None, :] * identity)
+
+
+def _product(A: Array, B: Array, factors: Array | None) -> Array:
+    """A B_k, at the cost of two products of the rank of the factors instead of one of N."""
+    if factors is None:
+        return matmul(A, B)
+    xp = array_api_compat.array_namespace(factors)
+    return matmul(matmul(A, factors), _conjugate(xp.matrix_transpose(factors)))
 
 
 def _aligned_sum(first: Reflection, second: Reflection) -> Array:
@@ -264,8 +284,8 @@ def _diagonal_pair_sum(first: Reflection, second: Reflection) -> Array:
 def _row_blocks(stack: Array) -> list[slice]:
     """Slices over the rows of a stack of matrices, each block of about BLOCK_BYTES."""
     size = stack.shape[-1]
-    row_bytes = 16 * stack.size // size if stack.size else 16
-    step = max(1, BLOCK_BYTES // row_bytes)
+    row_bytes = 16 * math.prod(stack.shape[:-1])
+    step = max(1, BLOCK_BYTES // max(1, row_bytes))
     return [slice(start, min(start + step, size)) for start in range(0, size, step)]
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from channels.correlation import Correlation
-from channels.factors import Factor
+from channels.factors import Scratch, factor_of
 from channels.fading import Hop, UserHop
 from channels.phase_noise import PhaseNoise
 from channels.streams import Stream
@@ -52,8 +52,9 @@ class ReducedEngine:
     def __init__(
         self, system: DoubleRIS, theta1: NDArray[Any], theta2: NDArray[Any], stream: Stream, csi: Csi
     ) -> None:
-        self.system, self.columns = system, system.users * (1 if csi == "perfect" else 2)
         single1, single2, double = system.single1, system.single2, system.double
+        self.single2, self.columns = single2, system.users * (1 if csi == "perfect" else 2)
+        self.scratch = Scratch()
         hops1 = [hop for hop in (system.bs_ris1,) if hop and (single1 or double)]
         hop2 = system.bs_ris2 if single2 else None
         hop3 = system.ris1_ris2 if double else None
@@ -82,10 +83,13 @@ class ReducedEngine:
         ndarray, shape (M, 2, C, count)
             Axes (antenna, real or imaginary part, column, realization).
         """
-        grams2 = self.from_surface2.grams(self.at_surface2, [], first, count)
-        to_bs, to_surface1 = grams2[: self.system.single2], grams2[self.system.single2 :]
-        grams1 = self.from_surface1.grams(self.at_surface1, to_surface1, first, count)
-        return self.at_bs.draw([*to_bs, *grams1], first, count)
+        scratch = self.scratch
+        grams2 = self.from_surface2.grams(self.at_surface2, [], first, count, scratch)
+        to_bs, to_surface1 = grams2[: self.single2], grams2[self.single2 :]
+        grams1 = self.from_surface1.grams(self.at_surface1, to_surface1, first, count, scratch)
+        h = np.empty((self.at_bs.size, 2, self.columns, count))
+        self.at_bs.draw(h, [*to_bs, *grams1], first, scratch)
+        return h
 
 
 class _Arrival:
@@ -109,14 +113,16 @@ class _Arrival:
                 group.users += gain * np.outer(same, same)
         self.size = self.groups[0].factor.size if self.groups else 0
 
-    def draw(self, grams: list[Grams], first: int, count: int) -> Columns:
-        """Draw the columns, given the Gram matrices that the hops hand on."""
+    def draw(self, out: Columns, grams: list[Grams], first: int, scratch: Scratch) -> None:
+        """Write the columns, given the Gram matrices that the hops hand on."""
         if len(self.groups) == 1:
-            return self.groups[0].draw(grams, first, count)
-        total = np.zeros((self.size, 2, self.columns, count))
+            self.groups[0].draw(out, grams, first, scratch)
+            return
+        out[:] = 0.0
         for group in self.groups:
-            total[:, :, group.places] += group.draw(grams, first, count)
-        return total
+            part = scratch.array("group", (self.size, 2, len(group.users), out.shape[3]))
+            group.draw(part, grams, first, scratch)
+            out[:, :, group.places] += part
 
     def _group(self, covariance: Correlation, places: slice) -> "_Group":
         for group in self.groups:
@@ -131,22 +137,22 @@ class _Group:
     """Arrivals at an array that share a covariance there: hops by number, and users by their Gram matrix."""
 
     def __init__(self, covariance: Correlation, places: slice, width: int, stream: Stream) -> None:
-        self.covariance, self.factor, self.places = covariance, Factor(covariance), places
+        self.covariance, self.factor, self.places = covariance, factor_of(covariance), places
         self.hops: list[tuple[int, float]] = []
         self.users = np.zeros((width, width))
         self.key = stream.key
 
-    def draw(self, grams: list[Grams], first: int, count: int) -> Columns:
-        width = len(self.users)
+    def draw(self, out: Columns, grams: list[Grams], first: int, scratch: Scratch) -> None:
+        width, count = len(self.users), out.shape[3]
         total = np.zeros((width, width, 2, count))
         total[:, :, 0] += self.users[:, :, None]
         for number, gain in self.hops:
             total += gain * grams[number]
         factors = np.empty_like(total)
         factor_grams(factors, total)
-        numbers = np.empty((self.factor.rank, 2, width, count))
-        draw_columns(numbers, factors, self.key, first)
-        return self.factor.times(numbers)
+        numbers = scratch.array("inner", (self.factor.rank, 2, width, count))
+        draw_columns(numbers, factors, self.key, first, (0,) * width)
+        self.factor.times(out, numbers, scratch)
 
 
 class _Departure:
@@ -161,17 +167,21 @@ class _Departure:
             self.places.append(known[0] if known else len(self.covariances))
             if not known:
                 self.covariances.append(hop.right)
-        self.factors = [Factor(covariance) for covariance in self.covariances]
+        self.factors = [factor_of(covariance) for covariance in self.covariances]
 
-    def grams(self, arrival: _Arrival, arriving: list[Grams], first: int, count: int) -> list[Grams]:
+    def grams(
+        self, arrival: _Arrival, arriving: list[Grams], first: int, count: int, scratch: Scratch
+    ) -> list[Grams]:
         """Draw what arrives and return (F_right^H V)^H (F_right^H V) for each hop."""
         if not self.factors:
             return []
-        columns = arrival.draw(arriving, first, count)
+        columns = scratch.array("columns", (arrival.size, 2, arrival.columns, count))
+        arrival.draw(columns, arriving, first, scratch)
         reflect_parts(columns, self.noisy, self.shifts, self.law, self.key, first)
         made = []
         for factor in self.factors:
-            inner = factor.adjoint_times(columns)
+            inner = scratch.array("inner", (factor.rank, *columns.shape[1:]))
+            factor.adjoint_times(inner, columns, scratch)
             made.append(np.zeros((inner.shape[2], inner.shape[2], 2, count)))
             gram(made[-1], inner)
         return [made[place] for place in self.places]

@@ -26,10 +26,10 @@ from ris.system import DoubleRIS
 
 __all__ = ["ChannelSampler", "Tile"]
 
-TILE_BYTES = 2**20
-"""Size at which an array of a tile still stays in a core's cache."""
+TILE_BYTES = 2**25
+"""Largest array of a tile."""
 
-LARGEST_TILE = 256
+LARGEST_TILE = 128
 
 Tile = NDArray[np.float64]
 """Channels of one tile, axes (antenna, real or imaginary part, column, realization)."""

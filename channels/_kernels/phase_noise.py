@@ -6,15 +6,17 @@ Two neighbouring elements share a Philox block, a rejected one goes on with bloc
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit, prange
+from numpy.typing import NDArray
 
 from channels._kernels.elementary import cos_sin
 from channels._kernels.gaussian import box_muller
 from channels._kernels.philox import philox_block
 
-__all__ = ["fill_phase_noise", "fill_phasors", "sample_phase_noise"]
+__all__ = ["fill_phase_noise", "fill_phasor_rows", "fill_phasors", "sample_phase_noise"]
 
 UNIFORM, WRAPPED_NORMAL, VON_MISES = 0, 1, 2
 LAYERS = 256
@@ -27,25 +29,27 @@ TERM_SHIFT = 24  # the attempt word counts terms of the sum above this bit and r
 LAYER_MASK = np.uint64(LAYERS - 1)
 SIGN_BIT = np.uint64(LAYERS)
 WORD_BITS = np.uint64(32)
+LOW_WORD = np.uint64(0xFFFFFFFF)
 FRACTION_SHIFT = np.uint64(11)
 
-TURN_HIGH = 6.28318530717958623200e00
-TURN_LOW = 2.44929359829470635445e-16
+TURN = 2 * np.pi
 
 
-@njit(cache=True)
-def _joined(high, low):
+@njit(cache=True, error_model="numpy", forceinline=True)
+def _joined(high: Any, low: Any) -> Any:
     return (np.uint64(high) << WORD_BITS) | np.uint64(low)
 
 
-@njit(cache=True)
-def _fraction(word):
+@njit(cache=True, error_model="numpy", forceinline=True)
+def _fraction(word: Any) -> Any:
     # Uniform on [0, 1) from the upper 53 bits of a 64-bit word.
     return np.float64(np.int64(word >> FRACTION_SHIFT)) * 2.0**-53
 
 
-@njit(cache=True)
-def _von_mises(word, row, key0, key1, element, attempt, realization):
+@njit(cache=True, error_model="numpy", forceinline=True)
+def _von_mises(
+    word: Any, row: NDArray[np.float64], key0: Any, key1: Any, element: int, attempt: int, realization: int
+) -> Any:
     # Marsaglia and Tsang (2000) for the density exp(kappa (cos x - 1)) on [0, pi], with a random sign: a
     # point of the layer's rectangle is kept if it is under the density, which left of the next edge it is.
     while True:
@@ -57,30 +61,36 @@ def _von_mises(word, row, key0, key1, element, attempt, realization):
             low, high = row[HEIGHTS + layer], row[HEIGHTS + layer + 1]
             height = low + _fraction(_joined(x0, x1)) * (high - low)
             half_sine = math.sin(0.5 * x)
-            if height >= math.exp(-2.0 * row[PARAMETER] * half_sine * half_sine):
+            if height >= math.exp(row[PARAMETER] * half_sine * half_sine * -2.0):
                 word = _joined(x2, x3)
                 continue
         return x if word & SIGN_BIT else -x
 
 
-@njit(cache=True)
-def _add_uniform(out, half_width, key0, key1, attempt, realization):
+@njit(cache=True, error_model="numpy")
+def _add_uniform(
+    out: NDArray[Any], half_width: float, key0: Any, key1: Any, attempt: int, realization: int
+) -> None:
     for n in range(out.size):
         x0, x1, x2, x3 = philox_block(key0, key1, n >> 1, attempt, realization)
         word = _joined(x2, x3) if n & 1 else _joined(x0, x1)
         out[n] += half_width * (2.0 * _fraction(word) - 1.0)
 
 
-@njit(cache=True)
-def _add_wrapped_normal(out, deviation, key0, key1, attempt, realization):
+@njit(cache=True, error_model="numpy")
+def _add_wrapped_normal(
+    out: NDArray[Any], deviation: float, key0: Any, key1: Any, attempt: int, realization: int
+) -> None:
     for n in range(out.size):
         x0, x1, _, _ = philox_block(key0, key1, n >> 1, attempt, realization)
         re, im = box_muller(x0, x1)
         out[n] += deviation * math.sqrt(2.0) * (im if n & 1 else re)
 
 
-@njit(cache=True)
-def _add_von_mises(out, row, key0, key1, attempt, realization):
+@njit(cache=True, error_model="numpy")
+def _add_von_mises(
+    out: NDArray[Any], row: NDArray[np.float64], key0: Any, key1: Any, attempt: int, realization: int
+) -> None:
     for block in range((out.size + 1) >> 1):
         x0, x1, x2, x3 = philox_block(key0, key1, block, attempt, realization)
         n = 2 * block
@@ -89,9 +99,11 @@ def _add_von_mises(out, row, key0, key1, attempt, realization):
             out[n + 1] += _von_mises(_joined(x2, x3), row, key0, key1, n + 1, attempt, realization)
 
 
-@njit(cache=True)
-def fill_phase_noise(out, table, key, realization):
-    """Write the phase noise of a realization, in radians within [-pi, pi].
+@njit(cache=True, error_model="numpy")
+def fill_phase_noise(
+    out: NDArray[Any], table: NDArray[np.float64], key: NDArray[np.uint32], realization: int
+) -> None:
+    """Write the phase noise of a realization, in radians wrapped to [-pi, pi].
 
     Parameters
     ----------
@@ -116,12 +128,13 @@ def fill_phase_noise(out, table, key, realization):
         else:
             _add_von_mises(out, table[term], key0, key1, attempt, realization)
     for n in range(out.size):
-        turns = np.floor(out[n].real / TURN_HIGH + 0.5)
-        out[n] = (out[n].real - turns * TURN_HIGH) - turns * TURN_LOW
+        out[n] = out[n].real - TURN * np.floor(out[n].real / TURN + 0.5)
 
 
-@njit(cache=True)
-def fill_phasors(out, table, key, realization):
+@njit(cache=True, error_model="numpy")
+def fill_phasors(
+    out: NDArray[np.complex128], table: NDArray[np.float64], key: NDArray[np.uint32], realization: int
+) -> None:
     """Write exp(j phi) for the phase noise phi of a realization.
 
     Parameters
@@ -137,8 +150,111 @@ def fill_phasors(out, table, key, realization):
         out[n] = complex(cosine, sine)
 
 
-@njit(cache=True, parallel=True)
-def sample_phase_noise(out, table, key):
-    """Write the phase noise of the realizations 0, 1, ... into the rows of out, shape (realizations, N)."""
+@njit(cache=True, error_model="numpy", parallel=True)
+def sample_phase_noise(
+    out: NDArray[np.float64], table: NDArray[np.float64], key: NDArray[np.uint32], first: int
+) -> None:
+    """Write the phase noise of the realizations first, first + 1, ... into the rows of out, shape (n, N)."""
     for realization in prange(out.shape[0]):
-        fill_phase_noise(out[realization], table, key, realization)
+        fill_phase_noise(out[realization], table, key, first + realization)
+
+
+@njit(cache=True, error_model="numpy")
+def _first_points(points, words, row):
+    # The first point of each realization; infinity where it is right of the next edge, so not yet decided.
+    for t in range(points.size):
+        word = words[t]
+        layer = np.int64(word & LAYER_MASK)
+        x = _fraction(word) * row[EDGES + layer]
+        signed = x if word & SIGN_BIT != 0 else -x
+        points[t] = np.inf if x >= row[EDGES + layer + 1] else signed
+
+
+@njit(cache=True, error_model="numpy")
+def _draw_words(first_words, second_words, key0, key1, block, attempt, first):
+    for t in range(first_words.size):
+        x0, x1, x2, x3 = philox_block(key0, key1, block, attempt, first + t)
+        first_words[t], second_words[t] = _joined(x0, x1), _joined(x2, x3)
+
+
+@njit(cache=True, error_model="numpy")
+def _add_uniform_row(phases, words, half_width):
+    for t in range(phases.size):
+        phases[t] += half_width * (2.0 * _fraction(words[t]) - 1.0)
+
+
+@njit(cache=True, error_model="numpy")
+def _add_wrapped_normal_rows(even, odd, words, deviation):
+    # Neighbours are the real and the imaginary part of one number.
+    for t in range(even.size):
+        re, im = box_muller(np.uint32(words[t] >> WORD_BITS), np.uint32(words[t] & LOW_WORD))
+        even[t] += deviation * math.sqrt(2.0) * re
+        odd[t] += deviation * math.sqrt(2.0) * im
+
+
+@njit(cache=True)
+def _add_von_mises_row(phases, words, row, key0, key1, element, attempt, first):
+    points = np.empty(phases.size)
+    _first_points(points, words, row)
+    for t in range(phases.size):
+        if points[t] == np.inf:
+            points[t] = _von_mises(words[t], row, key0, key1, element, attempt, first + t)
+    phases += points
+
+
+@njit(cache=True, error_model="numpy")
+def _to_phasors(cosines, sines, phases):
+    for t in range(phases.size):
+        cosines[t], sines[t] = cos_sin(phases[t] - TURN * np.floor(phases[t] / TURN + 0.5))
+
+
+@njit(cache=True)
+def _fill_neighbours(out, table, key, block, first):
+    """Write the phase noise, not wrapped, of two neighbouring elements in the realizations first, first + 1, ...
+
+    Parameters
+    ----------
+    out : float64 array, shape (2, B), contiguous
+        Overwritten, radians: elements 2 block and 2 block + 1.
+    table : float64 array, shape (terms, COLUMNS)
+        The law, as its `kernel_table` gives it.
+    key : uint32 array, shape (2,)
+        Key of the stream.
+    block, first : integer
+        Number of the pair of elements, and of the first realization, >= 0.
+    """
+    key0, key1 = key[0], key[1]
+    even, odd = out[0], out[1]
+    words = np.empty((2, out.shape[1]), np.uint64)
+    out[:] = 0.0
+    for term in range(table.shape[0]):
+        attempt = term << TERM_SHIFT
+        kind, parameter = table[term, KIND], table[term, PARAMETER]
+        _draw_words(words[0], words[1], key0, key1, block, attempt, first)
+        if kind == UNIFORM:
+            _add_uniform_row(even, words[0], parameter)
+            _add_uniform_row(odd, words[1], parameter)
+        elif kind == WRAPPED_NORMAL:
+            _add_wrapped_normal_rows(even, odd, words[0], parameter)
+        else:
+            _add_von_mises_row(even, words[0], table[term], key0, key1, 2 * block, attempt, first)
+            _add_von_mises_row(odd, words[1], table[term], key0, key1, 2 * block + 1, attempt, first)
+
+
+@njit(cache=True)
+def fill_phasor_rows(cosines, sines, table, key, first):
+    """Write cos(phi) and sin(phi) of the phase noise phi of all elements, in the realizations from `first` on.
+
+    Parameters
+    ----------
+    cosines, sines : float64 array, shape (N, B), contiguous
+        Overwritten.
+    table, key, first
+        As for `fill_phase_noise`, which draws the same phi.
+    """
+    N, B = cosines.shape
+    phases = np.empty((2, B))
+    for block in range((N + 1) >> 1):
+        _fill_neighbours(phases, table, key, block, first)
+        for n in range(2 * block, min(2 * block + 2, N)):
+            _to_phasors(cosines[n], sines[n], phases[n - 2 * block])

@@ -37,57 +37,38 @@ def gram(grams, columns):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def factor_grams(factors, grams):
-    """Write L_t with L_t L_t^H = G_t, for semidefinite G_t.
+    """Write the lower triangular L_t with L_t L_t^H = G_t, for semidefinite G_t.
 
-    Cholesky's factorization with the largest pivot first, pivots measured in units of the diagonal entry that
-    they come from, so that weak columns count as much as strong ones. It ends when all that remain are below
-    1e-14 of those entries: the error of G_cd is then below 1e-14 (G_cc G_dd)^(1/2), whatever the rank.
+    Cholesky's factorization. A column whose own part falls below 1e-14 of its power depends linearly on those
+    before it and gets no part of its own: exact but for rounding where the rank is deficient, and within
+    1e-7 (G_cc G_dd)^(1/2) in G_cd if the part was genuine. So any rank and any scale of the columns works.
 
     Parameters
     ----------
     factors : float64 array, shape (C, C, 2, B)
-        Overwritten by L: (column of the hop, number of the pivot).
+        The lower triangle is overwritten by L.
     grams : float64 array, shape (C, C, 2, B)
         G, of which the lower triangle is read.
     """
     C, B = grams.shape[0], grams.shape[3]
-    rest = np.empty((C, C), np.complex128)
-    scale = np.empty(C)
-    for t in range(B):
-        for c in range(C):
-            power = grams[c, c, 0, t]
-            scale[c] = 1.0 / math.sqrt(power) if power > 0.0 else 0.0
-            for d in range(c + 1):
-                entry = complex(grams[c, d, 0, t], grams[c, d, 1, t]) * (scale[c] * scale[d])
-                rest[c, d] = entry
-                rest[d, c] = entry.conjugate()
-        for step in range(C):
-            pivot, largest = 0, NEGLIGIBLE
-            for c in range(C):
-                if rest[c, c].real > largest:
-                    pivot, largest = c, rest[c, c].real
-            if largest == NEGLIGIBLE:
-                factors[:, step:, :, t] = 0.0
-                break
-            root = math.sqrt(largest)
-            for c in range(C):
-                entry = rest[c, pivot] / root
-                power = grams[c, c, 0, t]
-                length = math.sqrt(power) if power > 0.0 else 0.0
-                factors[c, step, 0, t] = entry.real * length
-                factors[c, step, 1, t] = entry.imag * length
-            for c in range(C):
-                left = rest[c, pivot] / largest
-                if c != pivot:
-                    for d in range(C):
-                        if d != pivot:
-                            rest[c, d] -= left * rest[pivot, d]
-            rest[pivot, :] = 0.0
-            rest[:, pivot] = 0.0
+    inverse = np.empty(B)
+    for d in range(C):
+        for c in range(d, C):
+            re, im = factors[c, d, 0], factors[c, d, 1]
+            re[:], im[:] = grams[c, d, 0], grams[c, d, 1]
+            for e in range(d):
+                _subtract_product(re, im, factors[c, e, 0], factors[c, e, 1], factors[d, e, 0], factors[d, e, 1])
+            if c == d:
+                for t in range(B):
+                    independent = re[t] > NEGLIGIBLE * grams[d, d, 0, t]
+                    inverse[t] = 1.0 / math.sqrt(re[t]) if independent else 0.0
+            for t in range(B):
+                re[t] *= inverse[t]
+                im[t] *= inverse[t]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def draw_columns(out, factors, key, first):
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def draw_columns(out, factors, key, first, unrolled):
     """Write Z_t L_t^H with Z_t of iid CN(0, 1) entries.
 
     Parameters
@@ -95,30 +76,45 @@ def draw_columns(out, factors, key, first):
     out : float64 array, shape (n, 2, C, B)
         Overwritten.
     factors : float64 array, shape (C, C, 2, B)
-        L, as `factor_grams` writes it.
+        L, lower triangular.
     key : uint32 array, shape (2,)
         Key of the stream. Row i of Z begins at entry 2 ceil(C / 2) i of the realization.
     first : int
         Number of the first realization.
+    unrolled : tuple of C integers
+        Only its length counts: the compiler knows it and so unrolls the sums over columns (3 times faster).
     """
-    n, _, C, B = out.shape
+    n, _, _, B = out.shape
+    C = len(unrolled)
     pairs = (C + 1) // 2
     row = np.empty((pairs, 2, 2, B))
     flat = row.reshape(2 * pairs, 2, B)
     for i in range(n):
         for pair in range(pairs):
             fill_realizations(row[pair], key, i * pairs + pair, first)
-        out[i] = 0.0
         for c in range(C):
-            for d in range(C):
-                _add_conjugate_product(
-                    out[i, 0, c], out[i, 1, c], factors[c, d, 0], factors[c, d, 1], flat[d, 0], flat[d, 1]
-                )
+            out_re, out_im, factor = out[i, 0, c], out[i, 1, c], factors[c]
+            for t in range(B):
+                re, im = 0.0, 0.0
+                for d in range(c + 1):
+                    x, y = factor[d, 0, t], factor[d, 1, t]
+                    u, v = flat[d, 0, t], flat[d, 1, t]
+                    re += x * u + y * v
+                    im += x * v - y * u
+                out_re[t], out_im[t] = re, im
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
 def _add_conjugate_product(sum_re, sum_im, a_re, a_im, b_re, b_im):
     # sum += conj(a) b
     for t in range(sum_re.size):
         sum_re[t] += a_re[t] * b_re[t] + a_im[t] * b_im[t]
         sum_im[t] += a_re[t] * b_im[t] - a_im[t] * b_re[t]
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
+def _subtract_product(sum_re, sum_im, a_re, a_im, b_re, b_im):
+    # sum -= a conj(b)
+    for t in range(sum_re.size):
+        sum_re[t] -= a_re[t] * b_re[t] + a_im[t] * b_im[t]
+        sum_im[t] -= a_im[t] * b_re[t] - a_re[t] * b_im[t]

@@ -21,7 +21,7 @@ def measure(per_user, interference, gain_product, channels, precoders, noise):
     channels, precoders : float64 array, shape (M, 2, K, B)
         h and f, axes (antenna, real or imaginary part, user, realization).
     noise : float
-        Noise power over the power of a unit precoder: noise_power sum_i E|f_i|^2 / power; infinite for power 0.
+        noise_power sum_i E|f_i|^2 / power, the noise for precoders not normalised; may be infinite.
     """
     M, _, K, B = channels.shape
     for t in range(B):

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from channels._kernels.phase_noise import fill_phasors
+from channels._kernels.phase_noise import fill_phasor_rows, fill_phasors
 
 __all__ = ["reflect", "reflect_parts"]
 
@@ -43,21 +43,16 @@ def reflect(columns, noisy, shifts, law, key, first):
 def reflect_parts(columns, noisy, shifts, law, key, first):
     """As `reflect`, of columns of shape (N, 2, C, B): (element, real or imaginary part, column, realization)."""
     N, _, C, B = columns.shape
-    cosine, sine = np.empty((N, B)), np.empty((N, B))
-    phasors = np.empty(N, np.complex128)
-    for t in range(B):
-        fill_phasors(phasors, law, key, first + t)
-        for n in range(N):
-            cosine[n, t], sine[n, t] = phasors[n].real, phasors[n].imag
+    cosines, sines = np.empty((N, B)), np.empty((N, B))
+    fill_phasor_rows(cosines, sines, law, key, first)
+    cosine, sine = np.empty(B), np.empty(B)
     for n in range(N):
-        for t in range(B):
-            phasor = complex(cosine[n, t], sine[n, t]) * shifts[n]
-            cosine[n, t], sine[n, t] = phasor.real, phasor.imag
+        cosine[:], sine[:] = shifts[n].real, shifts[n].imag
+        _turn(cosines[n], sines[n], cosine, sine)
         for c in range(noisy):
-            _turn(columns[n, 0, c], columns[n, 1, c], cosine[n], sine[n])
-        cosine[n, :], sine[n, :] = shifts[n].real, shifts[n].imag
+            _turn(columns[n, 0, c], columns[n, 1, c], cosines[n], sines[n])
         for c in range(noisy, C):
-            _turn(columns[n, 0, c], columns[n, 1, c], cosine[n], sine[n])
+            _turn(columns[n, 0, c], columns[n, 1, c], cosine, sine)
 
 
 @njit(cache=True, error_model="numpy")
