@@ -1,7 +1,7 @@
 """The explicit engine: every hop matrix drawn, every product carried out.
 
-From the users inwards, with F a factor of each covariance (R = F F^H) and W of iid CN(0, 1) entries, a hop acts
-on the columns V that reach it as sqrt(gain) F_left W F_right^H V. Arrays of a tile have axes (element or
+From the users inwards, with F a factor of each covariance (R = F F^H) and W of iid CN(0, 1) entries, a hop
+acts on the columns V that reach it as sqrt(gain) F_left W F_right^H V. Arrays of a tile have axes (element or
 antenna, realization, column). The columns are the K users, and for nominal CSI once more the K users as the
 phase shifts alone would have it: both sets pass through the same hops.
 """
@@ -138,7 +138,7 @@ class _HopDraw:
 
 
 def _times(factor: NDArray[Any], columns: NDArray[np.complex128]) -> NDArray[np.complex128]:
-    """Matrix (n, m) times columns (m, ...); a real factor acts on real and imaginary parts as one real product."""
+    """Matrix (n, m) times columns (m, ...); a real one acts on both parts as one real product."""
     flat = columns.reshape(columns.shape[0], -1)
     if factor.dtype == np.float64:
         product = (factor @ flat.view(np.float64)).view(np.complex128)

@@ -5,9 +5,9 @@ W (F_right^H V), W of iid CN(0, 1) entries, are independent and Gaussian with th
 
     G = gain (F_right^H V)^H (F_right^H V) = gain V^H R_right V
 
-as covariance of their entries: row^H row has mean G. So the hop acts on V as F_left Z L^H does, with Z of iid
-CN(0, 1) entries, one column for each of V, and L L^H = G. Hop by hop from the users inwards this gives the law
-of (h_1, ..., h_K) exactly, at the cost of K columns.
+as covariance of their entries: row^H row has mean G. So the hop acts on V as F_left Z L^H does, with Z of
+iid CN(0, 1) entries, one column for each of V, and L L^H = G. Hop by hop from the users inwards this gives
+the law of (h_1, ..., h_K) exactly, at the cost of K columns.
 
 More follows. What reaches an array through hops that have one covariance R_left in common, and from users
 whose covariance is that same R_left, is a sum of conditionally independent terms F_left Z_i L_i^H, and so of
@@ -24,10 +24,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from channels.correlation import Correlation
-from channels.factors import Scratch, factor_of
+from channels.correlation import Correlation, GridCorrelation
+from channels.factors import factor_of
 from channels.fading import Hop, UserHop
 from channels.phase_noise import PhaseNoise
+from channels.scratch import Scratch
 from channels.streams import Stream
 from ris._kernels.reduced import draw_columns, factor_grams, gram
 from ris._kernels.surface import reflect_parts
@@ -102,10 +103,10 @@ class _Arrival:
             self._group(hop.left, slice(None)).hops.append((number, float(hop.gain)))
         if users is not None:
             K = users.users
-            own = users.correlation.matrix.ndim == 3
+            own = len(users.correlation.shape) == 3
             for k, gain in enumerate(users.gain):
                 if own:
-                    covariance, places = users.correlation[k % len(users.correlation.matrix)], slice(k, None, K)
+                    covariance, places = users.correlation[k % users.correlation.shape[0]], slice(k, None, K)
                 else:
                     covariance, places = users.correlation, slice(None)
                 group = self._group(covariance, places)
@@ -158,8 +159,15 @@ class _Group:
 class _Departure:
     """What leaves a surface: the arriving columns, reflected, as the hops towards the BS see them."""
 
-    def __init__(self, hops: list[Hop], theta: NDArray[Any], law: PhaseNoise, users: int, stream: Stream) -> None:
-        self.shifts, self.law, self.noisy, self.key = np.exp(1j * theta), law.kernel_table(), users, stream.key
+    def __init__(
+        self, hops: list[Hop], theta: NDArray[Any], law: PhaseNoise, users: int, stream: Stream
+    ) -> None:
+        self.shifts, self.law, self.noisy, self.key = (
+            np.exp(1j * theta),
+            law.kernel_table(),
+            users,
+            stream.key,
+        )
         self.covariances: list[Correlation] = []
         self.places = []
         for hop in hops:
@@ -188,4 +196,8 @@ class _Departure:
 
 
 def _same(a: Correlation, b: Correlation) -> bool:
-    return a is b or (a.shape == b.shape and np.array_equal(a.matrix, b.matrix))
+    if a is b or a.shape != b.shape:
+        return a is b
+    if isinstance(a, GridCorrelation) and isinstance(b, GridCorrelation):
+        return a.grid == b.grid and np.array_equal(a.lags, b.lags)
+    return np.array_equal(a.matrix, b.matrix)

@@ -94,7 +94,9 @@ class ChannelSampler:
 def check_single(system: DoubleRIS) -> None:
     """Refuse systems that a simulation cannot take: batches, and arrays of other libraries."""
     if system.batch_shape:
-        raise InvalidArgumentError("system", "a single system to simulate", f"batch axes {system.batch_shape}")
+        raise InvalidArgumentError(
+            "system", "a single system to simulate", f"batch axes {system.batch_shape}"
+        )
     for name in ("bs_ris1", "bs_ris2", "ris1_ris2", "ris1_user", "ris2_user", "bs_user"):
         hop = getattr(system, name)
         if hop is not None and not isinstance(hop.gain, np.ndarray | np.generic):

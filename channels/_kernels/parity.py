@@ -1,4 +1,4 @@
-"""Even and odd parts of columns over a grid of elements: the change of basis that mirror symmetry calls for."""
+"""Even and odd parts of columns over a grid of elements: the basis that mirror symmetry calls for."""
 
 import math
 
@@ -13,9 +13,9 @@ HALF_ROOT = math.sqrt(0.5)
 def fold(parts, columns, rows):
     """Split columns into their parts that are even or odd in each axis of the grid.
 
-    With v(i, j) at row i and column j of the grid and primes for mirror images, the parts are
-    (v(i, j) +- v(i, j') +- v(i', j) + v(i', j')) / 2, or those of one mirror over sqrt(2) on a middle line, so
-    that the map is orthogonal.
+    With v(i, j) at row i and column j of the grid and primes for mirror images, the parts are sums
+    (v(i, j) +- v(i, j') +- v(i', j) +- v(i', j')) / 2, on a middle line those of one mirror over sqrt(2): the
+    map is orthogonal.
 
     Parameters
     ----------

@@ -210,7 +210,7 @@ def _to_phasors(cosines, sines, phases):
 
 @njit(cache=True)
 def _fill_neighbours(out, table, key, block, first):
-    """Write the phase noise, not wrapped, of two neighbouring elements in the realizations first, first + 1, ...
+    """Write the phase noise, not wrapped, of two neighbours in the realizations first, first + 1, ...
 
     Parameters
     ----------
@@ -243,7 +243,7 @@ def _fill_neighbours(out, table, key, block, first):
 
 @njit(cache=True)
 def fill_phasor_rows(cosines, sines, table, key, first):
-    """Write cos(phi) and sin(phi) of the phase noise phi of all elements, in the realizations from `first` on.
+    """Write cos(phi) and sin(phi) of all elements' phase noise, in the realizations from `first` on.
 
     Parameters
     ----------

@@ -57,7 +57,9 @@ def factor_grams(factors, grams):
             re, im = factors[c, d, 0], factors[c, d, 1]
             re[:], im[:] = grams[c, d, 0], grams[c, d, 1]
             for e in range(d):
-                _subtract_product(re, im, factors[c, e, 0], factors[c, e, 1], factors[d, e, 0], factors[d, e, 1])
+                _subtract_product(
+                    re, im, factors[c, e, 0], factors[c, e, 1], factors[d, e, 0], factors[d, e, 1]
+                )
             if c == d:
                 for t in range(B):
                     independent = re[t] > NEGLIGIBLE * grams[d, d, 0, t]

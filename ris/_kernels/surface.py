@@ -41,7 +41,7 @@ def reflect(columns, noisy, shifts, law, key, first):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def reflect_parts(columns, noisy, shifts, law, key, first):
-    """As `reflect`, of columns of shape (N, 2, C, B): (element, real or imaginary part, column, realization)."""
+    """As `reflect`, of columns with axes (element, real or imaginary part, column, realization)."""
     N, _, C, B = columns.shape
     cosines, sines = np.empty((N, B)), np.empty((N, B))
     fill_phasor_rows(cosines, sines, law, key, first)
