@@ -7,9 +7,9 @@ shifts alone would have it.
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,13 +26,20 @@ from ris.system import DoubleRIS
 
 __all__ = ["ChannelSampler", "Tile"]
 
-TILE_BYTES = 2**25
-"""Largest array of a tile."""
+TILE_BYTES = 2**21
+"""Size of a tile's largest array, so that the arrays of a few hundred elements stay in a core's cache."""
 
-LARGEST_TILE = 128
+SMALLEST_TILE, LARGEST_TILE = 128, 512
+"""Realizations, except where `LARGEST_BYTES` counts. Below, short inner loops and Python's share cost 20 % and
+more, at 64 elements with two threads half; above, nothing is gained."""
+
+LARGEST_BYTES = 2**25
+"""Of a tile's largest array."""
 
 Tile = NDArray[np.float64]
 """Channels of one tile, axes (antenna, real or imaginary part, column, realization)."""
+
+Result = TypeVar("Result")
 
 
 class ChannelSampler:
@@ -67,7 +74,8 @@ class ChannelSampler:
         make = ExplicitEngine if one_of("engine", engine, Engine) == "explicit" else ReducedEngine
         self._engine = make(system, phases1, phases2, stream, csi)
         self._bytes = self._engine.bytes_per_realization
-        self.tile = int(np.clip(TILE_BYTES // self._bytes, 8, LARGEST_TILE)) // 8 * 8
+        tile = int(np.clip(TILE_BYTES // self._bytes, SMALLEST_TILE, LARGEST_TILE))
+        self.tile = max(8, min(tile, LARGEST_BYTES // self._bytes) // 8 * 8)
 
     @property
     def workspace_bytes(self) -> int:
@@ -78,13 +86,35 @@ class ChannelSampler:
         """Draw the tile of that number: realizations number * tile and up."""
         return self._engine.draw(number * self.tile, self.tile)
 
-    def tiles(self, numbers: range, threads: int) -> Iterator[Tile]:
-        """Draw tiles in threads and yield them in order; at most two tiles a thread are in flight."""
+    def each(
+        self, use: Callable[[int, Tile], Result], first: int, realizations: int, threads: int
+    ) -> Iterator[Result]:
+        """Draw realizations from number `first` on in threads, and use them there.
+
+        Parameters
+        ----------
+        use : callable
+            Called with how many realizations precede those of a tile, and with the tile, cut to what is wanted.
+        first, realizations, threads : int
+            Number of the first realization, how many, and in how many threads.
+
+        Yields
+        ------
+        Result
+            What `use` returned, in the order of the tiles; at most two tiles a thread are in flight.
+        """
+        stop = first + realizations
+
+        def run(number: int) -> Result:
+            start = number * self.tile
+            wanted = slice(max(first - start, 0), min(stop - start, self.tile))
+            return use(max(start - first, 0), self.draw(number)[..., wanted])
+
         # BLAS inside the threads must not start threads of its own: many times slower, and other bits.
         with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-            pending: deque[Future[Tile]] = deque()
-            for number in numbers:
-                pending.append(pool.submit(self.draw, number))
+            pending: deque[Future[Result]] = deque()
+            for number in range(first // self.tile, -(-stop // self.tile)):
+                pending.append(pool.submit(run, number))
                 if len(pending) > 2 * threads:
                     yield pending.popleft().result()
             while pending:
