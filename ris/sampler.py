@@ -30,8 +30,8 @@ TILE_BYTES = 2**21
 """Size of a tile's largest array, so that the arrays of a few hundred elements stay in a core's cache."""
 
 SMALLEST_TILE, LARGEST_TILE = 128, 512
-"""Realizations, except where `LARGEST_BYTES` counts. Below, short inner loops and Python's share cost 20 % and
-more, at 64 elements with two threads half; above, nothing is gained."""
+"""Realizations, except where `LARGEST_BYTES` counts. Below, short inner loops and Python's share cost 20 %
+and more, at 64 elements with two threads half; above, nothing is gained."""
 
 LARGEST_BYTES = 2**25
 """Of a tile's largest array."""
@@ -94,7 +94,7 @@ class ChannelSampler:
         Parameters
         ----------
         use : callable
-            Called with how many realizations precede those of a tile, and with the tile, cut to what is wanted.
+            Called with how many realizations come before those of a tile, and with the tile, cut to measure.
         first, realizations, threads : int
             Number of the first realization, how many, and in how many threads.
 

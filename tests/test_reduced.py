@@ -83,8 +83,8 @@ KS_LEVEL = FALSE_ALARM / (2 * len(KS_SYSTEMS))
 """Of each of 24 two-sample tests, so that all together raise a false alarm with probability 1e-6.
 
 At 40,000 draws a side a test rejects at distance D > (log(2 / level) / 40,000)^(1/2) = 0.021; a true
-distance of 0.035 is missed with probability below 1e-6 (Massart's bound on both samples). A power that is off by a factor
-1 + x moves the distribution function of an exponential variable by x / e: 0.035 for x = 10 %.
+distance of 0.05 is missed with probability below 1e-6 (Massart's bound on both samples). A power that is off
+by a factor 1 + x moves the distribution function of an exponential variable by x / e: 0.05 for x = 14 %.
 """
 
 
@@ -112,7 +112,7 @@ def planted(monkeypatch, error):
 
 
 def too_strong(grams):
-    grams *= 1.1
+    grams *= 1.14
 
 
 def uncorrelated(grams):
@@ -139,7 +139,7 @@ def test_distributions_reveal_planted_errors(monkeypatch, error):
 @pytest.mark.parametrize("csi", ["perfect", "nominal"])
 @pytest.mark.parametrize("error", [too_strong, uncorrelated])
 def test_moments_reveal_planted_errors(monkeypatch, error, csi):
-    """10 % in power, 20 % in correlation between users.
+    """14 % in the power of each hop, 20 % in the correlation of users.
 
     A wrong sign of the imaginary parts would leave all of these laws as they are, since the users' channels
     have independent phases; `test_gram_factors` and `test_drawn_columns_are_numbers_times_the_factor` see it.
