@@ -62,6 +62,8 @@ class ChannelSampler:
     ----------
     tile : int
         Realizations in a tile.
+    theta1, theta2 : ndarray
+        The phase shifts, checked.
     """
 
     def __init__(
@@ -69,10 +71,10 @@ class ChannelSampler:
     ) -> None:
         one_of("csi", csi, Csi)
         check_single(system)
-        phases1 = _check_shifts("theta1", theta1, system.elements1)
-        phases2 = _check_shifts("theta2", theta2, system.elements2)
+        self.theta1 = _check_shifts("theta1", theta1, system.elements1)
+        self.theta2 = _check_shifts("theta2", theta2, system.elements2)
         make = ExplicitEngine if one_of("engine", engine, Engine) == "explicit" else ReducedEngine
-        self._engine = make(system, phases1, phases2, stream, csi)
+        self._engine = make(system, self.theta1, self.theta2, stream, csi)
         self._bytes = self._engine.bytes_per_realization
         tile = int(np.clip(TILE_BYTES // self._bytes, SMALLEST_TILE, LARGEST_TILE))
         self.tile = max(8, min(tile, LARGEST_BYTES // self._bytes) // 8 * 8)

@@ -12,6 +12,7 @@ import ris
 import ris.reduced
 from channels._kernels.gaussian import fill_complex_normal
 from ris._kernels.reduced import draw_columns, factor_grams, gram
+from ris.mean_gain import mean_precoder_gain
 
 LAWS = [channels.VonMises(2.0), channels.UniformNoise(1.2), channels.WrappedNormal(0.6), channels.NoNoise()]
 SHAPES = [(4, (3, 5), 2), (3, (1, 4), 3), (4, (6, 1), 2), (5, (2, 2), 5), (6, (4, 3), 1)]
@@ -150,6 +151,14 @@ def test_moments_reveal_planted_errors(monkeypatch, error, csi):
     assert np.abs(z_scores(system, phases, csi, 60_000, 5)).max() > 7.0
 
 
+@pytest.mark.parametrize("number", range(30))
+def test_mean_precoder_gain_is_that_of_the_closed_form(number):
+    system, phases = general_system(number)
+    for csi in ("perfect", "nominal"):
+        exact = ris.closed_form_moments(system, *phases, csi=csi).precoder_gain
+        np.testing.assert_allclose(mean_precoder_gain(system, *phases, csi), exact, rtol=1e-12)
+
+
 @pytest.mark.parametrize("rank", [1, 3, 5])
 def test_gram_factors(rank):
     """L L^H = G for any rank and for columns whose powers differ by 1e16; zero columns give zero rows."""
@@ -244,8 +253,13 @@ def test_large_surface_runs_without_its_matrix():
     )
     h = ris.draw_channels(system, np.zeros(R.size), np.zeros(R.size), realizations=1500, seed=2)
     assert "matrix" not in vars(R)
+    options = {"power": 1.0, "noise_power": 1.0, "realizations": 128, "seed": 2}
+    ris.simulate(system, np.zeros(R.size), np.zeros(R.size), **options)
+    assert "matrix" not in vars(R)
     gains = np.sum(np.abs(h) ** 2, axis=1).mean(axis=1)
     square = np.sum(np.asarray(R) ** 2)
     r = channels.VonMises(2.0).moment(1)
     exact = 4 * square * (R.size + r**2 * (square - R.size))
     assert abs(gains.mean() - exact) < 6.5 * gains.std() / np.sqrt(len(gains))
+    got = mean_precoder_gain(system, np.zeros(R.size), np.zeros(R.size), "perfect")
+    np.testing.assert_allclose(got, exact, rtol=1e-12)

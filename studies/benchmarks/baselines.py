@@ -32,7 +32,8 @@ class _Baseline(ABC):
         return numbers
 
     def phasors(self, *shape: int) -> NDArray[np.complex128]:
-        return np.exp(1j * self.rng.vonmises(0.0, self.kappa, shape))
+        phasors: NDArray[np.complex128] = np.exp(1j * self.rng.vonmises(0.0, self.kappa, shape))
+        return phasors
 
 
 class HopMatrices(_Baseline):
