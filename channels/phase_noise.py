@@ -279,7 +279,6 @@ def ziggurat(concentration: float) -> tuple[NDArray[np.float64], NDArray[np.floa
     Marsaglia and Tsang, "The ziggurat method for generating random variables", J. Stat. Softw. 5(8), 2000,
     for a bounded support.
     """
-
     smallest = math.pi * float(i0e(concentration)) / LAYERS  # the layers cover the area below f, and more
     largest = 2.0 * smallest
     while smallest < (area := 0.5 * (smallest + largest)) < largest:

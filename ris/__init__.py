@@ -1,6 +1,7 @@
 """The double-RIS multi-user MISO downlink: exact closed forms, phase design and Monte Carlo."""
 
 from ris.estimates import Estimate
+from ris.hops import HopRealizations, draw_hops
 from ris.moments import ClosedFormMoments, closed_form_moments
 from ris.montecarlo import Simulation, draw_channels, simulate
 from ris.rates import closed_form_rate, rate_from_moments
@@ -10,10 +11,12 @@ __all__ = [
     "ClosedFormMoments",
     "DoubleRIS",
     "Estimate",
+    "HopRealizations",
     "Simulation",
     "closed_form_moments",
     "closed_form_rate",
     "draw_channels",
+    "draw_hops",
     "rate_from_moments",
     "simulate",
 ]

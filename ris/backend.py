@@ -10,7 +10,7 @@ Array = Any
 """An array of any library that follows the array API standard (NumPy, torch, ...)."""
 
 
-def unify(*arrays: Array | None) -> tuple[Any, list[Array | None]]:
+def unify(*arrays: Array | None) -> tuple[Any, list[Any]]:
     """Return the namespace of the arrays and the arrays, NumPy ones moved into it; None passes.
 
     NumPy arrays follow the other library, so that constant covariances may meet torch phase shifts. Two

@@ -56,12 +56,14 @@ class Link:
         )
         theta1, theta2, g1, g2, gD, RB1, RB2, R1d, R1b, R2b, R2d, g1k, g2k, gdk, R1k, R2k, RBk = arrays
         single1, single2, double = system.single1, system.single2, system.double
+        # Zero with the batch axes of the phase shifts, so that every result has them.
         off = 0 * next(gain for gain in (g1k, g2k, gdk) if gain is not None)
-        self.a = gdk if system.direct else off
-        self.b = g1k * g1 if single1 else off
-        self.c = g2k * g2 if single2 else off
-        self.d = g2k * g1 * gD if double else off
-        self.x = g2k * xp.sqrt(g1 * g2 * gD) if single2 and double else off
+        off = off + xp.sum(theta1[..., :0], axis=-1)[..., None] + xp.sum(theta2[..., :0], axis=-1)[..., None]
+        self.a = gdk + off if system.direct else off
+        self.b = g1k * g1 + off if single1 else off
+        self.c = g2k * g2 + off if single2 else off
+        self.d = g2k * g1 * gD + off if double else off
+        self.x = g2k * xp.sqrt(g1 * g2 * gD) + off if single2 and double else off
 
         missing = xp.zeros((1, 1), dtype=off.dtype, device=array_api_compat.device(off))
         self.bs = BsTraces(
@@ -90,7 +92,8 @@ class Link:
         """Surface 2 seen from the BS (first) and from surface 1 (last); its user sides are the users'."""
         system, (*_, R2b, R2d, R2k) = self._system, self._covariances
         sides = ([R2b] if system.single2 else []) + ([R2d] if system.double else [])
-        if len(sides) == 2 and system.bs_ris2.right is system.ris1_ris2.right:
+        hop2, hopD = system.bs_ris2, system.ris1_ris2
+        if len(sides) == 2 and hop2 and hopD and hop2.right is hopD.right:
             sides = [R2b]  # one covariance for both hops, as in the published model: half the work
         law, K = system.phase_noise2, system.users
         return Surface(
@@ -199,7 +202,7 @@ def _steered(covariance: Array, theta: Array) -> Array:
 
 
 def _trace(matrix: Array, other: Array | None = None) -> Array:
-    """tr X, or tr(X Y) of Hermitian matrices, real."""
+    """Tr X, or tr(X Y) of Hermitian matrices, real."""
     xp = array_api_compat.array_namespace(matrix)
     if other is None:
         return _real(xp.sum(xp.linalg.diagonal(matrix), axis=-1))

@@ -29,7 +29,6 @@ from channels.checks import one_of
 from ris.backend import Array
 from ris.link import Link
 from ris.noise_moments import (
-    Reflection,
     amplitude_product,
     fourth_moments,
     inner_chain,
@@ -146,12 +145,11 @@ def _noisy_surface1(link: Link) -> list[Array]:
 
 
 def _noisy_surface2(link: Link) -> list[Array]:
-    """Means, and product and chained traces, over surface 2: from the BS (b), from surface 1 (d), and mixed."""
+    """Means, product and chained traces over surface 2: from the BS (b), from surface 1 (d), mixed."""
     surface = link.surface2()
     b, d = surface.noisy()
-    tables = fourth_moments(b, b)
-    tables += tables if b is d else fourth_moments(b, d)
-    tables += tables[:2] if b is d else fourth_moments(d, d)
+    same = fourth_moments(b, b)
+    tables = (*same, *same, *same) if b is d else (*same, *fourth_moments(b, d), *fourth_moments(d, d))
     return [surface.vector(b.mean), surface.vector(d.mean), *map(surface.matrix, tables)]
 
 
@@ -162,9 +160,9 @@ def _nominal(link: Link) -> ClosedFormMoments:
 
         E h_k^H f_k = E tr C_k,    E |h_k^H f_j|^2 = E tr(Q_k F_j), and E |tr C_k|^2 more for j = k.
 
-    The parts of Q_k and F_j, or of C_k and C_k^H, pair as those of Q_k and Q_j do, by the same rules. The noise
-    of a surface enters each trace through one e and one e^* at most (around one user-side covariance, around
-    one BS-side covariance, or in two separate traces), so that its first circular moment is enough.
+    The parts of Q_k and F_j, or of C_k and C_k^H, pair as those of Q_k and Q_j do, by the same rules. The
+    noise of a surface enters each trace through one e and one e^* at most (around one user-side covariance,
+    around one BS-side covariance, or in two separate traces): its first circular moment is enough.
     """
     a, b, c, d, x, bs = link.a, link.b, link.c, link.d, link.x, link.bs
     one, two = link.surface1(), link.surface2()
@@ -177,7 +175,9 @@ def _nominal(link: Link) -> ClosedFormMoments:
     amplitude1, amplitude1_kd, _, amplitude1_dd = _split_pairs(one.matrix(amplitude_product(N, N, r1)))
     (Sb, Sd), (Nb, Nd) = two.noisy(), two.nominal()
     S2, S2d, N2, N2d = (two.vector(X.mean) for X in (Sb, Sd, Nb, Nd))
-    inner2, inner2_bd, inner2_d = (two.matrix(inner_chain(*pair, r2)) for pair in ((Nb, Nb), (Nb, Nd), (Nd, Nd)))
+    inner2, inner2_bd, inner2_d = (
+        two.matrix(inner_chain(*pair, r2)) for pair in ((Nb, Nb), (Nb, Nd), (Nd, Nd))
+    )
 
     single1, double = r1 * b * N1, r1 * r2 * d * N1d * N2d
     over2 = r2 * c * N2
@@ -188,7 +188,12 @@ def _nominal(link: Link) -> ClosedFormMoments:
 
     # E tr(Q_k F_j)
     J = _outer(a, a) * bs.tkj + _outer(a * bs.tk1, n1) + _outer(a * bs.tk2, n2)
-    J = J + _outer(s1, a * bs.tk1) + _outer(s2, a * bs.tk2) + _pair(bs.t12) * (_outer(s1, n2) + _outer(s2, n1))
+    J = (
+        J
+        + _outer(s1, a * bs.tk1)
+        + _outer(s2, a * bs.tk2)
+        + _pair(bs.t12) * (_outer(s1, n2) + _outer(s2, n1))
+    )
     u = _outer(s1, n1) + around1_dd * _outer(d, d) * inner2_d
     v = _outer(b, b) * inner1 + _outer(b * inner1_kd, d * N2d) + _outer(d * S2d, b * inner1_dj)
     v = v + inner1_dd * _outer(d * S2d, d * N2d) + amplitude1_dd * _outer(d, d) * inner2_d

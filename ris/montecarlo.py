@@ -170,7 +170,9 @@ class Simulation:
         """Join simulations of the same system over different realizations."""
         mine, its = (self.power, self.noise_power, self.csi), (other.power, other.noise_power, other.csi)
         if mine != its:
-            raise InvalidArgumentError("other", f"a simulation at (power, noise_power, csi) = {mine}", f"{its}")
+            raise InvalidArgumentError(
+                "other", f"a simulation at (power, noise_power, csi) = {mine}", f"{its}"
+            )
         return Simulation(
             *mine,
             self.per_user.merge(other.per_user),
@@ -180,7 +182,7 @@ class Simulation:
 
     @property
     def _users(self) -> int:
-        return self.interferences.mean.shape[0]
+        return int(self.interferences.mean.shape[0])
 
     def _entry(self, number: int) -> Estimate:
         all_entries = self.per_user.estimate()
@@ -193,19 +195,19 @@ class Simulation:
     @functools.cached_property
     def _hardening(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         # Rate log2(total / rest) with rest = P (F - C^2 + I) + s2 sum Q and total = rest + P C^2.
-        C, F, I, Q, _ = self.per_user.mean.reshape(5, -1)
+        C, F, J, Q, _ = self.per_user.mean.reshape(5, -1)
         P, s2 = self.power, self.noise_power
-        rest = P * (F - C**2 + I) + s2 * Q.sum()
+        rest = P * (F - C**2 + J) + s2 * Q.sum()
         total = rest + P * C**2
         by_rest = 1 / total - 1 / rest
-        return _rate(total, rest, (-2 * P * C * -1 / rest, P * by_rest, P * by_rest, s2 * by_rest))
+        return _rate(total, rest, (2 * P * C / rest, P * by_rest, P * by_rest, s2 * by_rest))
 
     @functools.cached_property
     def _ratio(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        # Rate log2(total / rest) with rest = P I + s2 sum Q and total = rest + P F.
-        _, F, I, Q, _ = self.per_user.mean.reshape(5, -1)
+        # Rate log2(total / rest) with rest = P J + s2 sum Q and total = rest + P F.
+        _, F, J, Q, _ = self.per_user.mean.reshape(5, -1)
         P, s2 = self.power, self.noise_power
-        rest = P * I + s2 * Q.sum()
+        rest = P * J + s2 * Q.sum()
         total = rest + P * F
         by_rest = 1 / total - 1 / rest
         return _rate(total, rest, (np.zeros_like(F), P / total, P * by_rest, s2 * by_rest))
@@ -313,7 +315,7 @@ def _check_memory(sampler: ChannelSampler, result: int, threads: int, limit: flo
 def _rate(
     total: NDArray[np.float64], rest: NDArray[np.float64], partial: tuple[NDArray[np.float64], ...]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """log2(total / rest) and its gradient over the 5 K means; `partial` by C, F, I of the user and by every Q."""
+    """log2(total / rest) and its gradient over the 5 K means; `partial` by the user's C, F, J and every Q."""
     by_own = partial[:3]
     K = len(total)
     gradient = np.zeros((K, 5, K))

@@ -187,7 +187,7 @@ def outer_chain(noisy: Reflection, nominal: Reflection) -> Array:
 
 
 def inner_chain(first: Reflection, second: Reflection, r: float) -> Array:
-    """E tr(A E B_k E^H C B_j) = r^2 tr(A B_k C B_j) + (1 - r^2) sum_n (B_k)_nn (C B_j A)_nn, shape (..., J, J).
+    """E tr(A E B_k E^H C B_j) = r^2 tr(A B_k C B_j) + (1 - r^2) sum_n (B_k)_nn (C B_j A)_nn.
 
     Parameters
     ----------
@@ -195,14 +195,19 @@ def inner_chain(first: Reflection, second: Reflection, r: float) -> Array:
         Of the same surface and stack B without noise (r = 1), with BS-side covariances A and C.
     r : float
         First circular moment of the phase noise.
+
+    Returns
+    -------
+    array, shape (..., J, J)
     """
     return r**2 * _trace_sum(first.P, second.P) + (1 - r**2) * _dot(first.dB, _row_dot(second.P, first.A))
 
 
 def amplitude_product(first: Reflection, second: Reflection, r: float) -> Array:
-    """E tr(A E B_k) conj(tr(C E B_j)) = r^2 tr(A B_k) conj(tr(C B_j)) + (1 - r^2) sum_n (B_k A)_nn conj((B_j C)_nn).
+    """E tr(A E B_k) conj(tr(C E B_j)) = r^2 tr(A B_k) conj(tr(C B_j)) + (1 - r^2) sum_n a_n conj(c_n).
 
-    Parameters are those of `inner_chain`; the result has shape (..., J, J).
+    Here a and c are the diagonals of B_k A and B_j C. Parameters and shape of the result are those of
+    `inner_chain`.
     """
     other = _conjugate(second.BA)
     return r**2 * _outer(_sum(first.BA), _sum(other)) + (1 - r**2) * _dot(first.BA, other)

@@ -58,8 +58,9 @@ def rate_from_moments(
 ) -> Array:
     """Rates of maximum-ratio transmission with long-term power normalisation, from moments.
 
-    User k receives h_k^H sum_j f_j s_j + noise, with E|s_j|^2 = power / sum_i E|f_i|^2. With C_k = E h_k^H f_k,
-    F_k = E|h_k^H f_k|^2 and I_k the sum of E|h_k^H f_j|^2 over j != k plus noise_power sum_i E|f_i|^2 / power,
+    User k receives h_k^H sum_j f_j s_j + noise, with E|s_j|^2 = power / sum_i E|f_i|^2. With
+    C_k = E h_k^H f_k, F_k = E|h_k^H f_k|^2 and I_k the sum of E|h_k^H f_j|^2 over j != k plus
+    noise_power sum_i E|f_i|^2 / power,
 
         hardening:  log2(1 + C_k^2 / (F_k - C_k^2 + I_k)),
         ratio:      log2(1 + F_k / I_k).
@@ -107,5 +108,7 @@ def _check_powers(power: Any, noise_power: Any) -> tuple[Array, Array]:
         if is_complex(value):
             raise InvalidArgumentError(name, f"real numbers {minimum}", f"dtype {value.dtype}")
         if bool(xp.any(value < 0)) or (minimum == "> 0" and bool(xp.any(value == 0))):
-            raise InvalidArgumentError(name, f"numbers {minimum}", f"a smallest value of {float(xp.min(value))}")
+            raise InvalidArgumentError(
+                name, f"numbers {minimum}", f"a smallest value of {float(xp.min(value))}"
+            )
     return power, noise_power

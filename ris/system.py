@@ -135,7 +135,11 @@ class DoubleRIS:
 
     def _bs_sides(self) -> dict[str, int]:
         return {
-            **{f"{name}.left": hop.shape[0] for name in ("bs_ris1", "bs_ris2") if (hop := getattr(self, name))},
+            **{
+                f"{name}.left": hop.shape[0]
+                for name in ("bs_ris1", "bs_ris2")
+                if (hop := getattr(self, name))
+            },
             **({"bs_user.correlation": self.bs_user.size} if self.bs_user else {}),
         }
 

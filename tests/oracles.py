@@ -40,7 +40,9 @@ class WickOracle:
     def interference(self, nominal):
         """E |h_k^H f_j|^2."""
         f = "nominal" if nominal else "noisy"
-        return self._pairs(lambda k, j: [(1, k, "noisy", "m"), (0, j, f, "m"), (1, j, f, "w"), (0, k, "noisy", "w")])
+        return self._pairs(
+            lambda k, j: [(1, k, "noisy", "m"), (0, j, f, "m"), (1, j, f, "w"), (0, k, "noisy", "w")]
+        )
 
     def gain_product(self):
         """E |h_k|^2 |h_j|^2."""
@@ -90,7 +92,7 @@ class WickOracle:
         return result
 
     def _covariance(self, factor, plain, conj):
-        """E X_ab conj(X_cd) = gain L_ac R_db for a hop with covariances L and R, E u_a conj(u_c) = gain R_ac."""
+        """E X_ab conj(X_cd) = gain L_ac R_db for covariances L and R; E u_a conj(u_c) = gain R_ac."""
         s = self.system
         hop = {"A1": s.bs_ris1, "A2": s.bs_ris2, "D": s.ris1_ris2}.get(factor[0])
         if hop is not None:

@@ -21,7 +21,7 @@ def measure(per_user, interference, gain_product, channels, precoders, noise):
     channels, precoders : complex128 array, shape (M, B, K)
         h and f.
     noise : float
-        Noise power over the power of a unit precoder: noise_power sum_i E|f_i|^2 / power; infinite for power 0.
+        noise_power sum_i E|f_i|^2 / power, the noise for precoders not normalised; may be infinite.
     """
     M, B, K = channels.shape
     for t in range(B):
