@@ -77,6 +77,8 @@ class PhaseNoise(ABC):
             Phases in radians, wrapped to [-pi, pi].
         """
         shape = integer("realizations", realizations, minimum=1), integer("elements", elements, minimum=1)
+        if not isinstance(stream, Stream):
+            raise InvalidArgumentError("stream", "a channels.Stream", repr(stream))
         out = np.empty(shape)
         sample_phase_noise(out, self.kernel_table(), stream.key)
         return out

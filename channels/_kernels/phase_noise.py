@@ -60,7 +60,7 @@ def _von_mises(
             low, high = row[HEIGHTS + layer], row[HEIGHTS + layer + 1]
             height = low + _fraction(_joined(x0, x1)) * (high - low)
             half_sine = math.sin(0.5 * x)
-            if height >= math.exp(-2.0 * row[PARAMETER] * half_sine * half_sine):
+            if height >= math.exp(row[PARAMETER] * half_sine * half_sine * -2.0):
                 word = _joined(x2, x3)
                 continue
         return x if word & SIGN_BIT else -x
