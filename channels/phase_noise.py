@@ -44,7 +44,7 @@ MOST_TERMS = 255
 """Terms that a sum can hold: the counter of the stream numbers them with 8 bits."""
 
 LARGE_CONCENTRATION = 1e8
-"""Above it the moments of the von Mises law come from their expansion; SciPy's Bessel functions end at 1e9."""
+"""Above it the moments of the von Mises law come from their expansion (SciPy's ive ends at 1e9)."""
 
 ALMOST_UNIFORM = 10.0
 """Standard deviation above which the density of a wrapped normal is constant to 2 exp(-50) = 4e-22."""
@@ -74,9 +74,11 @@ class PhaseNoise(ABC):
         Returns
         -------
         ndarray, shape (realizations, elements)
-            Phases in radians, within [-pi, pi].
+            Phases in radians, wrapped to [-pi, pi].
         """
         shape = integer("realizations", realizations, minimum=1), integer("elements", elements, minimum=1)
+        if not isinstance(stream, Stream):
+            raise InvalidArgumentError("stream", "a channels.Stream", repr(stream))
         out = np.empty(shape)
         sample_phase_noise(out, self.kernel_table(), stream.key)
         return out

@@ -4,6 +4,8 @@ Only additions, multiplications, divisions and bit operations: results are the s
 in every position of a vector. Polynomials of fdlibm (Sun Microsystems 1993: e_log.c, k_sin.c, k_cos.c).
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -22,8 +24,8 @@ HALF_PI_HIGH = 1.57079632673412561417e00
 HALF_PI_LOW = 6.07710050650619224932e-11
 
 
-@njit(cache=True)
-def log_unit(u):
+@njit(cache=True, error_model="numpy", forceinline=True)
+def log_unit(u: float) -> Any:
     """Return log(u) for a normal double u > 0, to within 1 unit in the last place.
 
     With u = 2^k m, m in [sqrt(1/2), sqrt(2)), f = m - 1 and s = f / (2 + f):
@@ -45,8 +47,8 @@ def log_unit(u):
     return k_float * LN2_HIGH - ((half_square - (s * (half_square + remainder) + k_float * LN2_LOW)) - f)
 
 
-@njit(cache=True)
-def _octant_cos_sin(x):
+@njit(cache=True, error_model="numpy", forceinline=True)
+def _octant_cos_sin(x: float) -> tuple[float, float]:
     # cos and sin of |x| <= pi / 4.
     z = x * x
     sine = -2.50507602534068634195e-08 + z * 1.58969099521155010221e-10
@@ -64,8 +66,8 @@ def _octant_cos_sin(x):
     return lead + (((1.0 - lead) - half) + z * cosine), sine
 
 
-@njit(cache=True)
-def _turn_quarters(cosine, sine, quarters):
+@njit(cache=True, error_model="numpy", forceinline=True)
+def _turn_quarters(cosine: float, sine: float, quarters: Any) -> tuple[float, float]:
     # (cos, sin) of an angle plus `quarters` quarter turns.
     odd = (quarters & 1) != 0
     c = sine if odd else cosine
@@ -75,8 +77,8 @@ def _turn_quarters(cosine, sine, quarters):
     return c, s
 
 
-@njit(cache=True)
-def cos_sin_turn(word):
+@njit(cache=True, error_model="numpy", forceinline=True)
+def cos_sin_turn(word: Any) -> Any:
     """Return cos and sin of 2 pi word / 2^32 for a 32-bit word."""
     number = np.int64(word)
     quarters = (number + EIGHTH_TURN) >> QUARTER_BITS
@@ -84,8 +86,8 @@ def cos_sin_turn(word):
     return _turn_quarters(cosine, sine, quarters)
 
 
-@njit(cache=True)
-def cos_sin(x):
+@njit(cache=True, error_model="numpy", forceinline=True)
+def cos_sin(x: float) -> Any:
     """Return cos and sin of an angle in radians, |x| <= 2 pi."""
     quarters = np.floor(x * (2.0 / np.pi) + 0.5)
     reduced = (x - quarters * HALF_PI_HIGH) - quarters * HALF_PI_LOW

@@ -1,9 +1,11 @@
 """Independent CN(0, 1) numbers."""
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from channels._kernels.elementary import cos_sin_turn, log_unit
 from channels._kernels.philox import philox_block
@@ -11,19 +13,28 @@ from channels._kernels.philox import philox_block
 __all__ = ["box_muller", "complex_normal_pair", "fill_complex_normal"]
 
 
-@njit(cache=True)
-def box_muller(radius_word, angle_word):
+@njit(cache=True, error_model="numpy", forceinline=True)
+def box_muller(radius_word: Any, angle_word: Any) -> tuple[float, float]:
     """Return real and imaginary part of a CN(0, 1) number made of two 32-bit words.
 
-    Box and Muller (1958): |z|^2 = -log u with u = (radius_word + 1/2) / 2^32, arg z = 2 pi angle_word / 2^32.
+    Box and Muller (Ann. Math. Stat. 29, 1958): |z|^2 = -log u with u = (radius_word + 1/2) / 2^32, and
+    arg z = 2 pi angle_word / 2^32.
+
+    Notes
+    -----
+    The 2^32 radii are the midpoint rule for the integral of (-log u)^m over (0, 1), which is m!: summed
+    over all of them, E|z|^(2m) is too small by 8.1e-11, 2.0e-9, 2.4e-8 and 2.0e-7 of itself for
+    m = 1, 2, 3, 4. The 2^32 angles are exact: E z^m conj(z)^n = 0 for m != n below 2^32. |z|^2 <= 22.9.
     """
     radius = math.sqrt(-log_unit((np.float64(radius_word) + 0.5) * 2.0**-32))
     cosine, sine = cos_sin_turn(angle_word)
     return radius * cosine, radius * sine
 
 
-@njit(cache=True)
-def complex_normal_pair(key0, key1, position, realization):
+@njit(cache=True, error_model="numpy", forceinline=True)
+def complex_normal_pair(
+    key0: Any, key1: Any, position: int, realization: int
+) -> tuple[float, float, float, float]:
     """Return (re0, im0, re1, im1): the entries 2 position and 2 position + 1 of a realization."""
     x0, x1, x2, x3 = philox_block(key0, key1, position, 0, realization)
     re0, im0 = box_muller(x0, x1)
@@ -31,8 +42,10 @@ def complex_normal_pair(key0, key1, position, realization):
     return re0, im0, re1, im1
 
 
-@njit(cache=True)
-def fill_complex_normal(out, key, realization, first):
+@njit(cache=True, error_model="numpy")
+def fill_complex_normal(
+    out: NDArray[np.complex128], key: NDArray[np.uint32], realization: int, first: int
+) -> None:
     """Write the entries first, first + 1, ... of a realization's CN(0, 1) sequence.
 
     Parameters

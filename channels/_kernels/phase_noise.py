@@ -6,9 +6,11 @@ Two neighbouring elements share a Philox block, a rejected one goes on with bloc
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit, prange
+from numpy.typing import NDArray
 
 from channels._kernels.elementary import cos_sin
 from channels._kernels.gaussian import box_muller
@@ -29,23 +31,24 @@ SIGN_BIT = np.uint64(LAYERS)
 WORD_BITS = np.uint64(32)
 FRACTION_SHIFT = np.uint64(11)
 
-TURN_HIGH = 6.28318530717958623200e00
-TURN_LOW = 2.44929359829470635445e-16
+TURN = 2 * np.pi
 
 
-@njit(cache=True)
-def _joined(high, low):
+@njit(cache=True, error_model="numpy", forceinline=True)
+def _joined(high: Any, low: Any) -> Any:
     return (np.uint64(high) << WORD_BITS) | np.uint64(low)
 
 
-@njit(cache=True)
-def _fraction(word):
+@njit(cache=True, error_model="numpy", forceinline=True)
+def _fraction(word: Any) -> Any:
     # Uniform on [0, 1) from the upper 53 bits of a 64-bit word.
     return np.float64(np.int64(word >> FRACTION_SHIFT)) * 2.0**-53
 
 
-@njit(cache=True)
-def _von_mises(word, row, key0, key1, element, attempt, realization):
+@njit(cache=True, error_model="numpy", forceinline=True)
+def _von_mises(
+    word: Any, row: NDArray[np.float64], key0: Any, key1: Any, element: int, attempt: int, realization: int
+) -> Any:
     # Marsaglia and Tsang (2000) for the density exp(kappa (cos x - 1)) on [0, pi], with a random sign: a
     # point of the layer's rectangle is kept if it is under the density, which left of the next edge it is.
     while True:
@@ -57,30 +60,36 @@ def _von_mises(word, row, key0, key1, element, attempt, realization):
             low, high = row[HEIGHTS + layer], row[HEIGHTS + layer + 1]
             height = low + _fraction(_joined(x0, x1)) * (high - low)
             half_sine = math.sin(0.5 * x)
-            if height >= math.exp(-2.0 * row[PARAMETER] * half_sine * half_sine):
+            if height >= math.exp(row[PARAMETER] * half_sine * half_sine * -2.0):
                 word = _joined(x2, x3)
                 continue
         return x if word & SIGN_BIT else -x
 
 
-@njit(cache=True)
-def _add_uniform(out, half_width, key0, key1, attempt, realization):
+@njit(cache=True, error_model="numpy")
+def _add_uniform(
+    out: NDArray[Any], half_width: float, key0: Any, key1: Any, attempt: int, realization: int
+) -> None:
     for n in range(out.size):
         x0, x1, x2, x3 = philox_block(key0, key1, n >> 1, attempt, realization)
         word = _joined(x2, x3) if n & 1 else _joined(x0, x1)
         out[n] += half_width * (2.0 * _fraction(word) - 1.0)
 
 
-@njit(cache=True)
-def _add_wrapped_normal(out, deviation, key0, key1, attempt, realization):
+@njit(cache=True, error_model="numpy")
+def _add_wrapped_normal(
+    out: NDArray[Any], deviation: float, key0: Any, key1: Any, attempt: int, realization: int
+) -> None:
     for n in range(out.size):
         x0, x1, _, _ = philox_block(key0, key1, n >> 1, attempt, realization)
         re, im = box_muller(x0, x1)
         out[n] += deviation * math.sqrt(2.0) * (im if n & 1 else re)
 
 
-@njit(cache=True)
-def _add_von_mises(out, row, key0, key1, attempt, realization):
+@njit(cache=True, error_model="numpy")
+def _add_von_mises(
+    out: NDArray[Any], row: NDArray[np.float64], key0: Any, key1: Any, attempt: int, realization: int
+) -> None:
     for block in range((out.size + 1) >> 1):
         x0, x1, x2, x3 = philox_block(key0, key1, block, attempt, realization)
         n = 2 * block
@@ -89,9 +98,11 @@ def _add_von_mises(out, row, key0, key1, attempt, realization):
             out[n + 1] += _von_mises(_joined(x2, x3), row, key0, key1, n + 1, attempt, realization)
 
 
-@njit(cache=True)
-def fill_phase_noise(out, table, key, realization):
-    """Write the phase noise of a realization, in radians within [-pi, pi].
+@njit(cache=True, error_model="numpy")
+def fill_phase_noise(
+    out: NDArray[Any], table: NDArray[np.float64], key: NDArray[np.uint32], realization: int
+) -> None:
+    """Write the phase noise of a realization, in radians wrapped to [-pi, pi].
 
     Parameters
     ----------
@@ -116,12 +127,13 @@ def fill_phase_noise(out, table, key, realization):
         else:
             _add_von_mises(out, table[term], key0, key1, attempt, realization)
     for n in range(out.size):
-        turns = np.floor(out[n].real / TURN_HIGH + 0.5)
-        out[n] = (out[n].real - turns * TURN_HIGH) - turns * TURN_LOW
+        out[n] = out[n].real - TURN * np.floor(out[n].real / TURN + 0.5)
 
 
-@njit(cache=True)
-def fill_phasors(out, table, key, realization):
+@njit(cache=True, error_model="numpy")
+def fill_phasors(
+    out: NDArray[np.complex128], table: NDArray[np.float64], key: NDArray[np.uint32], realization: int
+) -> None:
     """Write exp(j phi) for the phase noise phi of a realization.
 
     Parameters
@@ -137,8 +149,8 @@ def fill_phasors(out, table, key, realization):
         out[n] = complex(cosine, sine)
 
 
-@njit(cache=True, parallel=True)
-def sample_phase_noise(out, table, key):
+@njit(cache=True, error_model="numpy", parallel=True)
+def sample_phase_noise(out: NDArray[np.float64], table: NDArray[np.float64], key: NDArray[np.uint32]) -> None:
     """Write the phase noise of the realizations 0, 1, ... into the rows of out, shape (realizations, N)."""
     for realization in prange(out.shape[0]):
         fill_phase_noise(out[realization], table, key, realization)
