@@ -3,6 +3,14 @@
 from ris.estimates import Estimate
 from ris.moments import ClosedFormMoments, closed_form_moments
 from ris.montecarlo import Simulation, draw_channels, simulate
+from ris.phases import (
+    PhaseDesign,
+    optimal_phases,
+    quantize_phases,
+    random_phases,
+    steered_phases,
+    uniform_phases,
+)
 from ris.rates import closed_form_rate, rate_from_moments
 from ris.system import DoubleRIS
 
@@ -10,10 +18,16 @@ __all__ = [
     "ClosedFormMoments",
     "DoubleRIS",
     "Estimate",
+    "PhaseDesign",
     "Simulation",
     "closed_form_moments",
     "closed_form_rate",
     "draw_channels",
+    "optimal_phases",
+    "quantize_phases",
+    "random_phases",
     "rate_from_moments",
     "simulate",
+    "steered_phases",
+    "uniform_phases",
 ]
