@@ -233,7 +233,7 @@ class _Forms:
     @classmethod
     def of(cls, surface: Surface, elements: int, single: NDArray[Any], double: NDArray[Any]) -> "_Forms":
         """Take weights of the user-side covariances, shape (J,), for the first and the last BS side."""
-        B = surface.user_sides
+        B = surface.user_matrices
         terms = [(surface.bs_sides[0], single), (surface.bs_sides[-1], double)]
         pairs = [A * B[j].T for A, weights in terms for j in np.flatnonzero(weights)]
         # A surface on no path comes as a single zero, whatever its number of elements.
