@@ -27,7 +27,7 @@ import array_api_compat
 
 from channels.checks import one_of
 from ris.backend import Array
-from ris.link import Link
+from ris.link import Link, Surface
 from ris.noise_moments import (
     Reflection,
     amplitude_product,
@@ -38,7 +38,13 @@ from ris.noise_moments import (
 from ris.options import Csi
 from ris.system import DoubleRIS
 
-__all__ = ["ClosedFormMoments", "closed_form_moments"]
+__all__ = [
+    "ClosedFormMoments",
+    "closed_form_moments",
+    "perfect_moments",
+    "surface1_tables",
+    "surface2_tables",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,10 +110,18 @@ def closed_form_moments(
 
 
 def _perfect(link: Link) -> ClosedFormMoments:
-    """G = E tr Q_k tr Q_j and J = E tr(Q_k Q_j), pair of parts by pair of parts."""
+    one, two = link.surface1(), link.surface2()
+    return perfect_moments(link, surface1_tables(one, one.noisy()[0]), surface2_tables(two, *two.noisy()))
+
+
+def perfect_moments(link: Link, tables1: list[Array], tables2: list[Array]) -> ClosedFormMoments:
+    """G = E tr Q_k tr Q_j and J = E tr(Q_k Q_j), pair of parts by pair of parts.
+
+    Affine in the tables of each surface, for given tables of the other.
+    """
     a, b, c, d, x, bs = link.a, link.b, link.c, link.d, link.x, link.bs
-    T1, U1, V1 = _noisy_surface1(link)
-    T2, T2d, U2, V2, U2bd, V2bd, U2d, V2d = _noisy_surface2(link)
+    T1, U1, V1 = tables1
+    T2, T2d, U2, V2, U2bd, V2bd, U2d, V2d = tables2
     (T1, T1d), (U1, U1d, _, p), (V1, V1d, _, q) = _split(T1), _split_pairs(U1), _split_pairs(V1)
 
     # E Q_k = a_k RBk + over1_k RB1 + over2_k RB2
@@ -138,20 +152,15 @@ def _perfect(link: Link) -> ClosedFormMoments:
     return ClosedFormMoments(mean, J + _on_diagonal(G), G + _on_diagonal(J), mean, "perfect")
 
 
-def _noisy_surface1(link: Link) -> list[Array]:
+def surface1_tables(surface: Surface, R: Reflection) -> list[Array]:
     """Mean, product and chained traces over surface 1."""
-    surface = link.surface1()
-    R, _ = surface.noisy()
     return [surface.vector(R.mean), *map(surface.matrix, fourth_moments(R, R))]
 
 
-def _noisy_surface2(link: Link) -> list[Array]:
-    """Means, and product and chained traces, over surface 2: from the BS (b), from surface 1 (d), and mixed."""
-    surface = link.surface2()
-    b, d = surface.noisy()
-    tables = fourth_moments(b, b)
-    tables += tables if b is d else fourth_moments(b, d)
-    tables += tables[:2] if b is d else fourth_moments(d, d)
+def surface2_tables(surface: Surface, b: Reflection, d: Reflection) -> list[Array]:
+    """Means, product and chained traces over surface 2: from the BS (b), from surface 1 (d), mixed."""
+    same = fourth_moments(b, b)
+    tables = (*same, *same, *same) if b is d else (*same, *fourth_moments(b, d), *fourth_moments(d, d))
     return [surface.vector(b.mean), surface.vector(d.mean), *map(surface.matrix, tables)]
 
 
@@ -162,9 +171,9 @@ def _nominal(link: Link) -> ClosedFormMoments:
 
         E h_k^H f_k = E tr C_k,    E |h_k^H f_j|^2 = E tr(Q_k F_j), and E |tr C_k|^2 more for j = k.
 
-    The parts of Q_k and F_j, or of C_k and C_k^H, pair as those of Q_k and Q_j do, by the same rules. The noise
-    of a surface enters each trace through one e and one e^* at most (around one user-side covariance, around
-    one BS-side covariance, or in two separate traces), so that its first circular moment is enough.
+    The parts of Q_k and F_j, or of C_k and C_k^H, pair as those of Q_k and Q_j do, by the same rules. The
+    noise of a surface enters each trace through one e and one e^* at most (around one user-side covariance,
+    around one BS-side covariance, or in two separate traces): its first circular moment is enough.
     """
     a, b, c, d, x, bs = link.a, link.b, link.c, link.d, link.x, link.bs
     one, two = link.surface1(), link.surface2()
@@ -177,7 +186,9 @@ def _nominal(link: Link) -> ClosedFormMoments:
     amplitude1, amplitude1_kd, _, amplitude1_dd = _split_pairs(one.matrix(amplitude_product(N, N, r1)))
     (Sb, Sd), (Nb, Nd) = two.noisy(), two.nominal()
     S2, S2d, N2, N2d = (two.vector(X.mean) for X in (Sb, Sd, Nb, Nd))
-    inner2, inner2_bd, inner2_d = (two.matrix(inner_chain(*pair, r2)) for pair in ((Nb, Nb), (Nb, Nd), (Nd, Nd)))
+    inner2, inner2_bd, inner2_d = (
+        two.matrix(inner_chain(*pair, r2)) for pair in ((Nb, Nb), (Nb, Nd), (Nd, Nd))
+    )
 
     single1, double = r1 * b * N1, r1 * r2 * d * N1d * N2d
     over2 = r2 * c * N2
@@ -188,7 +199,12 @@ def _nominal(link: Link) -> ClosedFormMoments:
 
     # E tr(Q_k F_j)
     J = _outer(a, a) * bs.tkj + _outer(a * bs.tk1, n1) + _outer(a * bs.tk2, n2)
-    J = J + _outer(s1, a * bs.tk1) + _outer(s2, a * bs.tk2) + _pair(bs.t12) * (_outer(s1, n2) + _outer(s2, n1))
+    J = (
+        J
+        + _outer(s1, a * bs.tk1)
+        + _outer(s2, a * bs.tk2)
+        + _pair(bs.t12) * (_outer(s1, n2) + _outer(s2, n1))
+    )
     u = _outer(s1, n1) + around1_dd * _outer(d, d) * inner2_d
     v = _outer(b, b) * inner1 + _outer(b * inner1_kd, d * N2d) + _outer(d * S2d, b * inner1_dj)
     v = v + inner1_dd * _outer(d * S2d, d * N2d) + amplitude1_dd * _outer(d, d) * inner2_d
