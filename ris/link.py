@@ -176,6 +176,14 @@ class Surface:
         """Give every pair of users the real part of its entry of a table of shape (..., J, J)."""
         return _taken(_taken(_real(table), self.places, -1), self.places, -2)
 
+    @property
+    def selection(self) -> Array:
+        """1 where a row of a result has that entry of a table, else 0, shape (rows, J)."""
+        first, _ = self.user_sides[0]
+        xp = array_api_compat.array_namespace(first)
+        entries = sum(matrices.shape[-3] for matrices, _ in self.user_sides)
+        return _taken(xp.eye(entries, device=array_api_compat.device(first)), self.places, -2)
+
     def _reflections(self, r: float, r2: float) -> tuple[Reflection, Reflection]:
         made = [Reflection.of(side, self.user_sides, r, r2) for side in self.bs_sides]
         return made[0], made[-1]
