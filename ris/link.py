@@ -3,6 +3,7 @@
 from typing import Any
 
 import array_api_compat
+import numpy as np
 
 from channels.checks import as_array, finite
 from channels.errors import InvalidArgumentError
@@ -28,8 +29,25 @@ def check_phases(argument: str, theta: Any, elements: int) -> Array:
     return phases
 
 
+def batch_shape(system: DoubleRIS, theta1: Any, theta2: Any) -> tuple[int, ...]:
+    """Return the leading axes that system and phase shifts have together."""
+    axes = [system.batch_shape]
+    for argument, theta, elements in (
+        ("theta1", theta1, system.elements1),
+        ("theta2", theta2, system.elements2),
+    ):
+        axes.append(tuple(check_phases(argument, theta, elements).shape[:-1]))
+    try:
+        return np.broadcast_shapes(*axes)
+    except ValueError:
+        shapes = f"batch axes {axes[0]} of the system, {axes[1]} and {axes[2]} of the phase shifts"
+        raise InvalidArgumentError("theta1, theta2", "batch axes that broadcast", shapes) from None
+
+
 class Link:
     """Everything that the moments need of one system, in one array library.
+
+    `part` takes these systems alone from the first batch axis.
 
     A path that is switched off has weight zero, and a covariance that is missing is a single zero, so that
     the formulas need no cases.
@@ -43,7 +61,7 @@ class Link:
         Traces of the BS-side covariances.
     """
 
-    def __init__(self, system: DoubleRIS, theta1: Any, theta2: Any) -> None:
+    def __init__(self, system: DoubleRIS, theta1: Any, theta2: Any, part: slice | None = None) -> None:
         hops = (system.bs_ris1, system.bs_ris2, system.ris1_ris2)
         to_users = (system.ris1_user, system.ris2_user, system.bs_user)
         xp, arrays = unify(
@@ -56,6 +74,10 @@ class Link:
             *(None if hop is None else _per_user(hop.correlation.matrix) for hop in to_users),
             *(_low_rank(system.ris1_user), _low_rank(system.ris2_user)),
         )
+        if part is not None:
+            axes = len(batch_shape(system, theta1, theta2))
+            trailing = [1] * 5 + [2] * 6 + [1] * 3 + [3] * 5
+            arrays = [_cut(array, axes + n, part) for array, n in zip(arrays, trailing, strict=True)]
         theta1, theta2, g1, g2, gD, RB1, RB2, R1d, R1b, R2b, R2d, g1k, g2k, gdk, R1k, R2k, RBk, F1k, F2k = (
             arrays
         )
@@ -187,6 +209,13 @@ class Surface:
     def _reflections(self, r: float, r2: float) -> tuple[Reflection, Reflection]:
         made = [Reflection.of(side, self.user_sides, r, r2) for side in self.bs_sides]
         return made[0], made[-1]
+
+
+def _cut(array: Array | None, dimensions: int, part: slice) -> Array | None:
+    """Take a part of the first batch axis, of an array that has that axis and varies along it."""
+    if array is None or array.ndim < dimensions or array.shape[0] == 1:
+        return array
+    return array[part, ...]
 
 
 def _per_user(matrix: Array) -> Array:

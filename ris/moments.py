@@ -20,6 +20,7 @@ and the expectations follow hop by hop from the Gaussian (Wishart) rules, W of i
 which leave traces over each surface; `ris.noise_moments` averages those over the phase noise.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,7 @@ import array_api_compat
 
 from channels.checks import one_of
 from ris.backend import Array
-from ris.link import Link, Surface
+from ris.link import Link, Surface, batch_shape
 from ris.noise_moments import (
     Reflection,
     amplitude_product,
@@ -45,6 +46,9 @@ __all__ = [
     "surface1_tables",
     "surface2_tables",
 ]
+
+PART_BYTES = 2**22
+"""A batch is worked through in parts whose stacks of covariances have about this size, to stay in cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,11 +106,41 @@ def closed_form_moments(
 
     Notes
     -----
-    Cost O(K N^3) per surface with covariances of the users' own, O(N^3) with shared ones; memory O(K N^2).
+    Cost O(K N^3) per surface with covariances of the users' own, O(N^3) with shared ones; memory
+    O(K N^2), whatever the batch.
     """
     one_of("csi", csi, Csi)
-    link = Link(system, theta1, theta2)
-    return _perfect(link) if csi == "perfect" else _nominal(link)
+    moments = _perfect if csi == "perfect" else _nominal
+    batch = batch_shape(system, theta1, theta2)
+    stack = 16 * math.prod(batch) * system.users * max(system.elements1, system.elements2) ** 2
+    if not batch or stack <= PART_BYTES:
+        return moments(Link(system, theta1, theta2))
+    size = max(1, batch[0] * PART_BYTES // stack)
+    parts = [slice(start, min(start + size, batch[0])) for start in range(0, batch[0], size)]
+    return _joined([moments(Link(system, theta1, theta2, part)) for part in parts], parts, batch[1:])
+
+
+def _joined(
+    moments: list[ClosedFormMoments], parts: list[slice], batch: tuple[int, ...]
+) -> ClosedFormMoments:
+    """Join parts of a batch along its first axis."""
+    xp = array_api_compat.array_namespace(moments[0].mean_gain)
+    fields: dict[str, Any] = {"csi": moments[0].csi}
+    for name, trailing in (("mean_gain", 1), ("interference", 2), ("gain_product", 2), ("precoder_gain", 1)):
+        arrays = [getattr(part, name) for part in moments]
+        shapes = [(part.stop - part.start, *batch) for part in parts]
+        fields[name] = (
+            None
+            if arrays[0] is None
+            else xp.concat(
+                [
+                    xp.broadcast_to(array, (*shape, *array.shape[array.ndim - trailing :]))
+                    for array, shape in zip(arrays, shapes, strict=True)
+                ],
+                axis=0,
+            )
+        )
+    return ClosedFormMoments(**fields)
 
 
 def _perfect(link: Link) -> ClosedFormMoments:

@@ -165,7 +165,9 @@ def test_iid_fourth_moment():
 
 @pytest.mark.parametrize("csi", ["perfect", "nominal"])
 @pytest.mark.parametrize("paths", [PATH_SETS[-1], ("direct", "double"), ("single1", "single2"), ("direct",)])
-def test_batch_equals_loop(paths, csi):
+@pytest.mark.parametrize("part_bytes", [1, 16 * 3 * 16 * 12, 2**22])
+def test_batch_equals_loop(paths, csi, part_bytes, monkeypatch):
+    monkeypatch.setattr("ris.moments.PART_BYTES", part_bytes)
     rng = np.random.default_rng(21)
     noise = (channels.VonMises(2.0), channels.UniformNoise(0.6))
     system = random_system(rng, paths, elements=(3, 4), users=3, batch=(2, 2), noise=noise)
@@ -417,6 +419,7 @@ def test_csi_agree_without_noise(generic):
         (np.ones(4) * 1j, np.zeros(3), "perfect", "theta1"),
         (np.zeros(4), np.zeros(3), "exact", "csi"),
         (np.array(["a"] * 4), np.zeros(3), "perfect", "theta1"),
+        (np.zeros((2, 4)), np.zeros((3, 3)), "perfect", "theta1, theta2"),
     ],
 )
 def test_bad_arguments(generic, theta1, theta2, csi, argument):
