@@ -61,7 +61,9 @@ class PhaseNoise(ABC):
     def kernel_table(self) -> NDArray[np.float64]:
         """Return the law as `channels._kernels.phase_noise` takes it, shape (terms, columns)."""
 
-    def sample(self, elements: int, realizations: int, stream: Stream) -> NDArray[np.float64]:
+    def sample(
+        self, elements: int, realizations: int, stream: Stream, first: int = 0
+    ) -> NDArray[np.float64]:
         """Draw phase noise.
 
         Parameters
@@ -70,6 +72,8 @@ class PhaseNoise(ABC):
             Numbers of elements and of realizations, at least 1.
         stream : Stream
             Where the numbers come from.
+        first : int
+            Number of the first realization.
 
         Returns
         -------
@@ -80,7 +84,7 @@ class PhaseNoise(ABC):
         if not isinstance(stream, Stream):
             raise InvalidArgumentError("stream", "a channels.Stream", repr(stream))
         out = np.empty(shape)
-        sample_phase_noise(out, self.kernel_table(), stream.key)
+        sample_phase_noise(out, self.kernel_table(), stream.key, integer("first", first, minimum=0))
         return out
 
     def __add__(self, other: "PhaseNoise") -> "PhaseNoise":

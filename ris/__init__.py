@@ -4,6 +4,14 @@ from ris.estimates import Estimate
 from ris.hops import HopRealizations, draw_hops
 from ris.moments import ClosedFormMoments, closed_form_moments
 from ris.montecarlo import Simulation, draw_channels, simulate
+from ris.phases import (
+    PhaseDesign,
+    optimal_phases,
+    quantize_phases,
+    random_phases,
+    steered_phases,
+    uniform_phases,
+)
 from ris.rates import closed_form_rate, rate_from_moments
 from ris.system import DoubleRIS
 
@@ -12,11 +20,17 @@ __all__ = [
     "DoubleRIS",
     "Estimate",
     "HopRealizations",
+    "PhaseDesign",
     "Simulation",
     "closed_form_moments",
     "closed_form_rate",
     "draw_channels",
     "draw_hops",
+    "optimal_phases",
+    "quantize_phases",
+    "random_phases",
     "rate_from_moments",
     "simulate",
+    "steered_phases",
+    "uniform_phases",
 ]

@@ -129,7 +129,7 @@ def draw_hops(
         law: PhaseNoise = getattr(system, name)
         if elements == 0:
             return np.empty((n, 0))
-        return law.sample(elements, first + n, stream.child(name))[first:]
+        return law.sample(elements, n, stream.child(name), first)
 
     return HopRealizations(
         bs_ris1=between("bs_ris1"),

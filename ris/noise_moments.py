@@ -16,6 +16,7 @@ three equal indices leave the excess r k3, k3 = 2 r^3 - r r2 - r, four leave wha
 and exclusion over the coincidences turns the sum over distinct indices into sums over free ones.
 """
 
+import math
 from dataclasses import dataclass
 
 import array_api_compat
@@ -269,8 +270,8 @@ def _diagonal_pair_sum(first: Reflection, second: Reflection) -> Array:
 def _row_blocks(stack: Array) -> list[slice]:
     """Slices over the rows of a stack of matrices, each block of about BLOCK_BYTES."""
     size = stack.shape[-1]
-    row_bytes = 16 * stack.size // size if stack.size else 16
-    step = max(1, BLOCK_BYTES // row_bytes)
+    row_bytes = 16 * math.prod(stack.shape[:-1])
+    step = max(1, BLOCK_BYTES // max(1, row_bytes))
     return [slice(start, min(start + step, size)) for start in range(0, size, step)]
 
 

@@ -1,4 +1,4 @@
-"""Draws and estimates: against plain NumPy, against the closed forms, and the same bits however they are made."""
+"""Draws and estimates: against plain NumPy, against the closed forms, the same bits however they are made."""
 
 import math
 
@@ -48,7 +48,7 @@ def test_reflect():
     rng = np.random.default_rng(4)
     columns = rng.standard_normal((7, 6, 4)) + 1j * rng.standard_normal((7, 6, 4))
     theta, law, stream = rng.uniform(0, 6, 7), NOISE[1], channels.Stream(5)
-    phases = law.sample(7, 20, stream)[14:].T
+    phases = law.sample(7, 6, stream, first=14).T
     got = columns.copy()
     reflect(got, 3, np.exp(1j * theta), law.kernel_table(), stream.key, 14)
     expected = columns * np.exp(1j * theta)[:, None, None]
@@ -120,9 +120,11 @@ def test_rate_gradient_against_differences(generic, name, csi):
         np.testing.assert_allclose(gradient[:, i], difference, rtol=1e-5, atol=1e-8 * np.abs(gradient).max())
 
 
-def test_standard_errors_match_the_spread_of_repeats(generic):
+def test_standard_errors_match_the_spread_of_repeats():
     """400 simulations: the spread of each estimate is its mean standard error, to 6.5 of its own errors."""
-    system, phases = generic
+    rng = np.random.default_rng(13)
+    system = random_system(rng, ("direct", "single1"), antennas=8, elements=(8, 1), users=3, noise=NOISE)
+    phases = random_phases(rng, system)
     runs = [
         ris.simulate(system, *phases, power=2.0, noise_power=9.0, realizations=1000, seed=seed)
         for seed in range(400)
@@ -139,7 +141,7 @@ def test_standard_errors_match_the_spread_of_repeats(generic):
 def test_simulation_agrees_with_closed_form(paths, csi):
     """Per user and pair, 6.5 standard errors: false alarms below 1e-7 in total for some 500 comparisons.
 
-    With 40,000 realizations the standard errors are 1 to 3 %, so that an error of 20 % in any moment shows.
+    The standard errors of the mean gains are below 1.5 %, so that an error of 20 % shows for sure.
     """
     rng = np.random.default_rng(100 + len("".join(paths)))
     system = random_system(rng, paths, elements=(5, 4), users=2, noise=NOISE)
@@ -160,7 +162,7 @@ def test_simulation_agrees_with_closed_form(paths, csi):
         estimate = getattr(e, name)
         z = (estimate.value - value) / estimate.standard_error
         assert np.all(np.abs(z) < 6.5), f"{name}: {z}"
-    assert np.all(e.interference.standard_error < 0.03 * m.interference)
+    assert np.all(e.mean_gain.standard_error < 0.015 * m.mean_gain)
     shifted = (e.mean_gain.value - 1.2 * m.mean_gain) / e.mean_gain.standard_error
     assert np.all(np.abs(shifted) > 6.5)
 
@@ -231,7 +233,7 @@ def test_merged_simulations_are_the_whole(generic):
         np.testing.assert_allclose(got.value, expected.value, rtol=1e-12)
         np.testing.assert_allclose(got.standard_error, expected.standard_error, rtol=1e-10)
     other = ris.simulate(system, *phases, realizations=10, power=2.0, noise_power=1.0, seed=9)
-    with pytest.raises(channels.InvalidArgumentError, match="^other: expected a simulation at"):
+    with pytest.raises(channels.InvalidArgumentError, match=r"^other: expected a simulation at"):
         whole.merge(other)
 
 
@@ -279,7 +281,7 @@ def test_hops_take_phases_of_each_realization(generic):
 
 @pytest.mark.parametrize(("side", "spacing"), [(16, 0.125), (16, 0.25), (32, 0.125), (32, 0.25)])
 def test_drawn_hops_have_the_covariance_of_the_surface(side, spacing):
-    """Rank-deficient surfaces: mean element power 1, and the quadratic form of every test vector its variance.
+    """Rank-deficient surfaces: mean element power 1, the quadratic form of every test vector its variance.
 
     For unit vectors v, |v^H a|^2 over independent draws a has mean v^H R v and the standard deviation of an
     exponential law. 6.5 standard errors for 1 + 40 checks a surface.
@@ -351,5 +353,5 @@ def test_memory_limit_says_how_much_it_needs(generic):
     system, phases = generic
     with pytest.raises(channels.MemoryLimitError, match=r"needs 1\.44e\+03 GB, the limit is 4 GB"):
         ris.draw_channels(system, *phases, realizations=10**10, seed=1)
-    with pytest.raises(channels.MemoryLimitError, match="drawing the hops needs .* GB, the limit is 0.01 GB"):
+    with pytest.raises(channels.MemoryLimitError, match=r"drawing the hops needs .* the limit is 0\.01 GB"):
         ris.draw_hops(system, realizations=10**4, seed=1, memory_limit=1e7)

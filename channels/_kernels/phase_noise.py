@@ -150,7 +150,9 @@ def fill_phasors(
 
 
 @njit(cache=True, error_model="numpy", parallel=True)
-def sample_phase_noise(out: NDArray[np.float64], table: NDArray[np.float64], key: NDArray[np.uint32]) -> None:
-    """Write the phase noise of the realizations 0, 1, ... into the rows of out, shape (realizations, N)."""
+def sample_phase_noise(
+    out: NDArray[np.float64], table: NDArray[np.float64], key: NDArray[np.uint32], first: int
+) -> None:
+    """Write the phase noise of the realizations first, first + 1, ... into the rows of out, shape (n, N)."""
     for realization in prange(out.shape[0]):
-        fill_phase_noise(out[realization], table, key, realization)
+        fill_phase_noise(out[realization], table, key, first + realization)
