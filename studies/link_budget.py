@@ -1,8 +1,10 @@
 """The link budget: what each path delivers, before any rate is computed."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 import ris
 from studies.config import PATHS, Point
@@ -50,3 +52,16 @@ def link_budget(point: Point, seed: int = 0) -> LinkBudget:
         {path: 10 * np.log10(gain) for path, gain in gains.items()},
         float(10 * np.log10(sum(gains.values()))),
     )
+
+
+def _mean_gain(system: ris.DoubleRIS, path: str, theta1: NDArray[np.float64], theta2: NDArray[np.float64]) -> float:
+    """Mean gain of one path alone; the mean gain of several is the sum, as paths are uncorrelated."""
+    unused = {hop: None for hops in PATHS.values() for hop in hops if hop not in PATHS[path]}
+    alone = dataclasses.replace(system, **unused)
+    moments = ris.closed_form_moments(alone, theta1[: alone.elements1], theta2[: alone.elements2])
+    return float(np.mean(moments.mean_gain))
+
+
+def _shown(gain: float | list[float]) -> str:
+    values = gain if isinstance(gain, list) else [gain]
+    return ", ".join(f"{value:g}" for value in values) + " dB"
