@@ -2,7 +2,7 @@
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import array_api_compat
@@ -43,6 +43,11 @@ class Correlation:
         Hermitian and positive semidefinite. NumPy input becomes float64 or complex128 and read-only, a
         writable array by a copy; arrays of other array-API libraries stay as they are.
 
+    Attributes
+    ----------
+    low_rank : bool
+        Whether a factor of rank below N / 2 was given: products cost less with it than with the matrix.
+
     Raises
     ------
     InvalidArgumentError
@@ -51,6 +56,7 @@ class Correlation:
     """
 
     matrix: Any
+    low_rank: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         matrix = finite("correlation", as_array("correlation", self.matrix))
@@ -77,6 +83,7 @@ class Correlation:
         with _one_blas_thread():
             correlation = cls(F @ _adjoint(F))
         object.__setattr__(correlation, "factor", frozen(F))
+        object.__setattr__(correlation, "low_rank", 2 * F.shape[-1] < F.shape[-2])
         return correlation
 
     @property

@@ -4,7 +4,7 @@ from typing import Any
 
 import array_api_compat
 
-__all__ = ["Array", "is_complex", "matmul", "unify", "vecdot"]
+__all__ = ["Array", "is_complex", "matmul", "stacked", "unify", "vecdot"]
 
 Array = Any
 """An array of any library that follows the array API standard (NumPy, torch, ...)."""
@@ -53,3 +53,20 @@ def vecdot(left: Array, right: Array, axis: int) -> Array:
     xp = array_api_compat.array_namespace(left, right)
     kind = xp.result_type(left.dtype, right.dtype)
     return xp.vecdot(xp.astype(left, kind, copy=False), xp.astype(right, kind, copy=False), axis=axis)
+
+
+def stacked(stacks: list[Array]) -> Array:
+    """Join stacks of matrices along their axis -3, broadcasting their batch axes."""
+    if len(stacks) == 1:
+        return stacks[0]
+    xp = array_api_compat.array_namespace(*stacks)
+    kind = xp.result_type(*(stack.dtype for stack in stacks))
+    count = [stack.shape[-3] for stack in stacks]
+    batch = xp.broadcast_arrays(*(stack[..., 0, 0, 0] for stack in stacks))[0].shape
+    return xp.concat(
+        [
+            xp.broadcast_to(xp.astype(stack, kind, copy=False), (*batch, n, *stack.shape[-2:]))
+            for stack, n in zip(stacks, count, strict=True)
+        ],
+        axis=-3,
+    )

@@ -3,10 +3,12 @@
 from typing import Any
 
 import array_api_compat
+import numpy as np
 
 from channels.checks import as_array, finite
 from channels.errors import InvalidArgumentError
-from ris.backend import Array, is_complex, unify
+from channels.fading import UserHop
+from ris.backend import Array, is_complex, stacked, unify
 from ris.noise_moments import Reflection
 from ris.system import DoubleRIS
 
@@ -27,8 +29,25 @@ def check_phases(argument: str, theta: Any, elements: int) -> Array:
     return phases
 
 
+def batch_shape(system: DoubleRIS, theta1: Any, theta2: Any) -> tuple[int, ...]:
+    """Return the leading axes that system and phase shifts have together."""
+    axes = [system.batch_shape]
+    for argument, theta, elements in (
+        ("theta1", theta1, system.elements1),
+        ("theta2", theta2, system.elements2),
+    ):
+        axes.append(tuple(check_phases(argument, theta, elements).shape[:-1]))
+    try:
+        return np.broadcast_shapes(*axes)
+    except ValueError:
+        shapes = f"batch axes {axes[0]} of the system, {axes[1]} and {axes[2]} of the phase shifts"
+        raise InvalidArgumentError("theta1, theta2", "batch axes that broadcast", shapes) from None
+
+
 class Link:
     """Everything that the moments need of one system, in one array library.
+
+    `part` takes these systems alone from the first batch axis.
 
     A path that is switched off has weight zero, and a covariance that is missing is a single zero, so that
     the formulas need no cases.
@@ -42,7 +61,7 @@ class Link:
         Traces of the BS-side covariances.
     """
 
-    def __init__(self, system: DoubleRIS, theta1: Any, theta2: Any) -> None:
+    def __init__(self, system: DoubleRIS, theta1: Any, theta2: Any, part: slice | None = None) -> None:
         hops = (system.bs_ris1, system.bs_ris2, system.ris1_ris2)
         to_users = (system.ris1_user, system.ris2_user, system.bs_user)
         xp, arrays = unify(
@@ -53,8 +72,15 @@ class Link:
             *(None if hop is None else hop.right.matrix for hop in hops),
             *(None if hop is None else hop.gain for hop in to_users),
             *(None if hop is None else _per_user(hop.correlation.matrix) for hop in to_users),
+            *(_low_rank(system.ris1_user), _low_rank(system.ris2_user)),
         )
-        theta1, theta2, g1, g2, gD, RB1, RB2, R1d, R1b, R2b, R2d, g1k, g2k, gdk, R1k, R2k, RBk = arrays
+        if part is not None:
+            axes = len(batch_shape(system, theta1, theta2))
+            trailing = [1] * 5 + [2] * 6 + [1] * 3 + [3] * 5
+            arrays = [_cut(array, axes + n, part) for array, n in zip(arrays, trailing, strict=True)]
+        theta1, theta2, g1, g2, gD, RB1, RB2, R1d, R1b, R2b, R2d, g1k, g2k, gdk, R1k, R2k, RBk, F1k, F2k = (
+            arrays
+        )
         single1, single2, double = system.single1, system.single2, system.double
         # Zero with the batch axes of the phase shifts, so that every result has them.
         off = 0 * next(gain for gain in (g1k, g2k, gdk) if gain is not None)
@@ -74,16 +100,17 @@ class Link:
         self._system, self._missing = system, missing
         self._theta1, self._theta2 = theta1, theta2
         self._covariances = R1b, R1d, R1k, R2b, R2d, R2k
+        self._factors = F1k, F2k
 
     def surface1(self) -> "Surface":
         """Surface 1 seen from the BS; its user sides are the users' and then that of the hop to surface 2."""
         system, (R1b, R1d, R1k, *_) = self._system, self._covariances
-        users = [R1k] if system.single1 else []
-        onward = [R1d[..., None, :, :]] if system.double else []
+        users = [(R1k, self._factors[0])] if system.single1 else []
+        onward = [(R1d[..., None, :, :], None)] if system.double else []
         law, K = system.phase_noise1, system.users
         return Surface(
             [_steered(R1b, self._theta1)] if users or onward else [self._missing],
-            _stacked(users + onward) if users or onward else self._missing[None, ...],
+            [*users, *onward] or [(self._missing[None, ...], None)],
             [*(_places(K, R1k) if users else [0] * K), -1],
             (law.moment(1), law.moment(2)),
         )
@@ -98,7 +125,7 @@ class Link:
         law, K = system.phase_noise2, system.users
         return Surface(
             [_steered(side, self._theta2) for side in sides] or [self._missing],
-            R2k if sides else self._missing[None, ...],
+            [(R2k, self._factors[1])] if sides else [(self._missing[None, ...], None)],
             _places(K, R2k) if sides else [0] * K,
             (law.moment(1), law.moment(2)),
         )
@@ -132,8 +159,8 @@ class Surface:
     ----------
     bs_sides : list of array, shape (..., N, N)
         Covariances towards the BS, phase shifts absorbed; first and last may be the same.
-    user_sides : array, shape (..., J, N, N)
-        Covariances towards the users.
+    user_sides : list of (array, array or None), shapes (..., j, N, N) and (..., j, N, rank)
+        Covariances towards the users, J in all, and their factors where products cost less with them.
     places : list of int
         Where in `user_sides` each row of a result stands: K users share one entry or have their own.
     noise : tuple of float
@@ -141,10 +168,19 @@ class Surface:
     """
 
     def __init__(
-        self, bs_sides: list[Array], user_sides: Array, places: list[int], noise: tuple[float, float]
+        self,
+        bs_sides: list[Array],
+        user_sides: list[tuple[Array, Array | None]],
+        places: list[int],
+        noise: tuple[float, float],
     ) -> None:
         self.bs_sides, self.user_sides, self.places = bs_sides, user_sides, places
         self.r, self.r2 = noise
+
+    @property
+    def user_matrices(self) -> Array:
+        """All covariances towards the users, shape (..., J, N, N)."""
+        return stacked([matrices for matrices, _ in self.user_sides])
 
     def noisy(self) -> tuple[Reflection, Reflection]:
         """Reflections of the first and the last BS side with phase noise."""
@@ -162,36 +198,38 @@ class Surface:
         """Give every pair of users the real part of its entry of a table of shape (..., J, J)."""
         return _taken(_taken(_real(table), self.places, -1), self.places, -2)
 
+    @property
+    def selection(self) -> Array:
+        """1 where a row of a result has that entry of a table, else 0, shape (rows, J)."""
+        first, _ = self.user_sides[0]
+        xp = array_api_compat.array_namespace(first)
+        entries = sum(matrices.shape[-3] for matrices, _ in self.user_sides)
+        return _taken(xp.eye(entries, device=array_api_compat.device(first)), self.places, -2)
+
     def _reflections(self, r: float, r2: float) -> tuple[Reflection, Reflection]:
         made = [Reflection.of(side, self.user_sides, r, r2) for side in self.bs_sides]
         return made[0], made[-1]
 
 
+def _cut(array: Array | None, dimensions: int, part: slice) -> Array | None:
+    """Take a part of the first batch axis, of an array that has that axis and varies along it."""
+    if array is None or array.ndim < dimensions or array.shape[0] == 1:
+        return array
+    return array[part, ...]
+
+
 def _per_user(matrix: Array) -> Array:
-    """Covariances with a user axis: (n, n) to (1, n, n)."""
+    """Matrices with a user axis: (n, m) to (1, n, m)."""
     return matrix[None, ...] if matrix.ndim == 2 else matrix
+
+
+def _low_rank(hop: UserHop | None) -> Array | None:
+    return _per_user(hop.correlation.factor) if hop is not None and hop.correlation.low_rank else None
 
 
 def _places(users: int, stack: Array) -> list[int]:
     own = stack.shape[-3] == users
     return [k if own else 0 for k in range(users)]
-
-
-def _stacked(stacks: list[Array]) -> Array:
-    """Join stacks of covariances along their axis -3, broadcasting their batch axes."""
-    if len(stacks) == 1:
-        return stacks[0]
-    xp = array_api_compat.array_namespace(*stacks)
-    kind = xp.result_type(*(stack.dtype for stack in stacks))
-    count = [stack.shape[-3] for stack in stacks]
-    batch = xp.broadcast_arrays(*(stack[..., 0, 0, 0] for stack in stacks))[0].shape
-    return xp.concat(
-        [
-            xp.broadcast_to(xp.astype(stack, kind, copy=False), (*batch, n, *stack.shape[-2:]))
-            for stack, n in zip(stacks, count, strict=True)
-        ],
-        axis=-3,
-    )
 
 
 def _steered(covariance: Array, theta: Array) -> Array:

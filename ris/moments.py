@@ -20,6 +20,7 @@ and the expectations follow hop by hop from the Gaussian (Wishart) rules, W of i
 which leave traces over each surface; `ris.noise_moments` averages those over the phase noise.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +28,9 @@ import array_api_compat
 
 from channels.checks import one_of
 from ris.backend import Array
-from ris.link import Link
+from ris.link import Link, Surface, batch_shape
 from ris.noise_moments import (
+    Reflection,
     amplitude_product,
     fourth_moments,
     inner_chain,
@@ -37,7 +39,16 @@ from ris.noise_moments import (
 from ris.options import Csi
 from ris.system import DoubleRIS
 
-__all__ = ["ClosedFormMoments", "closed_form_moments"]
+__all__ = [
+    "ClosedFormMoments",
+    "closed_form_moments",
+    "perfect_moments",
+    "surface1_tables",
+    "surface2_tables",
+]
+
+PART_BYTES = 2**22
+"""A batch is worked through in parts whose stacks of covariances have about this size, to stay in cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,18 +106,56 @@ def closed_form_moments(
 
     Notes
     -----
-    Cost O(K N^3) per surface with covariances of the users' own, O(N^3) with shared ones; memory O(K N^2).
+    Cost O(K N^3) per surface with covariances of the users' own, O(N^3) with shared ones; memory
+    O(K N^2), whatever the batch.
     """
     one_of("csi", csi, Csi)
-    link = Link(system, theta1, theta2)
-    return _perfect(link) if csi == "perfect" else _nominal(link)
+    moments = _perfect if csi == "perfect" else _nominal
+    batch = batch_shape(system, theta1, theta2)
+    stack = 16 * math.prod(batch) * system.users * max(system.elements1, system.elements2) ** 2
+    if not batch or stack <= PART_BYTES:
+        return moments(Link(system, theta1, theta2))
+    size = max(1, batch[0] * PART_BYTES // stack)
+    parts = [slice(start, min(start + size, batch[0])) for start in range(0, batch[0], size)]
+    return _joined([moments(Link(system, theta1, theta2, part)) for part in parts], parts, batch[1:])
+
+
+def _joined(
+    moments: list[ClosedFormMoments], parts: list[slice], batch: tuple[int, ...]
+) -> ClosedFormMoments:
+    """Join parts of a batch along its first axis."""
+    xp = array_api_compat.array_namespace(moments[0].mean_gain)
+    fields: dict[str, Any] = {"csi": moments[0].csi}
+    for name, trailing in (("mean_gain", 1), ("interference", 2), ("gain_product", 2), ("precoder_gain", 1)):
+        arrays = [getattr(part, name) for part in moments]
+        shapes = [(part.stop - part.start, *batch) for part in parts]
+        fields[name] = (
+            None
+            if arrays[0] is None
+            else xp.concat(
+                [
+                    xp.broadcast_to(array, (*shape, *array.shape[array.ndim - trailing :]))
+                    for array, shape in zip(arrays, shapes, strict=True)
+                ],
+                axis=0,
+            )
+        )
+    return ClosedFormMoments(**fields)
 
 
 def _perfect(link: Link) -> ClosedFormMoments:
-    """G = E tr Q_k tr Q_j and J = E tr(Q_k Q_j), pair of parts by pair of parts."""
+    one, two = link.surface1(), link.surface2()
+    return perfect_moments(link, surface1_tables(one, one.noisy()[0]), surface2_tables(two, *two.noisy()))
+
+
+def perfect_moments(link: Link, tables1: list[Array], tables2: list[Array]) -> ClosedFormMoments:
+    """G = E tr Q_k tr Q_j and J = E tr(Q_k Q_j), pair of parts by pair of parts.
+
+    Affine in the tables of each surface, for given tables of the other.
+    """
     a, b, c, d, x, bs = link.a, link.b, link.c, link.d, link.x, link.bs
-    T1, U1, V1 = _noisy_surface1(link)
-    T2, T2d, U2, V2, U2bd, V2bd, U2d, V2d = _noisy_surface2(link)
+    T1, U1, V1 = tables1
+    T2, T2d, U2, V2, U2bd, V2bd, U2d, V2d = tables2
     (T1, T1d), (U1, U1d, _, p), (V1, V1d, _, q) = _split(T1), _split_pairs(U1), _split_pairs(V1)
 
     # E Q_k = a_k RBk + over1_k RB1 + over2_k RB2
@@ -137,17 +186,13 @@ def _perfect(link: Link) -> ClosedFormMoments:
     return ClosedFormMoments(mean, J + _on_diagonal(G), G + _on_diagonal(J), mean, "perfect")
 
 
-def _noisy_surface1(link: Link) -> list[Array]:
+def surface1_tables(surface: Surface, R: Reflection) -> list[Array]:
     """Mean, product and chained traces over surface 1."""
-    surface = link.surface1()
-    R, _ = surface.noisy()
     return [surface.vector(R.mean), *map(surface.matrix, fourth_moments(R, R))]
 
 
-def _noisy_surface2(link: Link) -> list[Array]:
+def surface2_tables(surface: Surface, b: Reflection, d: Reflection) -> list[Array]:
     """Means, product and chained traces over surface 2: from the BS (b), from surface 1 (d), mixed."""
-    surface = link.surface2()
-    b, d = surface.noisy()
     same = fourth_moments(b, b)
     tables = (*same, *same, *same) if b is d else (*same, *fourth_moments(b, d), *fourth_moments(d, d))
     return [surface.vector(b.mean), surface.vector(d.mean), *map(surface.matrix, tables)]

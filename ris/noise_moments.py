@@ -17,11 +17,12 @@ and exclusion over the coincidences turns the sum over distinct indices into sum
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import array_api_compat
 
-from ris.backend import Array, is_complex, matmul, vecdot
+from ris.backend import Array, is_complex, matmul, stacked, vecdot
 
 __all__ = ["Reflection", "amplitude_product", "fourth_moments", "inner_chain", "outer_chain"]
 
@@ -56,16 +57,21 @@ class Reflection:
     BA: Array
 
     @classmethod
-    def of(cls, A: Array, B: Array, r: float, r2: float) -> "Reflection":
-        """Multiply out what the moments share."""
-        xp = array_api_compat.array_namespace(A, B)
+    def of(cls, A: Array, sides: Sequence[tuple[Array, Array | None]], r: float, r2: float) -> "Reflection":
+        """Multiply out what the moments share.
+
+        `sides` are stacks of covariances B_k, J in all, each with factors F_k, B_k = F_k F_k^H, or None.
+        """
+        xp = array_api_compat.array_namespace(A)
+        B = stacked([matrices for matrices, _ in sides])
+        smoothed = _smoothed(A, r)[..., None, :, :]
         adjoint = _conjugate(xp.matrix_transpose(A))[..., None, :, :]
         return cls(
             A=A,
             B=B,
             r=r,
             r2=r2,
-            P=matmul(_smoothed(A, r)[..., None, :, :], B),
+            P=stacked([_product(smoothed, *side) for side in sides]),
             AB=vecdot(adjoint, B, axis=-2),
             BA=_row_dot(B, A),
         )
@@ -221,6 +227,14 @@ def _smoothed(A: Array, r: float) -> Array:
     xp = array_api_compat.array_namespace(A)
     identity = xp.eye(A.shape[-1], dtype=A.dtype, device=array_api_compat.device(A))
     return r**2 * A + (1 - r**2) * (_diagonal(A)[..., None, :] * identity)
+
+
+def _product(A: Array, B: Array, factors: Array | None) -> Array:
+    """A B_k, at the cost of two products of the rank of the factors instead of one of N."""
+    if factors is None:
+        return matmul(A, B)
+    xp = array_api_compat.array_namespace(factors)
+    return matmul(matmul(A, factors), _conjugate(xp.matrix_transpose(factors)))
 
 
 def _aligned_sum(first: Reflection, second: Reflection) -> Array:

@@ -31,6 +31,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csgraph
+from threadpoolctl import threadpool_limits
 
 from channels.checks import as_array, finite, frozen, integer, real
 from channels.errors import InvalidArgumentError
@@ -233,7 +234,7 @@ class _Forms:
     @classmethod
     def of(cls, surface: Surface, elements: int, single: NDArray[Any], double: NDArray[Any]) -> "_Forms":
         """Take weights of the user-side covariances, shape (J,), for the first and the last BS side."""
-        B = surface.user_sides
+        B = surface.user_matrices
         terms = [(surface.bs_sides[0], single), (surface.bs_sides[-1], double)]
         pairs = [A * B[j].T for A, weights in terms for j in np.flatnonzero(weights)]
         # A surface on no path comes as a single zero, whatever its number of elements.
@@ -276,14 +277,14 @@ class _MeanGain:
             _Forms.of(
                 one,
                 system.elements1,
-                _gathered(chosen * link.b * bs.t1, one.places[:-1], one),
-                _gathered(bs.t1 * np.any(d), one.places[-1:], one),
+                chosen * link.b * bs.t1 @ one.selection[:-1],
+                bs.t1 * np.any(d) @ one.selection[-1:],
             ),
             _Forms.of(
                 two,
                 system.elements2,
-                _gathered(chosen * link.c * bs.t2, two.places, two),
-                _gathered(d, two.places, two),
+                chosen * link.c * bs.t2 @ two.selection,
+                d @ two.selection,
             ),
         )
 
@@ -311,7 +312,11 @@ _Phasors = tuple[NDArray[np.complex128], NDArray[np.complex128]]
 
 def _design(system: DoubleRIS, chosen: NDArray[Any], whom: str) -> PhaseDesign:
     """Design for the chosen users, shape (K,), 1 or 0."""
-    gain = _MeanGain(system, chosen)
+    with threadpool_limits(limits=1, user_api="blas"):  # the same phases for any number of threads
+        return _designed(_MeanGain(system, chosen), whom)
+
+
+def _designed(gain: _MeanGain, whom: str) -> PhaseDesign:
     (v1, groups1), (v2, groups2) = (_spanning_phasors(surface) for surface in gain.surfaces)
     v = v1, v2
     proved = [all(_tight(S, v[i]) for S in gain.surfaces[i].pairs) for i in (0, 1)]
@@ -375,14 +380,6 @@ def _phasors(vector: NDArray[Any], otherwise: NDArray[Any]) -> NDArray[np.comple
     """exp(j arg) of each entry; where an entry is zero, any phase does as well as the one given."""
     size = np.abs(vector)
     return np.where(size > 0, vector / np.where(size > 0, size, 1.0), otherwise)
-
-
-def _gathered(weights: Any, places: list[int], surface: Surface) -> NDArray[np.float64]:
-    """Add the weights of users that share a user-side covariance, shape (J,)."""
-    count = len(surface.user_sides)
-    total = np.zeros(count)
-    np.add.at(total, [place % count for place in places], weights)
-    return total
 
 
 def _form(S: NDArray[Any], v: NDArray[Any]) -> float:

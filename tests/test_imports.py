@@ -32,7 +32,7 @@ def test_kernels_import_numba_numpy_math_and_the_kernels_of_channels_alone(path)
 
 @pytest.mark.parametrize("package", ["channels", "ris"])
 def test_import_loads_nothing_heavy(package):
-    heavy = {"torch", "matplotlib", "pydantic", "dask", "distributed", "xarray", "h5netcdf", "cyclopts", "rich"}
+    heavy = {"torch", "matplotlib", "pydantic", "dask", "distributed", "xarray", "h5netcdf", "cyclopts"}
     code = f"import sys, {package}; print(*sorted(set(sys.modules) & {heavy!r}))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == []

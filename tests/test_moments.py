@@ -49,8 +49,8 @@ def test_noise_moments_equal_enumeration(law, hermitian):
     other = np.einsum("zab,kba->zk", right, B)
     one_sided = np.einsum("ab,zb,kba->zk", A, e, B)
     other_sided = np.einsum("ab,zb,kba->zk", C, e, B)
-    noisy_A, noisy_C = Reflection.of(A, B, r, r2), Reflection.of(C, B, r, r2)
-    plain_A, plain_C = Reflection.of(A, B, 1.0, 1.0), Reflection.of(C, B, 1.0, 1.0)
+    noisy_A, noisy_C = Reflection.of(A, [(B, None)], r, r2), Reflection.of(C, [(B, None)], r, r2)
+    plain_A, plain_C = Reflection.of(A, [(B, None)], 1.0, 1.0), Reflection.of(C, [(B, None)], 1.0, 1.0)
     expected = {
         "mean": np.einsum("z,zk->k", weight, trace),
         "product": np.einsum("z,zk,zj->kj", weight, trace, other),
@@ -165,7 +165,9 @@ def test_iid_fourth_moment():
 
 @pytest.mark.parametrize("csi", ["perfect", "nominal"])
 @pytest.mark.parametrize("paths", [PATH_SETS[-1], ("direct", "double"), ("single1", "single2"), ("direct",)])
-def test_batch_equals_loop(paths, csi):
+@pytest.mark.parametrize("part_bytes", [1, 16 * 3 * 16 * 12, 2**22])
+def test_batch_equals_loop(paths, csi, part_bytes, monkeypatch):
+    monkeypatch.setattr("ris.moments.PART_BYTES", part_bytes)
     rng = np.random.default_rng(21)
     noise = (channels.VonMises(2.0), channels.UniformNoise(0.6))
     system = random_system(rng, paths, elements=(3, 4), users=3, batch=(2, 2), noise=noise)
@@ -206,6 +208,29 @@ def test_shared_covariance_equals_repeated(csi):
     got, expected = (ris.closed_form_moments(s, *phases, csi=csi) for s in (shared, own))
     np.testing.assert_allclose(got.interference, expected.interference, rtol=1e-12)
     np.testing.assert_allclose(got.mean_gain, expected.mean_gain, rtol=1e-12)
+
+
+@pytest.mark.parametrize("csi", ["perfect", "nominal"])
+def test_low_rank_factors_change_nothing(csi):
+    """Covariances given by factors are multiplied through them."""
+    rng = np.random.default_rng(14)
+    noise = (channels.VonMises(1.0),) * 2
+    factors = [rng.standard_normal((3, 7, 2)) + 1j * rng.standard_normal((3, 7, 2)) for _ in range(2)]
+    system = random_system(rng, elements=(7, 7), users=3, noise=noise)
+    got, expected = (
+        ris.closed_form_moments(
+            dataclasses.replace(
+                system,
+                ris1_user=channels.UserHop(np.ones(3), kind(factors[0])),
+                ris2_user=channels.UserHop(np.ones(3), kind(factors[1])),
+            ),
+            np.arange(7.0),
+            np.arange(7.0) ** 2,
+            csi=csi,
+        )
+        for kind in (channels.Correlation.from_factor, lambda F: F @ np.conj(F.swapaxes(-1, -2)))
+    )
+    np.testing.assert_allclose(got.interference, expected.interference, rtol=1e-12)
 
 
 def test_one_covariance_for_both_hops_at_surface_2_equals_two_equal_ones():
@@ -394,6 +419,7 @@ def test_csi_agree_without_noise(generic):
         (np.ones(4) * 1j, np.zeros(3), "perfect", "theta1"),
         (np.zeros(4), np.zeros(3), "exact", "csi"),
         (np.array(["a"] * 4), np.zeros(3), "perfect", "theta1"),
+        (np.zeros((2, 4)), np.zeros((3, 3)), "perfect", "theta1, theta2"),
     ],
 )
 def test_bad_arguments(generic, theta1, theta2, csi, argument):
