@@ -44,7 +44,7 @@ STYLE = {
 # Lightness rises along the colours, and no two curves share both dashes and marker: grey print keeps them apart.
 COLOURS = ("#000000", "#0b4f8a", "#c0392b", "#1b8a5a", "#b8860b", "#8e6bbf", "#5aa9d6", "#e08f62")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", (0, (1, 1)), (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 2)))
-MARKERS = ("o", "s", "^", "D", "v", "X", "P", "<", ">")
+MARKERS = ("o", "s", "^", "D", "v", "<", "p", ">", "h")
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _label(curve: _Curve, result: StudyResult, several_metrics: bool) -> str:
 
 def _columns(labels: list[str], width: float) -> int:
     """Columns of a legend that fits the width, by the length of the longest label."""
-    entry = 0.45 + 0.052 * max(map(len, labels))
+    entry = 0.45 + 0.041 * max(map(len, labels))
     return max(1, min(len(labels), int(width / entry)))
 
 
