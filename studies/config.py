@@ -31,7 +31,8 @@ from pydantic_core import PydanticCustomError
 
 from ris.options import Csi
 from studies.citations import BIBTEX
-from studies.faults import Fault, FaultsError, StudyFileError, faults_of
+from studies.errors import Fault, FaultsError, StudyFileError
+from studies.faults import faults_of
 from studies.options import LinkName, Metric, PhaseDesignName, Precoder, Scale
 
 __all__ = ["Point", "Settings", "Study", "load_study", "parse_study"]

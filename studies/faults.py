@@ -2,52 +2,13 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-__all__ = ["Fault", "FaultsError", "StudyFileError", "faults_of"]
+from studies.errors import Fault, FaultsError
 
-
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong at a key; the path is empty for the file or table as a whole."""
-
-    path: str
-    problem: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.problem}" if self.path else self.problem
-
-
-class FaultsError(ValueError):
-    """Faults that a check across several keys found; paths are relative to the table that was checked."""
-
-    def __init__(self, faults: Sequence[Fault]) -> None:
-        super().__init__("; ".join(map(str, faults)))
-        self.faults = list(faults)
-
-
-class StudyFileError(ValueError):
-    """A study file with faults.
-
-    Attributes
-    ----------
-    source : str
-        The file.
-    faults : list of Fault
-        All of them.
-    """
-
-    def __init__(self, source: str, faults: Sequence[Fault]) -> None:
-        lines = "".join(f"\n  {fault}" for fault in faults)
-        super().__init__(f"{source}: {len(faults)} fault{'s' * (len(faults) > 1)}{lines}")
-        self.source = source
-        self.faults = list(faults)
-
-    def __reduce__(self) -> tuple[type, tuple[str, list[Fault]]]:
-        return type(self), (self.source, self.faults)
+__all__ = ["faults_of"]
 
 
 def faults_of(error: ValidationError, model: type[BaseModel], raw: Any) -> list[Fault]:

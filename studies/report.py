@@ -1,6 +1,6 @@
 """Results as text: link budget, rates and the z-test, in tables for a terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,17 +12,19 @@ from scipy.special import ndtri
 from studies.link_budget import LinkBudget
 from studies.quantities import QUANTITIES
 from studies.results import StudyResult
+from studies.verify import FALSE_ALARM as VERIFY_FALSE_ALARM
+from studies.verify import POWER, Comparison, Verification
 
-__all__ = ["ZTest", "budget_table", "rate_tables", "z_table", "z_tests"]
+__all__ = ["ZTest", "budget_table", "rate_tables", "verification_table", "z_table", "z_tests"]
 
 FALSE_ALARM = 1e-3
 """Chance that a z-table of a correct study has a value above its threshold, in the normal approximation."""
 
 PATH_NAMES = {
     "direct": "direct",
-    "single1": "single reflection at surface 1",
-    "single2": "single reflection at surface 2",
-    "double": "double reflection",
+    "single1": "single, surface 1",
+    "single2": "single, surface 2",
+    "double": "double",
 }
 
 
@@ -63,23 +65,25 @@ def z_tests(result: StudyResult) -> tuple[list[ZTest], float]:
     return tests, float(-ndtri(FALSE_ALARM / 2 / total))
 
 
-def budget_table(budgets: Iterable[tuple[str, LinkBudget]]) -> RenderableType:
-    """Link budget of each scheme."""
-    table = Table(title="Link budget (mean over users, all antennas, phase design and phase noise included)")
+def budget_table(budgets: Mapping[str, LinkBudget], where: str) -> RenderableType:
+    """Link budget of each scheme at the point of the sweep that `where` names."""
+    table = Table(title=f"Link budget at {where}; gains are means over users, of all antennas, as phased and noisy")
     table.add_column("scheme", overflow="fold")
-    for name in ("transmit power", "noise power", "gain of the hops, element to element", "mean gain of the paths"):
-        table.add_column(name, overflow="fold")
-    table.add_column("mean SNR of a user alone", justify="right")
-    for scheme, budget in budgets:
+    for name in ("transmit power", "noise power", *PATH_NAMES.values(), "all paths", "SNR of a user alone"):
+        table.add_column(name, justify="right")
+    for scheme, budget in budgets.items():
+        gains = (f"{budget.paths[path]:.1f} dB" if path in budget.paths else "-" for path in PATH_NAMES)
         table.add_row(
             scheme,
             f"{budget.power_dbm:g} dBm",
             f"{budget.noise_power_dbm:.1f} dBm",
-            "\n".join(f"{hop} {gain}" for hop, gain in budget.hops.items()),
-            "\n".join(f"{PATH_NAMES[path]} {gain:.1f} dB" for path, gain in budget.paths.items()),
+            *gains,
+            f"{budget.total_db:.1f} dB",
             f"{budget.snr_db:.1f} dB",
         )
-    return table
+    hops = {hop: gain for budget in budgets.values() for hop, gain in budget.hops.items()}
+    listed = "; ".join(f"{hop} {gain}" for hop, gain in sorted(hops.items()))
+    return Group(table, Text(f"Gains of the hops between single elements: {listed}"))
 
 
 def rate_tables(result: StudyResult) -> RenderableType:
@@ -123,3 +127,39 @@ def z_table(result: StudyResult) -> RenderableType:
         style="" if agrees else "bold red",
     )
     return Group(table, verdict)
+
+
+def verification_table(found: Verification) -> RenderableType:
+    """Comparisons of `verify` by quantity, what they would have found, and the verdict."""
+    table = Table(title="Closed form against simulation")
+    for name in ("quantity", "comparisons", "worst z", "its threshold", "r.m.s. z", "detectable: median", "worst"):
+        table.add_column(name, justify="left" if name == "quantity" else "right")
+    for quantity in sorted({comparison.quantity for comparison in found.comparisons}):
+        some = [comparison for comparison in found.comparisons if comparison.quantity == quantity]
+        worst = max(some, key=_share_of_threshold)
+        effects = np.array([comparison.detectable for comparison in some])
+        shown = "{:.3f} bit/s/Hz" if quantity.endswith("rate") else "{:.1%}"
+        table.add_row(
+            quantity,
+            str(len(some)),
+            f"{worst.z:+.2f}",
+            f"{worst.threshold:.2f}",
+            f"{np.sqrt(np.mean([comparison.z**2 for comparison in some])):.2f}",
+            shown.format(np.median(effects)),
+            shown.format(effects.max()),
+        )
+    worst = max(found.comparisons, key=_share_of_threshold)
+    failures = [comparison for comparison in found.comparisons if not comparison.passed]
+    lines = [
+        f"Worst: z = {worst.z:+.2f}, threshold {worst.threshold:.2f}, {worst.quantity} of system {worst.system}",
+        f"{found.realizations:,} realizations; total false-alarm rate {VERIFY_FALSE_ALARM:g}; a detectable error is "
+        f"found with probability {POWER:g}",
+        *(f"FAILED: z = {c.z:+.2f}, threshold {c.threshold:.2f}, {c.quantity} of system {c.system}" for c in failures),
+        "Closed forms and simulation agree." if found.passed else "Closed forms and simulation DISAGREE.",
+    ]
+    return Group(table, Text("\n".join(lines), style="" if found.passed else "bold red"))
+
+
+def _share_of_threshold(comparison: Comparison) -> float:
+    share = abs(comparison.z) / comparison.threshold
+    return share if np.isfinite(share) else np.inf

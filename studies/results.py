@@ -21,21 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studies.config import Study, parse_study
-from studies.faults import StudyFileError
+from studies.errors import OutputError, ResultFileError, StudyFileError
 from studies.quantities import PARTS, QUANTITIES, Part
 
-__all__ = ["OutputError", "ResultFileError", "StudyResult", "prepare_outputs", "read_result", "versions"]
+__all__ = ["StudyResult", "prepare_outputs", "read_result", "versions"]
 
 FORMAT = "double-ris study result"
 SCHEMA_VERSION = 1
-
-
-class ResultFileError(ValueError):
-    """A file is no whole result file."""
-
-
-class OutputError(OSError):
-    """Results cannot be written where they should go."""
 
 
 @dataclass(frozen=True, eq=False)
