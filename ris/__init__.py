@@ -3,6 +3,7 @@
 from ris.estimates import Estimate
 from ris.moments import ClosedFormMoments, closed_form_moments
 from ris.montecarlo import Simulation, draw_channels, simulate
+from ris.optimize import RateDesign, maximise_rate
 from ris.phases import (
     PhaseDesign,
     optimal_phases,
@@ -19,10 +20,12 @@ __all__ = [
     "DoubleRIS",
     "Estimate",
     "PhaseDesign",
+    "RateDesign",
     "Simulation",
     "closed_form_moments",
     "closed_form_rate",
     "draw_channels",
+    "maximise_rate",
     "optimal_phases",
     "quantize_phases",
     "random_phases",
