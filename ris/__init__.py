@@ -4,6 +4,7 @@ from ris.estimates import Estimate
 from ris.hops import HopRealizations, draw_hops
 from ris.moments import ClosedFormMoments, closed_form_moments
 from ris.montecarlo import Simulation, draw_channels, simulate
+from ris.optimize import RateDesign, maximise_rate
 from ris.phases import (
     PhaseDesign,
     optimal_phases,
@@ -21,11 +22,13 @@ __all__ = [
     "Estimate",
     "HopRealizations",
     "PhaseDesign",
+    "RateDesign",
     "Simulation",
     "closed_form_moments",
     "closed_form_rate",
     "draw_channels",
     "draw_hops",
+    "maximise_rate",
     "optimal_phases",
     "quantize_phases",
     "random_phases",

@@ -43,6 +43,7 @@ from ris.system import DoubleRIS
 
 __all__ = [
     "PhaseDesign",
+    "check_bits",
     "check_design",
     "optimal_phases",
     "quantize_phases",
@@ -189,11 +190,16 @@ def quantize_phases(theta: ArrayLike, bits: int) -> NDArray[np.float64]:
         If a phase is not finite and real, or `bits` is no whole number from 1 to 32.
     """
     phases = np.asarray(real("theta", finite("theta", as_array("theta", theta))))
-    if integer("bits", bits, minimum=1) > 32:
-        raise InvalidArgumentError("bits", "an integer from 1 to 32", repr(bits))
-    half = 2 ** (bits - 1)
+    half = 2 ** (check_bits(bits) - 1)
     levels = np.mod(np.rint(phases * (half / np.pi)) + half, 2 * half) - half
     return np.asarray(levels * (np.pi / half))
+
+
+def check_bits(bits: int) -> int:
+    """Return a resolution of 1 to 32 bits."""
+    if integer("bits", bits, minimum=1) > 32:
+        raise InvalidArgumentError("bits", "an integer from 1 to 32", repr(bits))
+    return int(bits)
 
 
 def check_design(system: DoubleRIS) -> None:
