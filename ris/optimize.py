@@ -1,5 +1,6 @@
 """Phase shifts that maximise the closed-form sum rate, by gradient ascent from several starts."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -69,7 +70,7 @@ def maximise_rate(
     theta1: ArrayLike | None = None,
     theta2: ArrayLike | None = None,
     bits: int | None = None,
-    tolerance: float = 1e-9,
+    tolerance: float = 1e-6,
     max_iterations: int = 1000,
 ) -> RateDesign:
     """Maximise the sum over users of the hardening bound under perfect CSI by the phase shifts.
@@ -120,14 +121,11 @@ def maximise_rate(
     stream = as_stream(seed)
     given = _given_start(system, theta1, theta2)
     begins = [given, *(_random_start(system, stream.child("start", i)) for i in range(starts))]
-
-    def rates(theta1: NDArray[np.float64], theta2: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(closed_form_rate(system, theta1, theta2, power=power, noise_power=noise_power))
+    rates = functools.partial(closed_form_rate, system, power=power, noise_power=noise_power)
+    gradient = functools.partial(sum_rate_gradient, system, power=power, noise_power=noise_power)
 
     with threadpool_limits(limits=1, user_api="blas"):  # the same phases for any number of threads
-        ascents = [
-            _Ascent.of(system, start, power, noise_power, tolerance, max_iterations) for start in begins
-        ]
+        ascents = [_Ascent.of(gradient, start, tolerance, max_iterations) for start in begins]
         if bits is None:
             best = max(ascents, key=lambda ascent: ascent.history[-1])
             phases = best.end
@@ -159,31 +157,20 @@ class _Ascent:
     @classmethod
     def of(
         cls,
-        system: DoubleRIS,
+        gradient: Callable[..., tuple[float, *Phases]],
         start: Phases,
-        power: float,
-        noise_power: float,
         tolerance: float,
         max_iterations: int,
     ) -> "_Ascent":
-        """Ascend from `start`."""
-        N1 = system.elements1
-
-        def value_and_slope(angles: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            value, *slopes = sum_rate_gradient(
-                system, angles[:N1], angles[N1:], power=power, noise_power=noise_power
-            )
-            return value, np.concatenate(slopes)
-
-        angles = np.concatenate(start)
-        first, _ = value_and_slope(angles)
+        """Ascend from `start`, given the sum rate and its gradient as functions of theta1 and theta2."""
+        N1, angles = start[0].size, np.concatenate(start)
+        history = [gradient(*start)[0]]
         # In units of the start's rate, since SciPy takes tolerances below 1 as absolute.
-        unit = first or 1.0
-        history = [first]
+        unit = history[0] or 1.0
 
         def downhill(angles: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            value, slope = value_and_slope(angles)
-            return -value / unit, -slope / unit
+            value, *slopes = gradient(angles[:N1], angles[N1:])
+            return -value / unit, -np.concatenate(slopes) / unit
 
         def note(intermediate_result: OptimizeResult) -> None:
             history.append(-unit * float(intermediate_result.fun))
@@ -243,7 +230,7 @@ def _refined(rates: Callable[..., NDArray[np.float64]], phases: Phases, bits: in
     moved = True
     while moved:
         moved = False
-        for i, n in ((i, n) for i in (0, 1) for n in range(theta[i].size)):
+        for i, n in [(0, n) for n in range(theta[0].size)] + [(1, n) for n in range(theta[1].size)]:
             tried = np.stack([theta[i], theta[i]])
             tried[:, n] += (step, -step)
             tried = quantize_phases(tried, bits)
