@@ -1,5 +1,6 @@
 """The double-RIS multi-user MISO downlink: exact closed forms, phase design and Monte Carlo."""
 
+from ris.csi import LmmseCsi
 from ris.estimates import Estimate
 from ris.hops import HopRealizations, draw_hops
 from ris.moments import ClosedFormMoments, closed_form_moments
@@ -21,6 +22,7 @@ __all__ = [
     "DoubleRIS",
     "Estimate",
     "HopRealizations",
+    "LmmseCsi",
     "PhaseDesign",
     "RateDesign",
     "Simulation",

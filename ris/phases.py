@@ -284,18 +284,18 @@ class _MeanGain:
         link = Link(system, np.zeros(system.elements1), np.zeros(system.elements2))
         one, two, bs = link.surface1(), link.surface2(), link.bs
         d = chosen * link.d
-        self.direct = float(np.sum(chosen * link.a * bs.tk))
+        self.direct = float(np.sum(chosen * link.a * bs.sk))
         self.surfaces = (
             _Forms.of(
                 one,
                 system.elements1,
-                chosen * link.b * bs.t1 @ one.selection[:-1],
-                bs.t1 * np.any(d) @ one.selection[-1:],
+                chosen * link.b * bs.s1 @ one.selection[:-1],
+                bs.s1 * np.any(d) @ one.selection[-1:],
             ),
             _Forms.of(
                 two,
                 system.elements2,
-                chosen * link.c * bs.t2 @ two.selection,
+                chosen * link.c * bs.s2 @ two.selection,
                 d @ two.selection,
             ),
         )
