@@ -53,8 +53,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ris.link import Link, Surface
-from ris.moments import perfect_moments, surface1_tables, surface2_tables
+from ris.moments import ClosedFormMoments
 from ris.noise_moments import Reflection
+from ris.perfect_moments import perfect_moments, surface1_tables, surface2_tables
 from ris.rates import rate_from_moments
 from ris.system import DoubleRIS
 
@@ -106,13 +107,14 @@ def sum_rate_gradient(
     tables1, tables2 = surface1_tables(one, R), surface2_tables(two, b, d)
 
     def rate(tables1: Tables, tables2: Tables) -> NDArray[Any]:
-        moments = perfect_moments(link, tables1, tables2)
+        mean, interference, product = perfect_moments(link, tables1, tables2)
+        moments = ClosedFormMoments(mean, interference, product, mean, "perfect")
         rates = rate_from_moments(moments, power=power, noise_power=noise_power)
         return np.asarray(np.sum(rates, axis=-1))
 
     weights1 = _on_entries(one, _slopes(lambda tables: rate(tables, tables2), tables1))
     weights2 = _on_entries(two, _slopes(lambda tables: rate(tables1, tables), tables2))
-    by_theta1, by_theta2 = _surface1(R, *weights1), _surface2(b, d, *weights2)
+    by_theta1, by_theta2 = _surface1(R, *weights1), _surface2(b, d, *weights2[:-1])
     return (
         float(rate(tables1, tables2)),
         # A surface on no path comes as a single zero, whatever its number of elements.
