@@ -50,7 +50,9 @@ _EXPECTED = {
 def _problem(entry: Mapping[str, Any], keys: Sequence[str], siblings: Sequence[str]) -> str:
     if entry["type"] == "extra_forbidden":
         close = difflib.get_close_matches(keys[-1], siblings, n=1)
-        return "unknown key" + (f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(siblings)}")
+        return "unknown key" + (
+            f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(siblings)}"
+        )
     if entry["type"] == "missing":
         return "expected a value, got nothing"
     template = _EXPECTED.get(entry["type"])
