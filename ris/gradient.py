@@ -17,8 +17,8 @@ two factors.
 
 G for the weighted tables of a BS side A and another one C, possibly the same (notation and formulas as in
 `ris.noise_moments`: B_k the user sides, r and r2 the noise, C' = r^2 C + sg diag(dC), sg = 1 - r^2,
-tau = r2 - r^2). Left out are the terms on the diagonal of G, and those that hold A only in products A_mn C_nm,
-from which the phase shifts cancel.
+tau = r2 - r^2). Left out are the terms on the diagonal of G, and those that hold A in products A_mn C_nm
+alone, from which the phase shifts cancel.
 
 Mean, weights m_k: r^2 tr(A B_k) gives G = r^2 sum_k m_k B_k.
 
