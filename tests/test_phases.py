@@ -222,6 +222,19 @@ def test_users_without_gain_do_not_matter():
     assert not ris.optimal_phases(system([0.0, 2.0, 1e-6])).certified
 
 
+def test_the_certificate_speaks_for_every_user_not_for_their_sum():
+    """Equal phases have the largest sum, and yet the smallest gain of the second user."""
+    sides = [[[1.0, 0.8], [0.8, 1.0]], [[1.0, -0.3], [-0.3, 1.0]]]
+    system = ris.DoubleRIS(
+        bs_ris1=channels.Hop(1.0, np.eye(2), np.ones((2, 2))), ris1_user=channels.UserHop([1.0, 1.0], sides)
+    )
+    found = ris.optimal_phases(system)
+    np.testing.assert_allclose(np.ptp(found.theta1), 0.0, atol=1e-6)
+    assert found.gap <= 1e-12
+    assert not found.certified
+    assert [ris.steered_phases(system, user).certified for user in (0, 1)] == [True, True]
+
+
 def test_a_surface_on_no_path_keeps_zero_phases():
     system = ris.DoubleRIS(
         bs_user=channels.UserHop([1.0, 1.0], np.eye(2)), ris1_user=channels.UserHop([1.0, 1.0], np.eye(5))
