@@ -149,16 +149,17 @@ class Quantization(Table):
     bits: int = Field(ge=1, le=32)
 
 
+SimpleNoise = NoNoise | VonMises | Uniform | WrappedNormal | Quantization
+
+
 class SumOfLaws(Table):
     """The sum of independent phases."""
 
     law: Literal["sum"]
-    terms: Annotated[list["NoiseLaw"], Field(min_length=1)]
+    terms: Annotated[list[Annotated[SimpleNoise, Field(discriminator="law")]], Field(min_length=1)]
 
 
-NoiseLaw = Annotated[
-    NoNoise | VonMises | Uniform | WrappedNormal | Quantization | SumOfLaws, Field(discriminator="law")
-]
+NoiseLaw = Annotated[SimpleNoise | SumOfLaws, Field(discriminator="law")]
 
 
 # The system ---------------------------------------------------------------------------------------------
@@ -402,7 +403,7 @@ class Settings(Point):
         axis = set(targets(self.sweep.axis))
         faults += [
             Fault(
-                f"scheme.{i}.set.{key}", f"expected a key that the sweep over {self.sweep.axis} leaves alone"
+                f"scheme.{i}.set.{key}", f"expected a key that the sweep of {self.sweep.axis} leaves alone"
             )
             for i, scheme in enumerate(self.scheme)
             for key in scheme.set

@@ -70,7 +70,7 @@ def z_tests(result: StudyResult) -> tuple[list[ZTest], float]:
 def budget_table(budgets: Mapping[str, LinkBudget], where: str) -> RenderableType:
     """Link budget of each scheme at the point of the sweep that `where` names."""
     table = Table(
-        title=f"Link budget at {where}: mean gains of all antennas, phases and phase noise included"
+        title=f"Link budget at {where}: mean gains of all antennas, phases and noise included"
     )
     table.add_column("scheme", overflow="fold")
     for name in ("transmit power", "noise power", *PATH_NAMES.values(), "all paths", "SNR of a user alone"):

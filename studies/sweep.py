@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,8 +159,8 @@ def run_study(
             inner = _inner(progress, number, len(todo), task.realizations)
         for key, value in evaluate(task, threads, inner).items():
             # Points with fewer users than others leave the rest of their row empty (NaN).
-            own = tuple(slice(length) for length in value.shape)
-            data[key][task.scheme, task.index][own] = value
+            place: tuple[Any, ...] = (task.scheme, task.index, *(slice(length) for length in value.shape))
+            data[key][place] = value
     return StudyResult(
         study=study,
         seed=seed,

@@ -13,8 +13,8 @@ rate / 2 with its share of the total false-alarm rate (Bonferroni).
 
 The skewness g of |h_k|^4 comes from a model, as rare values hide from any pilot draw: |h_k|^2 is a Gamma
 variable of the BS times the sum of w_p Y_p over the paths p, with Y = 1 for the direct path, a Gamma variable
-for a single and a product of two for the double reflection. A covariance X counts as (tr X)^2 / tr X^2 degrees
-of freedom. With uncorrelated hops and one path that is the law of |h_k|^2.
+for a single and a product of two for the double reflection. A covariance X counts as (tr X)^2 / tr X^2
+degrees of freedom. With uncorrelated hops and one path that is the law of |h_k|^2.
 """
 
 import itertools
