@@ -402,9 +402,7 @@ class Settings(Point):
         ]
         axis = set(targets(self.sweep.axis))
         faults += [
-            Fault(
-                f"scheme.{i}.set.{key}", f"expected a key that the sweep of {self.sweep.axis} leaves alone"
-            )
+            Fault(f"scheme.{i}.set.{key}", f"expected a key that the sweep of {self.sweep.axis} leaves alone")
             for i, scheme in enumerate(self.scheme)
             for key in scheme.set
             if axis & set(targets(key))

@@ -1,6 +1,8 @@
 """Running a study, result files and their readers, tables and the budget."""
 
 import csv
+import dataclasses
+import io
 import math
 import os
 from pathlib import Path
@@ -9,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import xarray
+from rich.console import Console
 from small_study import TEXT, changed
 
 import channels
@@ -17,7 +20,7 @@ from studies.config import parse_study
 from studies.errors import OutputError, ResultFileError
 from studies.link_budget import link_budget
 from studies.quantities import PARTS, QUANTITIES, z_values
-from studies.report import z_tests
+from studies.report import z_table, z_tests
 from studies.results import prepare_outputs, read_result
 from studies.scenario import build, power_and_noise
 from studies.sweep import evaluate, run_study, tasks
@@ -82,6 +85,18 @@ def test_z_tests_name_the_worst(result):
         assert test.comparisons == z.size
     total = sum(test.comparisons for test in tests)
     assert math.erfc(threshold / math.sqrt(2)) * total == pytest.approx(1e-3, rel=1e-6)
+
+
+@pytest.mark.parametrize(("z", "words"), [(4.0, "Agreement: "), (6.0, "DISAGREEMENT: ")])
+def test_the_z_table_gives_a_verdict(result, z, words):
+    values = np.where(np.arange(2 * 3).reshape(2, 3) == 4, -z, 0.0)
+    zeros = {key: 0 * value for key, value in result.data.items()}
+    changed_result = dataclasses.replace(result, data={**zeros, ("hardening_sum_rate", "z"): values})
+    console = Console(record=True, width=200, file=io.StringIO())
+    console.print(z_table(changed_result))
+    told = console.export_text()
+    assert f"{words}largest |z| {z:.2f}" in told
+    assert ("--realizations" in told) == (z > 5)
 
 
 def test_threads_do_not_change_results(result):
@@ -197,7 +212,7 @@ def test_truncated_files_are_refused(file, tmp_path):
     cut = tmp_path / "cut.h5"
     for length in (0, 1, 100, len(content) // 2, len(content) - 1):
         cut.write_bytes(content[:length])
-        with pytest.raises(ResultFileError, match="cut.h5: "):
+        with pytest.raises(ResultFileError, match=r"cut\.h5: "):
             read_result(cut)
 
 
