@@ -1,0 +1,121 @@
+"""The papers behind the options of a study, as BibTeX."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from studies.config import Point, Table
+
+__all__ = ["BIBTEX", "papers_of"]
+
+BIBTEX = {
+    "abdullah2022": """@article{abdullah2022,
+  author  = {Abdullah, Zaid and Papazafeiropoulos, Anastasios and Kisseleff, Steven and Chatzinotas, Symeon
+             and Ottersten, Bj{\\"o}rn},
+  title   = {Impact of Phase-Noise and Spatial Correlation on Double-{RIS}-Assisted Multiuser {MISO} Networks},
+  journal = {IEEE Wireless Communications Letters},
+  volume  = {11},
+  number  = {7},
+  year    = {2022},
+  note    = {arXiv:2201.12129},
+}""",
+    "badiu2020": """@article{badiu2020,
+  author  = {Badiu, Mihai-Alin and Coon, Justin P.},
+  title   = {Communication Through a Large Reflecting Surface With Phase Errors},
+  journal = {IEEE Wireless Communications Letters},
+  volume  = {9},
+  number  = {2},
+  pages   = {184--188},
+  year    = {2020},
+}""",
+    "bjornson2017": """@article{bjornson2017,
+  author  = {Bj{\\"o}rnson, Emil and Hoydis, Jakob and Sanguinetti, Luca},
+  title   = {Massive {MIMO} Networks: Spectral, Energy, and Hardware Efficiency},
+  journal = {Foundations and Trends in Signal Processing},
+  volume  = {11},
+  number  = {3-4},
+  pages   = {154--655},
+  year    = {2017},
+}""",
+    "bjornson2021": """@article{bjornson2021,
+  author  = {Bj{\\"o}rnson, Emil and Sanguinetti, Luca},
+  title   = {Rayleigh Fading Modeling and Channel Hardening for Reconfigurable Intelligent Surfaces},
+  journal = {IEEE Wireless Communications Letters},
+  volume  = {10},
+  number  = {4},
+  pages   = {830--834},
+  year    = {2021},
+  note    = {arXiv:2009.04723},
+}""",
+    "clarke1968": """@article{clarke1968,
+  author  = {Clarke, R. H.},
+  title   = {A Statistical Theory of Mobile-Radio Reception},
+  journal = {Bell System Technical Journal},
+  volume  = {47},
+  number  = {6},
+  pages   = {957--1000},
+  year    = {1968},
+}""",
+    "loyka2001": """@article{loyka2001,
+  author  = {Loyka, Sergey L.},
+  title   = {Channel Capacity of {MIMO} Architecture Using the Exponential Correlation Matrix},
+  journal = {IEEE Communications Letters},
+  volume  = {5},
+  number  = {9},
+  pages   = {369--371},
+  year    = {2001},
+}""",
+    "marzetta2016": """@book{marzetta2016,
+  author    = {Marzetta, Thomas L. and Larsson, Erik G. and Yang, Hong and Ngo, Hien Quoc},
+  title     = {Fundamentals of Massive {MIMO}},
+  publisher = {Cambridge University Press},
+  year      = {2016},
+}""",
+    "salmon2011": """@inproceedings{salmon2011,
+  author    = {Salmon, John K. and Moraes, Mark A. and Dror, Ron O. and Shaw, David E.},
+  title     = {Parallel Random Numbers: As Easy as 1, 2, 3},
+  booktitle = {Proceedings of the International Conference for High Performance Computing, Networking, Storage
+               and Analysis ({SC}'11)},
+  year      = {2011},
+}""",
+}
+"""Key to BibTeX entry."""
+
+EVERY_STUDY = ("abdullah2022", "marzetta2016", "salmon2011")
+"""The model class, the hardening bound and the random numbers."""
+
+OF_LAW = {
+    "isotropic": "bjornson2021",
+    "planar_isotropic": "clarke1968",
+    "exponential": "loyka2001",
+    "local_scattering": "bjornson2017",
+    "von_mises": "badiu2020",
+    "uniform": "badiu2020",
+    "quantization": "badiu2020",
+}
+"""Law of correlation or phase noise to the paper that a study with it should cite."""
+
+
+def papers_of(points: Iterable["Point"], extra: Iterable[str] = ()) -> list[str]:
+    """Return the keys of the papers behind the options that the points use, in alphabetical order."""
+    keys = {*EVERY_STUDY, *extra}
+    for point in points:
+        system = point.system
+        keys |= {OF_LAW[law] for table in (system.bs, system.surface1, system.surface2) for law in _laws(table)}
+        if any(
+            getattr(system.users, f"seen_from_{node}") is not None for node in ("bs", "surface1", "surface2")
+        ):
+            keys.add(OF_LAW["local_scattering"])
+    return sorted(keys)
+
+
+def _laws(table: "Table") -> set[str]:
+    """Laws with a paper anywhere below a table."""
+    found, waiting = set[str](), [table.model_dump()]
+    while waiting:
+        here = waiting.pop()
+        if here.get("law") in OF_LAW:
+            found.add(here["law"])
+        for value in here.values():
+            waiting += [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, dict)]
+    return found

@@ -1,0 +1,67 @@
+"""The link budget: what each path delivers, before any rate is computed."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+import ris
+from studies.config import PATHS, Point
+from studies.scenario import build, noise_power_dbm
+
+__all__ = ["LinkBudget", "link_budget"]
+
+
+@dataclass(frozen=True)
+class LinkBudget:
+    """Powers of one point; gains are E|h_k|^2 over all antennas, in dB, the mean over users.
+
+    Attributes
+    ----------
+    power_dbm, noise_power_dbm : float
+        Total transmit power and noise power at a user.
+    hops : dict of str to str
+        Hop and its gain between two single elements, with unit.
+    paths : dict of str to float
+        Path in use and its mean gain, with the phases and the phase noise of the point.
+    total_db : float
+        Mean gain of all paths together.
+    """
+
+    power_dbm: float
+    noise_power_dbm: float
+    hops: dict[str, str]
+    paths: dict[str, float]
+    total_db: float
+
+    @property
+    def snr_db(self) -> float:
+        """Mean received SNR of a user that gets all the power: power times total gain over noise."""
+        return self.power_dbm + self.total_db - self.noise_power_dbm
+
+
+def link_budget(point: Point, seed: int = 0) -> LinkBudget:
+    """Return the link budget of a point."""
+    system, theta1, theta2 = build(point, seed)
+    gains = {path: _mean_gain(system, path, theta1, theta2) for path in point.system.paths}
+    return LinkBudget(
+        point.transmission.power_dbm,
+        noise_power_dbm(point.transmission),
+        {hop: _shown(getattr(point.system.gains, f"{hop}_db")) for hop in sorted(point.system.hops)},
+        {path: 10 * np.log10(gain) for path, gain in gains.items()},
+        float(10 * np.log10(sum(gains.values()))),
+    )
+
+
+def _mean_gain(system: ris.DoubleRIS, path: str, theta1: NDArray[np.float64], theta2: NDArray[np.float64]) -> float:
+    """Mean gain of one path alone; the mean gain of several is the sum, as paths are uncorrelated."""
+    unused = {hop: None for hops in PATHS.values() for hop in hops if hop not in PATHS[path]}
+    alone = dataclasses.replace(system, **unused)
+    moments = ris.closed_form_moments(alone, theta1[: alone.elements1], theta2[: alone.elements2])
+    return float(np.mean(moments.mean_gain))
+
+
+def _shown(gain: float | list[float]) -> str:
+    values = gain if isinstance(gain, list) else [gain]
+    return ", ".join(f"{value:g}" for value in values) + " dB"

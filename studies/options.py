@@ -1,0 +1,22 @@
+"""The closed sets of string options of a study file, one Literal each."""
+
+from typing import Literal
+
+__all__ = ["LinkName", "Metric", "PhaseDesignName", "Precoder", "Scale"]
+
+LinkName = Literal["direct", "single", "single1", "single2", "double"]
+"""Paths from the BS to the users; "single" stands for the single reflections at both surfaces."""
+
+PhaseDesignName = Literal["optimal", "uniform", "random", "steered"]
+"""How the phase shifts of the surfaces are chosen."""
+
+Precoder = Literal["mrt"]
+"""How the BS precodes."""
+
+Scale = Literal["linear", "log"]
+"""Scale of an axis of a plot."""
+
+Metric = Literal[
+    "hardening_sum_rate", "ratio_sum_rate", "ergodic_sum_rate", "hardening_rate", "ergodic_rate", "mean_gain"
+]
+"""What a panel of a plot can show; rates without "sum" and the mean gain are those of the first user."""

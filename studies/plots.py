@@ -1,0 +1,206 @@
+"""Pictures of results, sized for a two-column paper: closed form as lines, simulation as markers."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from studies.config import Panel
+from studies.options import Metric
+from studies.quantities import QUANTITIES, Part
+from studies.results import StudyResult, replace_file
+
+__all__ = ["INTERVAL", "draw", "save"]
+
+INTERVAL = 2.5758293035489004
+"""Half-width of a 99 % interval in standard errors, of the normal law."""
+
+COLUMN, PAGE = 3.5, 7.16
+"""Widths of a column and of a page of an IEEE paper, inches."""
+
+STYLE = {
+    "font.family": "STIXGeneral",
+    "mathtext.fontset": "stix",
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "legend.fontsize": 7,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.linewidth": 0.6,
+    "grid.linewidth": 0.4,
+    "grid.color": "0.85",
+    "lines.linewidth": 1.1,
+    "lines.markersize": 4,
+    "pdf.fonttype": 42,
+}
+
+# Lightness rises along the colours, and no two curves share both dashes and marker: grey print keeps them apart.
+COLOURS = ("#000000", "#0b4f8a", "#c0392b", "#1b8a5a", "#b8860b", "#8e6bbf", "#5aa9d6", "#e08f62")
+DASHES: tuple[Any, ...] = ("-", "--", "-.", (0, (1, 1)), (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 2)))
+MARKERS = ("o", "s", "^", "D", "v", "<", "p", ">", "h")
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """How a metric looks: its own name, and that of the axis it shares with its like."""
+
+    name: str
+    axis: str
+    decibel: bool = False
+
+
+_SHOWN: Mapping[Metric, _Shown] = {
+    "hardening_sum_rate": _Shown("hardening bound", "sum rate"),
+    "ratio_sum_rate": _Shown("ratio of moments", "sum rate"),
+    "ergodic_sum_rate": _Shown("ergodic rate (simulation only)", "sum rate"),
+    "hardening_rate": _Shown("hardening bound", "rate of user 1"),
+    "ergodic_rate": _Shown("ergodic rate (simulation only)", "rate of user 1"),
+    "mean_gain": _Shown("mean gain", "mean gain of user 1", decibel=True),
+}
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """A metric of a scheme."""
+
+    metric: Metric
+    scheme: str
+
+
+def draw(result: StudyResult) -> Figure:
+    """Draw the panels that the study asks for.
+
+    Parameters
+    ----------
+    result : StudyResult
+        From `run_study` or `read_result`.
+
+    Returns
+    -------
+    Figure
+        In the object API of matplotlib: nothing is shown and no global state changes. In every axes the
+        lines come first, one closed form each, and then the markers with 99 % intervals.
+    """
+    plot = result.study.settings.plot
+    curves = list(dict.fromkeys(curve for panel in plot.panel for curve in _curves(panel, result)))
+    several = len({curve.metric for curve in curves if not _SHOWN[curve.metric].decibel}) > 1
+    labels = [_label(curve, result, several) for curve in curves]
+    width = COLUMN if len(plot.panel) == 1 else PAGE
+    columns = _columns(list(dict.fromkeys(labels)), width)
+    rows = -(-len(set(labels)) // columns)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(width, 2.35 + 0.14 * (rows + 1)), layout="constrained")
+        handles: dict[str, Any] = {}
+        for axes, panel in zip(figure.subplots(1, len(plot.panel), squeeze=False)[0], plot.panel, strict=True):
+            for curve in _curves(panel, result):
+                number = labels.index(_label(curve, result, several))
+                handles.setdefault(labels[number], _draw_curve(axes, result, curve, number))
+            _finish(axes, result, panel)
+        figure.legend(
+            [tuple(artists) for artists in handles.values()],
+            list(handles),
+            loc="outside upper center",
+            ncols=columns,
+            title="lines: closed form;  markers: simulation, 99 % intervals",
+            title_fontsize=7,
+            frameon=False,
+            handlelength=3.2,
+            columnspacing=1.2,
+            labelspacing=0.3,
+        )
+    return figure
+
+
+def save(result: StudyResult, png: Path, pdf: Path) -> None:
+    """Draw a result into a PNG file of 300 dots per inch and a PDF file, in place of those that are there."""
+    figure = draw(result)
+    with rc_context(STYLE):
+        replace_file(png, lambda path: figure.savefig(path, format="png", dpi=300))
+        # Without a date the same result makes the same file.
+        replace_file(pdf, lambda path: figure.savefig(path, format="pdf", metadata={"CreationDate": None}))
+
+
+def _curves(panel: Panel, result: StudyResult) -> Iterator[_Curve]:
+    schemes = panel.schemes or result.study.schemes
+    return (_Curve(metric, scheme) for metric in panel.metrics for scheme in schemes)
+
+
+def _label(curve: _Curve, result: StudyResult, several_metrics: bool) -> str:
+    parts = [_SHOWN[curve.metric].name] if several_metrics else []
+    if len(result.study.schemes) > 1 or not parts:
+        parts.append(curve.scheme)
+    return ", ".join(parts)
+
+
+def _columns(labels: list[str], width: float) -> int:
+    """Columns of a legend that fits the width, by the length of the longest label."""
+    entry = 0.45 + 0.041 * max(map(len, labels))
+    return max(1, min(len(labels), int(width / entry)))
+
+
+def _draw_curve(axes: Axes, result: StudyResult, curve: _Curve, number: int) -> list[Any]:
+    colour = COLOURS[number % len(COLOURS)]
+    x = result.values
+    artists: list[Any] = []
+    if QUANTITIES[curve.metric].closed:
+        artists += axes.plot(
+            x,
+            _in_units(curve.metric, _values(result, curve, "closed_form")),
+            color=colour,
+            linestyle=DASHES[number % len(DASHES)],
+            zorder=2,
+        )
+    simulated = _values(result, curve, "simulated")
+    reach = INTERVAL * _values(result, curve, "standard_error")
+    low, middle, high = (_in_units(curve.metric, value) for value in (simulated - reach, simulated, simulated + reach))
+    artists.append(
+        axes.errorbar(
+            x,
+            middle,
+            yerr=[middle - low, high - middle],
+            color=colour,
+            linestyle="none",
+            marker=MARKERS[number % len(MARKERS)],
+            markerfacecolor="white",
+            markeredgewidth=0.8,
+            elinewidth=0.8,
+            capsize=1.8,
+            zorder=3,
+        )
+    )
+    return artists
+
+
+def _values(result: StudyResult, curve: _Curve, part: Part) -> NDArray[np.float64]:
+    """Values along the axis; of the first user where there is one for each."""
+    values = result.data[curve.metric, part][result.study.schemes.index(curve.scheme)]
+    return values.reshape(len(values), -1)[:, 0]
+
+
+def _in_units(metric: Metric, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 10 * np.log10(values) if _SHOWN[metric].decibel else values
+
+
+def _finish(axes: Axes, result: StudyResult, panel: Panel) -> None:
+    plot = result.study.settings.plot
+    shown = [_SHOWN[metric] for metric in panel.metrics]
+    units = "dB" if shown[0].decibel else QUANTITIES[panel.metrics[0]].units
+    name = f"{shown[0].axis}, {shown[0].name}" if len(shown) == 1 and not shown[0].decibel else shown[0].axis
+    axes.set_xlabel(f"{plot.x_label} ({plot.x_unit})" if plot.x_unit else plot.x_label)
+    axes.set_ylabel(f"{name[0].upper()}{name[1:]} ({units})")
+    axes.set_xscale(plot.x_scale)
+    axes.set_yscale(panel.y_scale)
+    if panel.title:
+        axes.set_title(panel.title)
+    axes.grid(True)
+    axes.set_axisbelow(True)
+    axes.tick_params(direction="in", top=True, right=True)
+    if panel.y_scale == "linear" and not shown[0].decibel:
+        axes.set_ylim(bottom=0)

@@ -1,0 +1,165 @@
+"""Results as text: link budget, rates and the z-test, in tables for a terminal."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from scipy.special import ndtri
+
+from studies.link_budget import LinkBudget
+from studies.quantities import QUANTITIES
+from studies.results import StudyResult
+from studies.verify import FALSE_ALARM as VERIFY_FALSE_ALARM
+from studies.verify import POWER, Comparison, Verification
+
+__all__ = ["ZTest", "budget_table", "rate_tables", "verification_table", "z_table", "z_tests"]
+
+FALSE_ALARM = 1e-3
+"""Chance that a z-table of a correct study has a value above its threshold, in the normal approximation."""
+
+PATH_NAMES = {
+    "direct": "direct",
+    "single1": "single, surface 1",
+    "single2": "single, surface 2",
+    "double": "double",
+}
+
+
+@dataclass(frozen=True)
+class ZTest:
+    """The z-test of one quantity of one scheme over the whole axis.
+
+    Attributes
+    ----------
+    scheme, quantity : str
+        What was tested.
+    comparisons : int
+        Number of estimates tested.
+    worst : float
+        The z value farthest from zero.
+    rms : float
+        Root mean square of the z values: near 1 if closed form and standard errors are right.
+    """
+
+    scheme: str
+    quantity: str
+    comparisons: int
+    worst: float
+    rms: float
+
+
+def z_tests(result: StudyResult) -> tuple[list[ZTest], float]:
+    """Return the z-tests of a study, and the threshold for the largest |z| of all of them."""
+    tests = []
+    for number, scheme in enumerate(result.study.schemes):
+        for name, quantity in QUANTITIES.items():
+            if not quantity.closed:
+                continue
+            z = result.data[name, "z"][number]
+            z = z[~np.isnan(z)]
+            tests.append(ZTest(scheme, name, z.size, float(z[np.argmax(np.abs(z))]), float(np.sqrt(np.mean(z**2)))))
+    total = sum(test.comparisons for test in tests)
+    return tests, float(-ndtri(FALSE_ALARM / 2 / total))
+
+
+def budget_table(budgets: Mapping[str, LinkBudget], where: str) -> RenderableType:
+    """Link budget of each scheme at the point of the sweep that `where` names."""
+    table = Table(title=f"Link budget at {where}; gains are means over users, of all antennas, as phased and noisy")
+    table.add_column("scheme", overflow="fold")
+    for name in ("transmit power", "noise power", *PATH_NAMES.values(), "all paths", "SNR of a user alone"):
+        table.add_column(name, justify="right")
+    for scheme, budget in budgets.items():
+        gains = (f"{budget.paths[path]:.1f} dB" if path in budget.paths else "-" for path in PATH_NAMES)
+        table.add_row(
+            scheme,
+            f"{budget.power_dbm:g} dBm",
+            f"{budget.noise_power_dbm:.1f} dBm",
+            *gains,
+            f"{budget.total_db:.1f} dB",
+            f"{budget.snr_db:.1f} dB",
+        )
+    hops = {hop: gain for budget in budgets.values() for hop, gain in budget.hops.items()}
+    listed = "; ".join(f"{hop} {gain}" for hop, gain in sorted(hops.items()))
+    return Group(table, Text(f"Gains of the hops between single elements: {listed}"))
+
+
+def rate_tables(result: StudyResult) -> RenderableType:
+    """Sum rates of every scheme: closed form and simulation of the hardening bound, and the ergodic rate."""
+    plot = result.study.settings.plot
+    axis = f"{plot.x_label} ({plot.x_unit})" if plot.x_unit else plot.x_label
+    tables: list[RenderableType] = []
+    for number, scheme in enumerate(result.study.schemes):
+        table = Table(title=f"{scheme}: sum rate, bit/s/Hz", title_justify="left")
+        for name in (axis, "hardening bound", "simulated", "ratio of moments", "simulated", "ergodic, simulated"):
+            table.add_column(name, justify="right")
+        for i, value in enumerate(result.values):
+            cells = [f"{value:g}"]
+            for name in ("hardening_sum_rate", "ratio_sum_rate", "ergodic_sum_rate"):
+                if QUANTITIES[name].closed:
+                    cells.append(f"{result.data[name, 'closed_form'][number, i]:.4f}")
+                estimate, error = (result.data[name, part][number, i] for part in ("simulated", "standard_error"))
+                cells.append(f"{estimate:.4f} ± {error:.4f}")
+            table.add_row(*cells)
+        tables.append(table)
+    return Group(*tables)
+
+
+def z_table(result: StudyResult) -> RenderableType:
+    """Closed form against simulation: the z value farthest from zero by scheme and quantity."""
+    tests, threshold = z_tests(result)
+    names = [name for name, quantity in QUANTITIES.items() if quantity.closed]
+    table = Table(title="z = (simulated - closed form) / standard error: the farthest from zero, (r.m.s.)")
+    table.add_column("scheme", overflow="fold")
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    for scheme in result.study.schemes:
+        cells = (test for test in tests if test.scheme == scheme)
+        table.add_row(scheme, *(f"{test.worst:+.2f} ({test.rms:.2f})" for test in cells))
+    worst = max(tests, key=lambda test: abs(test.worst))
+    agrees = abs(worst.worst) <= threshold
+    total = sum(test.comparisons for test in tests)
+    verdict = Text(
+        f"{'Agreement' if agrees else 'DISAGREEMENT'}: largest |z| {abs(worst.worst):.2f} of {total} comparisons, "
+        f"threshold {threshold:.2f} (normal approximation, total false-alarm rate {FALSE_ALARM:g})",
+        style="" if agrees else "bold red",
+    )
+    return Group(table, verdict)
+
+
+def verification_table(found: Verification) -> RenderableType:
+    """Comparisons of `verify` by quantity, what they would have found, and the verdict."""
+    table = Table(title="Closed form against simulation")
+    for name in ("quantity", "comparisons", "worst z", "its threshold", "r.m.s. z", "detectable: median", "worst"):
+        table.add_column(name, justify="left" if name == "quantity" else "right")
+    for quantity in sorted({comparison.quantity for comparison in found.comparisons}):
+        some = [comparison for comparison in found.comparisons if comparison.quantity == quantity]
+        worst = max(some, key=_share_of_threshold)
+        effects = np.array([comparison.detectable for comparison in some])
+        shown = "{:.3f} bit/s/Hz" if quantity.endswith("rate") else "{:.1%}"
+        table.add_row(
+            quantity,
+            str(len(some)),
+            f"{worst.z:+.2f}",
+            f"{worst.threshold:.2f}",
+            f"{np.sqrt(np.mean([comparison.z**2 for comparison in some])):.2f}",
+            shown.format(np.median(effects)),
+            shown.format(effects.max()),
+        )
+    worst = max(found.comparisons, key=_share_of_threshold)
+    failures = [comparison for comparison in found.comparisons if not comparison.passed]
+    lines = [
+        f"Worst: z = {worst.z:+.2f}, threshold {worst.threshold:.2f}, {worst.quantity} of system {worst.system}",
+        f"{found.realizations:,} realizations; total false-alarm rate {VERIFY_FALSE_ALARM:g}; a detectable error is "
+        f"found with probability {POWER:g}",
+        *(f"FAILED: z = {c.z:+.2f}, threshold {c.threshold:.2f}, {c.quantity} of system {c.system}" for c in failures),
+        "Closed forms and simulation agree." if found.passed else "Closed forms and simulation DISAGREE.",
+    ]
+    return Group(table, Text("\n".join(lines), style="" if found.passed else "bold red"))
+
+
+def _share_of_threshold(comparison: Comparison) -> float:
+    share = abs(comparison.z) / comparison.threshold
+    return share if np.isfinite(share) else np.inf
