@@ -1,7 +1,7 @@
 """Monte Carlo: draws of the users' channels, and estimates of moments and rates from them."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ def draw_channels(
     *,
     realizations: int,
     seed: int | Stream,
-    engine: Engine = "explicit",
+    engine: Engine = "reduced",
     first: int = 0,
     threads: int | None = None,
     memory_limit: float = MEMORY_LIMIT,
@@ -48,8 +48,11 @@ def draw_channels(
         Number of realizations n, at least 1.
     seed : int or Stream
         A whole number >= 0, or a stream of random numbers.
-    engine : {"explicit"}
-        "explicit" draws every hop matrix.
+    engine : {"reduced", "explicit"}
+        "reduced" draws the law of the channels of all users without the hop matrices (see `ris.reduced`),
+        exactly and many times faster; "explicit" draws every hop matrix: other numbers, the same law.
+        Phase shifts that follow the instantaneous hops, anew in each realization, are beyond the reduced
+        engine: its law holds given phase shifts that depend on statistics alone.
     first : int
         Number of the first realization: draws of [0, 10) and [10, 20) together are those of [0, 20).
     threads : int, optional
@@ -76,8 +79,14 @@ def draw_channels(
     size = 16 * realizations * system.antennas * system.users
     _check_memory(sampler, size, threads, memory_limit)
     out = np.empty((realizations, system.antennas, system.users), np.complex128)
-    for done, (h, _) in _ranges(sampler, first, realizations, threads):
-        out[done : done + h.shape[1]] = np.moveaxis(h, 1, 0)
+
+    def keep(done: int, tile: Tile) -> None:
+        drawn = np.moveaxis(tile, -1, 0)
+        out.real[done : done + len(drawn)] = drawn[:, :, 0]
+        out.imag[done : done + len(drawn)] = drawn[:, :, 1]
+
+    for _ in sampler.each(keep, first, realizations, threads):
+        pass
     return out
 
 
@@ -223,7 +232,7 @@ def simulate(
     realizations: int,
     seed: int | Stream,
     csi: Csi = "perfect",
-    engine: Engine = "explicit",
+    engine: Engine = "reduced",
     first: int = 0,
     threads: int | None = None,
     memory_limit: float = MEMORY_LIMIT,
@@ -260,12 +269,15 @@ def simulate(
     _check_memory(sampler, 0, threads, memory_limit)
     total = float(np.sum(closed_form_moments(system, theta1, theta2, csi).precoder_gain))
     noise = noise_power * total / power if power > 0 else np.inf
+
+    def observe(_: int, tile: Tile) -> Simulation:
+        return _observe(tile, noise, power, noise_power, csi)
+
     result = None
-    for done, tile in _ranges(sampler, first, realizations, threads):
-        observed = _observe(tile, noise, power, noise_power, csi)
+    for observed in sampler.each(observe, first, realizations, threads):
         result = observed if result is None else result.merge(observed)
         if progress is not None:
-            progress(done + observed.realizations)
+            progress(result.realizations)
     assert result is not None  # noqa: S101 - there is at least one realization
     return result
 
@@ -276,32 +288,18 @@ def as_stream(seed: int | Stream) -> Stream:
 
 
 def _observe(tile: Tile, noise: float, power: float, noise_power: float, csi: Csi) -> Simulation:
-    h, f = tile
-    _, B, K = h.shape
-    per_user, interference, product = np.empty((B, 5, K)), np.empty((B, K, K)), np.empty((B, K, K))
-    measure(per_user, interference, product, h, f, noise)
+    _, _, columns, B = tile.shape
+    K = columns if csi == "perfect" else columns // 2
+    per_user, interference, product = np.empty((5, K, B)), np.empty((K, K, B)), np.empty((K, K, B))
+    measure(per_user, interference, product, tile[:, :, :K], tile[:, :, columns - K :], noise)
     return Simulation(
         power,
         noise_power,
         csi,
-        Observations.of(per_user.reshape(B, -1)),
-        Observations.of(interference[..., None]),
-        Observations.of(product[..., None]),
+        Observations.of(per_user.reshape(-1, B).T),
+        Observations.of(np.moveaxis(interference, -1, 0)[..., None]),
+        Observations.of(np.moveaxis(product, -1, 0)[..., None]),
     )
-
-
-def _ranges(
-    sampler: ChannelSampler, first: int, realizations: int, threads: int
-) -> Iterator[tuple[int, Tile]]:
-    """Yield tiles cut to the realizations [first, first + realizations), with the number already yielded."""
-    stop = first + realizations
-    numbers = range(first // sampler.tile, -(-stop // sampler.tile))
-    done = 0
-    for number, (h, f) in zip(numbers, sampler.tiles(numbers, threads), strict=True):
-        start = number * sampler.tile
-        wanted = slice(max(first - start, 0), min(stop - start, sampler.tile))
-        yield done, (h[:, wanted], f[:, wanted])
-        done += wanted.stop - wanted.start
 
 
 def _check_memory(sampler: ChannelSampler, result: int, threads: int, limit: float) -> None:

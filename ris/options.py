@@ -10,5 +10,5 @@ Csi = Literal["perfect", "nominal"]
 Bound = Literal["hardening", "ratio"]
 """How a rate follows from moments: the hardening bound, or the ratio of moments (an approximation)."""
 
-Engine = Literal["explicit"]
-"""How channels are drawn: "explicit" draws the matrices of all hops."""
+Engine = Literal["reduced", "explicit"]
+"""How channels are drawn: "explicit" draws the matrices of all hops, "reduced" the same law without them."""
