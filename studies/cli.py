@@ -17,6 +17,8 @@ from studies.errors import OutputError, ResultFileError, StudyFileError, UsageEr
 
 # What a command needs is imported by that command, so that `ris list` and `ris --help` answer at once.
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from studies.config import Study
 
 __all__ = ["app", "main", "run_command"]
@@ -27,6 +29,9 @@ BAD_INPUT, FAILED_VERIFICATION, INTERRUPTED = 2, 1, 128 + signal.SIGINT
 
 SECONDS_BETWEEN_LINES = 10.0
 """How often progress is told where no terminal shows a bar."""
+
+WIDTH = 150
+"""Characters a line where no terminal sets them."""
 
 app = App(
     name="ris",
@@ -43,6 +48,7 @@ app = App(
     result_action="return_value",
 )
 
+Flag = Annotated[bool, Parameter(negative="")]
 Seed = Annotated[int, Parameter(validator=Number(gte=0, lt=2**63))]
 Count = Annotated[int, Parameter(validator=Number(gte=1))]
 
@@ -78,9 +84,7 @@ def list_studies() -> None:
 
     Run one by its name, or use its file as a start for your own.
 
-    Examples
-    --------
-        ris list
+    Example: `ris list`
     """
     paths = _named_studies()
     width = max(map(len, paths))
@@ -94,22 +98,21 @@ def run(
     study: str,
     /,
     *,
-    quick: bool = False,
+    quick: Flag = False,
     out: Path = Path("results"),
-    force: bool = False,
+    force: Flag = False,
     realizations: Count | None = None,
     seed: Seed | None = None,
     threads: Count | None = None,
 ) -> None:
     """Run a study: closed form and simulation of every scheme at every point, then tables and a picture.
 
-    Writes NAME.h5 (everything, netCDF4), NAME.csv, NAME.png and NAME.pdf; with --quick, NAME-quick.*. The same
-    seed gives the same numbers on any number of threads.
+    Writes NAME.h5 (everything, netCDF4), NAME.csv, NAME.png and NAME.pdf; with --quick, NAME-quick.*. The
+    same seed gives the same numbers on any number of threads.
 
-    Examples
-    --------
-        ris run power --quick
-        ris run my_study.toml --out my_results --realizations 50000
+    Example: `ris run power --quick`
+
+    Example: `ris run my_study.toml --out my_results --realizations 50000`
 
     Parameters
     ----------
@@ -128,8 +131,6 @@ def run(
     threads
         Threads of the simulation; all processors by default.
     """
-    from rich.console import Console
-
     from studies import plots, report
     from studies.citations import papers_of
     from studies.link_budget import link_budget
@@ -142,14 +143,15 @@ def run(
     paths = {kind: out / f"{loaded.name}{'-quick' * quick}.{kind}" for kind in ("h5", "csv", "png", "pdf")}
     prepare_outputs(list(paths.values()), force=force)
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
+    console = _console()
     settings = loaded.settings
     console.print(f"[bold]{settings.title}[/bold]\n{settings.description.strip()}\n")
     values = loaded.values(quick)
     middle = values[len(values) // 2]
-    points = [loaded.point(scheme, middle) for scheme in range(len(loaded.schemes))]
-    chosen_seed = settings.seed if seed is None else seed
-    budgets = {label: link_budget(point, chosen_seed) for label, point in zip(loaded.schemes, points, strict=True)}
+    points = {label: loaded.point(number, middle) for number, label in enumerate(loaded.schemes)}
+    budgets = {
+        label: link_budget(point, settings.seed if seed is None else seed) for label, point in points.items()
+    }
     console.print(report.budget_table(budgets, f"{settings.sweep.axis} = {middle:g}"))
     with _progress(loaded.name) as progress:
         result = run_study(
@@ -159,19 +161,19 @@ def run(
     result.write_csv(paths["csv"])
     plots.save(result, paths["png"], paths["pdf"])
     console.print(report.rate_tables(result), report.z_table(result))
-    console.print(f"\nSeed {result.seed}, {result.realizations} realizations a point, {result.wall_time_s:.1f} s.")
+    console.print(
+        f"\nSeed {result.seed}, {result.realizations} realizations a point, {result.wall_time_s:.1f} s."
+    )
     console.print("Written: " + ", ".join(map(str, paths.values())), soft_wrap=True)
-    console.print(f"Papers to cite (BibTeX: ris cite {study}): {', '.join(papers_of(points, settings.citations))}")
+    papers = papers_of(points.values(), settings.citations)
+    console.print(f"Papers to cite (BibTeX: ris cite {study}): {', '.join(papers)}")
 
 
 @app.command
-def plot(result: Path, /, *, out: Path | None = None, force: bool = False) -> None:
+def plot(result: Path, /, *, out: Path | None = None, force: Flag = False) -> None:
     """Draw the picture of a result file again, as PNG (300 dots per inch) and PDF.
 
-    Examples
-    --------
-        ris plot results/power.h5 --force
-        ris plot results/power.h5 --out pictures
+    Example: `ris plot results/power.h5 --out pictures`
 
     Parameters
     ----------
@@ -202,10 +204,7 @@ def verify(
     closed form is right it fails with probability 1e-6, whatever the number of systems. It also prints the
     smallest error that it would have found.
 
-    Examples
-    --------
-        ris verify
-        ris verify --systems 20 --seed 7
+    Example: `ris verify --systems 20 --seed 7`
 
     Parameters
     ----------
@@ -218,8 +217,6 @@ def verify(
     threads
         Threads of the simulation; all processors by default.
     """
-    from rich.console import Console
-
     from studies import report
     from studies.verify import verify as verify_systems
 
@@ -227,7 +224,7 @@ def verify(
         found = verify_systems(
             systems=systems, seed=seed, realizations=realizations, threads=threads, progress=progress
         )
-    Console(highlight=False).print(report.verification_table(found))
+    _console().print(report.verification_table(found))
     return 0 if found.passed else FAILED_VERIFICATION
 
 
@@ -235,10 +232,7 @@ def verify(
 def cite(study: str | None = None, /) -> None:
     """Print the papers behind a study, or behind everything, as BibTeX.
 
-    Examples
-    --------
-        ris cite power > power.bib
-        ris cite
+    Example: `ris cite power > power.bib`
 
     Parameters
     ----------
@@ -253,6 +247,12 @@ def cite(study: str | None = None, /) -> None:
         points = [loaded.point(i, loaded.values()[0]) for i in range(len(loaded.schemes))]
         keys = papers_of(points, loaded.settings.citations)
     print("\n\n".join(BIBTEX[key] for key in keys))
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
 
 
 def _named_studies() -> dict[str, Path]:

@@ -2,8 +2,8 @@
 
 Dimensions are scheme, the axis of the sweep, user and other_user, each with its coordinate variable; the
 variables are those of `studies.quantities`. Attributes hold the study file as text, the seed, the number of
-realizations, versions and the wall time. A digest over everything makes damage visible. The file appears under
-its name only when it is complete. Any HDF5 or netCDF reader opens it (h5py, xarray, MATLAB's h5read).
+realizations, versions and the wall time. A digest over everything makes damage visible. The file appears
+under its name only when it is complete. Any HDF5 or netCDF reader opens it (h5py, xarray, MATLAB's h5read).
 """
 
 import csv

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 import channels
 import ris
 from channels.errors import InvalidArgumentError
+from ris.montecarlo import MEMORY_LIMIT
 from studies import config
 
 __all__ = ["build", "build_system", "noise_power_dbm", "phase_shifts", "power_and_noise"]
@@ -41,7 +42,14 @@ def build(
 
 
 def build_system(table: config.System) -> ris.DoubleRIS:
-    """Return the system with the hops that the paths in use need."""
+    """Return the system with the hops that the paths in use need.
+
+    Raises
+    ------
+    MemoryLimitError
+        If its covariances would take more than `MEMORY_LIMIT`.
+    """
+    _check_memory(table)
     bs_array = channels.UniformLinearArray(table.bs.antennas, table.bs.spacing)
     arrays = {"bs": bs_array} | {
         name: channels.UniformPlanarArray(surface.rows, surface.columns, surface.spacing)
@@ -61,15 +69,21 @@ def build_system(table: config.System) -> ris.DoubleRIS:
         gains = np.broadcast_to(_linear(getattr(table.gains, f"{name}_db")), (table.users.count,))
         directions = getattr(table.users, f"seen_from_{node}")
         law = getattr(table, node).correlation
-        covariance = _correlation(arrays[node], law) if directions is None else _seen(arrays[node], directions)
+        covariance = (
+            _correlation(arrays[node], law) if directions is None else _seen(arrays[node], directions)
+        )
         return channels.UserHop(gains, covariance)
 
     return ris.DoubleRIS(
         bs_ris1=hop(
-            "bs_ris1", ("bs", bs.towards_surface1, bs.correlation), ("surface1", one.towards_bs, one.correlation)
+            "bs_ris1",
+            ("bs", bs.towards_surface1, bs.correlation),
+            ("surface1", one.towards_bs, one.correlation),
         ),
         bs_ris2=hop(
-            "bs_ris2", ("bs", bs.towards_surface2, bs.correlation), ("surface2", two.towards_bs, two.correlation)
+            "bs_ris2",
+            ("bs", bs.towards_surface2, bs.correlation),
+            ("surface2", two.towards_bs, two.correlation),
         ),
         ris1_ris2=hop(
             "ris1_ris2",
@@ -111,13 +125,34 @@ def noise_power_dbm(transmission: config.Transmission) -> float:
         return transmission.noise_power_dbm
     bandwidth, figure = transmission.bandwidth_hz, transmission.noise_figure_db
     if bandwidth is None or figure is None:
-        raise InvalidArgumentError("transmission", "noise_power_dbm, or bandwidth_hz and noise_figure_db", "neither")
+        raise InvalidArgumentError(
+            "transmission", "noise_power_dbm, or bandwidth_hz and noise_figure_db", "neither"
+        )
     return THERMAL_NOISE_DBM_HZ + 10 * math.log10(bandwidth) + figure
 
 
 def power_and_noise(transmission: config.Transmission) -> tuple[float, float]:
     """Transmit power and noise power at a user in milliwatts."""
     return 10 ** (transmission.power_dbm / 10), 10 ** (noise_power_dbm(transmission) / 10)
+
+
+def _check_memory(table: config.System) -> None:
+    """Count one covariance and one factor, complex, for each side of each hop, before any is made."""
+    sizes = {
+        "bs": table.bs.antennas,
+        "ris1": table.surface1.rows * table.surface1.columns,
+        "ris2": table.surface2.rows * table.surface2.columns,
+    }
+    sides = [side for hop in table.hops for side in hop.split("_")]
+    sides += [array for array, other in (hop.split("_") for hop in table.hops) if other == "user"] * (
+        table.users.count - 1
+    )
+    needed = sum(2 * 16 * sizes[side] ** 2 for side in sides if side != "user")
+    if needed > MEMORY_LIMIT:
+        found = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise channels.MemoryLimitError(
+            f"a system of covariances of size {found}", needed, int(MEMORY_LIMIT), "take fewer elements"
+        )
 
 
 def _linear(decibels: float | list[float]) -> NDArray[np.float64]:
@@ -133,7 +168,9 @@ def _correlation(array: Any, law: Any) -> channels.Correlation:
         case config.PlanarIsotropic():
             return channels.isotropic_correlation(array, dimensions=2)
         case config.Exponential():
-            return _exponential(array, law.coefficient * np.exp(1j * law.phase) if law.phase else law.coefficient)
+            return _exponential(
+                array, law.coefficient * np.exp(1j * law.phase) if law.phase else law.coefficient
+            )
         case config.LocalScattering():
             angles = np.deg2rad([law.azimuth_deg, law.elevation_deg, law.angular_spread_deg])
             return channels.local_scattering_correlation(array, *angles)
@@ -141,7 +178,7 @@ def _correlation(array: Any, law: Any) -> channels.Correlation:
 
 
 def _exponential(array: Any, coefficient: complex) -> channels.Correlation:
-    """Along a line, or the Kronecker product of both directions of a surface (row by row, as its elements)."""
+    """Along a line, or the Kronecker product of both directions of a surface, row by row as its elements."""
     sides = [channels.exponential_correlation(side, coefficient).matrix for side in array.grid]
     return channels.Correlation(np.kron(*sides))
 

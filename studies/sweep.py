@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 import channels
 import ris
 from studies.config import Point, Study
-from studies.quantities import PARTS, QUANTITIES, Part, z_values
+from studies.quantities import QUANTITIES, Part, z_values
 from studies.results import StudyResult, versions
 from studies.scenario import build, power_and_noise
 
@@ -56,7 +57,9 @@ def tasks(study: Study, *, seed: int, realizations: int, quick: bool = False) ->
             yield Task(scheme, index, study.point(scheme, value), stream, realizations)
 
 
-def evaluate(task: Task, threads: int | None = None, progress: Callable[[int], None] | None = None) -> Evaluation:
+def evaluate(
+    task: Task, threads: int | None = None, progress: Callable[[int], None] | None = None
+) -> Evaluation:
     """Evaluate one task; the result does not depend on the number of threads.
 
     Parameters
@@ -156,7 +159,8 @@ def run_study(
             inner = _inner(progress, number, len(todo), task.realizations)
         for key, value in evaluate(task, threads, inner).items():
             # Points with fewer users than others leave the rest of their row empty (NaN).
-            data[key][(task.scheme, task.index, *map(slice, value.shape))] = value
+            place: tuple[Any, ...] = (task.scheme, task.index, *(slice(length) for length in value.shape))
+            data[key][place] = value
     return StudyResult(
         study=study,
         seed=seed,

@@ -1,20 +1,20 @@
 r"""Verification: the closed forms of random systems against simulation, at a stated false-alarm rate.
 
-Each comparison is a z value, (simulated - closed form) / standard error. Fourth moments of products of Gaussian
-matrices are skewed to the right, and then z is not normal at few realizations: a sample without its rare large
-values has a low mean and a low standard error. For the studentised mean of n values of skewness g, the tail
-beyond -x is
+Each comparison is a z value, (simulated - closed form) / standard error. Fourth moments of products of
+Gaussian matrices are skewed to the right, and then z is not normal at few realizations: a sample without its
+rare large values has a low mean and a low standard error. For the studentised mean of n values of skewness g,
+the tail beyond -x is
 
     P(z < -x) = Phi(-x) exp(g x^3 / (3 sqrt(n))) (1 + o(1)),       x = o(sqrt(n)),
 
-the leading term of the large deviations of self-normalised sums. So every system gets enough realizations to hold
-s = g / sqrt(n) down to `LARGEST_SKEWNESS`, and the threshold x that solves Phi(-x) exp(s x^3 / 3) = rate / 2 with
-its share of the total false-alarm rate (Bonferroni).
+the leading term of the large deviations of self-normalised sums. So every system gets enough realizations to
+hold s = g / sqrt(n) down to `LARGEST_SKEWNESS`, and the threshold x that solves Phi(-x) exp(s x^3 / 3) =
+rate / 2 with its share of the total false-alarm rate (Bonferroni).
 
-The skewness g of |h_k|^4 comes from a model, as rare values hide from any pilot: given all randomness but the last,
-|h_k|^2 is a Gamma variable at the BS times sum_p w_p Y_p over the paths p, with Y = 1 for the direct path, a Gamma
-variable for a single and a product of two for the double reflection. A covariance X counts as (tr X)^2 / tr X^2
-degrees of freedom; so for uncorrelated hops the model is exact but for the dependence of the paths.
+The skewness g of |h_k|^4 comes from a model, as rare values hide from any pilot draw: |h_k|^2 is a Gamma
+variable of the BS times the sum of w_p Y_p over the paths p, with Y = 1 for the direct path, a Gamma variable
+for a single and a product of two for the double reflection. A covariance X counts as (tr X)^2 / tr X^2
+degrees of freedom. With uncorrelated hops and one path that is the law of |h_k|^2.
 """
 
 import itertools
@@ -157,11 +157,13 @@ def verify(
 def random_system(seed: int, number: int) -> RandomSystem:
     """Return a random system; the same for the same seed and number.
 
-    M = 1..6, N1, N2 = 1..10, K = 1..4; any set of paths; complex covariances of random rank, unequal at the two
-    ends of every hop, shared by the users or their own; a law of phase noise at each surface; random phases.
-    Drawn again until `modelled_skewness` is at most `MOST_SKEWED`.
+    M = 1..6, N1, N2 = 1..10, K = 1..4; any set of paths; complex covariances of random rank, unequal at the
+    two ends of every hop, shared by the users or their own; a law of phase noise at each surface; random
+    phases. Drawn again until `modelled_skewness` is at most `MOST_SKEWED`.
     """
-    candidates = (_drawn(np.random.default_rng((seed, number, attempt)), number) for attempt in itertools.count())
+    candidates = (
+        _drawn(np.random.default_rng((seed, number, attempt)), number) for attempt in itertools.count()
+    )
     return next(one for one in candidates if modelled_skewness(one) <= MOST_SKEWED)
 
 
@@ -204,7 +206,7 @@ def _gain_moments(one: RandomSystem, user: int) -> NDArray[np.float64]:
         trace2, moments2 = reflected(one.theta2, system.ris1_ris2.right, covariance(system.ris2_user))
         gain = float(system.bs_ris1.gain * system.ris1_ris2.gain * system.ris2_user.gain[user])
         add(gain * trace1 * trace2, moments1 * moments2, system.bs_ris1.left)
-    return total * _gamma(min(antennas))
+    return np.asarray(total * _gamma(min(antennas)))
 
 
 def _freedom(matrix: NDArray[Any]) -> float:
@@ -258,7 +260,7 @@ def _drawn(rng: np.random.Generator, number: int) -> RandomSystem:
 
 
 def _covariance(rng: np.random.Generator, size: int, lead: tuple[int, ...] = ()) -> NDArray[np.complex128]:
-    """Complex, with eigenvalues 0.5 to 1.5 on a random subspace of at least half the dimensions, trace `size`."""
+    """Complex, eigenvalues of ratio at most 3 on a random subspace of half the dimensions or more."""
     rank = int(rng.integers(-(-size // 2), size + 1))
     shape = (*lead, size, size)
     basis = np.linalg.qr(rng.standard_normal(shape) + 1j * rng.standard_normal(shape))[0][..., :rank]
@@ -312,7 +314,7 @@ def _compare(
     K = one.system.users
     once, pairs = np.triu_indices(K), np.triu_indices(K, 1)
     everything = np.ones((K, K), dtype=bool)
-    tests = [
+    tests: list[tuple[str, Any, ris.Estimate, Any, Any]] = [
         ("mean gain", moments.mean_gain, simulation.mean_gain, ..., moments.precoder_gain),
         ("hardening rate", rate, simulation.hardening_rate, ..., np.ones(K)),
     ]

@@ -1,0 +1,232 @@
+"""The `ris` command: what it prints, what it writes, how it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_study import TEXT, changed
+
+from studies import verify
+from studies.citations import BIBTEX
+from studies.cli import FIGURES, run_command
+from studies.results import read_result
+from studies.verify import Comparison, Verification
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = ("list", "run", "plot", "verify", "cite")
+
+
+@pytest.fixture
+def study(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(TEXT)
+    return str(path)
+
+
+def ends(capsys, code, *arguments):
+    """Run a command, check how it ended and return what it told: output of a success, error of a failure."""
+    assert run_command(list(arguments)) == code
+    output = capsys.readouterr()
+    if code == 2:
+        assert output.err.startswith("ris: ")
+        assert "Traceback" not in output.err
+        return output.err
+    return output.out
+
+
+def test_list_names_all_studies(capsys):
+    told = ends(capsys, 0, "list")
+    for path in FIGURES.glob("*.toml"):
+        assert path.stem in told
+
+
+def test_run_writes_and_tells(capsys, study, tmp_path):
+    out = tmp_path / "new" / "results"
+    told = ends(capsys, 0, "run", study, "--quick", "--out", str(out))
+    assert sorted(path.name for path in out.iterdir()) == [
+        f"small-quick.{kind}" for kind in ("csv", "h5", "pdf", "png")
+    ]
+    for words in (
+        "A small study",
+        "Link budget at power_dbm = 10",
+        "ris1_user 0, -3 dB",
+        "hardening bound",
+        "z = (simulated - closed form)",
+        "largest |z|",
+        "Seed 7, 100 realizations",
+        str(out / "small-quick.h5"),
+        "abdullah2022, badiu2020, bjornson2021, loyka2001, marzetta2016, salmon2011",
+    ):
+        assert words in " ".join(told.split()), words
+    result = read_result(out / "small-quick.h5")
+    closed = result.data["hardening_sum_rate", "closed_form"][0, 1]
+    assert f"{closed:.4f}" in told
+
+
+def test_run_refuses_to_overwrite_unless_forced(capsys, study, tmp_path):
+    run = ["run", study, "--quick", "--out", str(tmp_path / "out")]
+    ends(capsys, 0, *run)
+    before = (tmp_path / "out" / "small-quick.h5").read_bytes()
+    told = ends(capsys, 2, *run, "--seed", "9")
+    assert "small-quick.h5" in told
+    assert "--force" in told
+    assert (tmp_path / "out" / "small-quick.h5").read_bytes() == before
+    ends(capsys, 0, *run, "--seed", "9", "--force", "--realizations", "50", "--threads", "1")
+    result = read_result(tmp_path / "out" / "small-quick.h5")
+    assert (result.seed, result.realizations) == (9, 50)
+
+
+def test_plot_draws_a_result_again(capsys, study, tmp_path):
+    out = tmp_path / "out"
+    ends(capsys, 0, "run", study, "--quick", "--out", str(out))
+    ends(capsys, 0, "plot", str(out / "small-quick.h5"), "--out", str(tmp_path / "pictures"))
+    for kind in ("png", "pdf"):
+        new = (tmp_path / "pictures" / f"small-quick.{kind}").read_bytes()
+        assert new == (out / f"small-quick.{kind}").read_bytes()
+    assert "--force" in ends(capsys, 2, "plot", str(out / "small-quick.h5"))
+    ends(capsys, 0, "plot", str(out / "small-quick.h5"), "--force")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run"], "STUDY"),
+        (["run", "pwer"], "did you mean 'power'?"),
+        (["run", "zzz"], "known: "),
+        (["run", "nothing.toml"], "cannot be read"),
+        (["run", "power", "--realizations", "0"], "--realizations"),
+        (["run", "power", "--realizations", "1"], ">= 2"),
+        (["run", "power", "--realizations", "many"], "--realizations"),
+        (["run", "power", "--seed", "-1"], "--seed"),
+        (["run", "power", "--threads", "0"], "--threads"),
+        (["run", "power", "--fast"], "--fast"),
+        (["plot", "nothing.h5"], "no such file"),
+        (["cite", "nothing"], "no study 'nothing'"),
+        (["verify", "--systems", "0"], "--systems"),
+        (["verify", "--realizations", "10"], "realizations: expected an integer >= 1000"),
+        (["frobnicate"], "frobnicate"),
+    ],
+)
+def test_bad_input(capsys, arguments, words):
+    assert words in ends(capsys, 2, *arguments)
+
+
+def test_faults_of_a_study_file(capsys, tmp_path):
+    path = tmp_path / "bad.toml"
+    path.write_text(changed(("antennas = 2", "antennas = 0"), ("seed = 7", "sead = 7")))
+    told = ends(capsys, 2, "run", str(path))
+    assert "bad.toml: 2 faults" in told
+    assert "system.bs.antennas: expected >= 1, got 0" in told
+    assert "sead: unknown key; did you mean 'seed'?" in told
+
+
+def test_an_output_directory_that_cannot_be(capsys, study, tmp_path):
+    (tmp_path / "file").touch()
+    assert "cannot write into" in ends(capsys, 2, "run", study, "--out", str(tmp_path / "file" / "sub"))
+
+
+def test_a_request_for_too_much_memory(capsys, tmp_path):
+    path = tmp_path / "large.toml"
+    path.write_text(changed(("rows = 2\ncolumns = 2", "rows = 40_000\ncolumns = 40_000")))
+    told = ends(capsys, 2, "run", str(path), "--out", str(tmp_path))
+    assert "memory" in told.lower() or "GB" in told or "GiB" in told
+
+
+def test_a_bug_is_not_hidden(monkeypatch, study, tmp_path):
+    import studies.sweep
+
+    def broken(*_, **__):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(studies.sweep, "run_study", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        run_command(["run", study, "--out", str(tmp_path)])
+
+
+def test_cite(capsys):
+    told = ends(capsys, 0, "cite")
+    assert all(f"{{{key}," in told for key in BIBTEX)
+    told = ends(capsys, 0, "cite", "spacing")
+    assert "bjornson2021" in told
+    assert "badiu2020" not in told
+
+
+def test_bibtex_is_balanced():
+    for key, entry in BIBTEX.items():
+        assert entry.startswith("@")
+        assert f"{{{key},\n" in entry
+        assert entry.count("{") == entry.count("}")
+        assert "author" in entry
+        assert "title" in entry
+        assert "year" in entry
+
+
+def test_verify_agrees(capsys):
+    told = ends(capsys, 0, "verify", "--systems", "2", "--realizations", "1000")
+    assert "Closed forms and simulation agree" in told
+    assert "detectable" in told
+
+
+def test_verify_tells_a_disagreement(capsys, monkeypatch):
+    wrong = Verification([Comparison("0: odd", "mean gain", 9.0, 7.0, 0.1)], 1000)
+    monkeypatch.setattr(verify, "verify", lambda **_: wrong)
+    assert "DISAGREE" in ends(capsys, 1, "verify")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches_by_example(capsys, command):
+    assert run_command([command, "--help"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"Example: ris {command}" in told
+
+
+def test_help_lists_all_commands(capsys):
+    assert run_command(["--help"]) == 0
+    told = capsys.readouterr().out
+    assert all(command in told for command in COMMANDS)
+
+
+PROGRAM = "import sys; from studies.cli import main; main()"
+
+
+def test_list_loads_nothing_heavy():
+    code = (
+        "import sys; from studies.cli import run_command; run_command(['list']);"
+        "print(*sorted(set(sys.modules) & {'numba', 'scipy', 'matplotlib', 'pydantic', 'h5py'}))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines()[-1] == ""
+
+
+def test_interruption(study, tmp_path):
+    command = [sys.executable, "-c", PROGRAM, "run", study, "--realizations", "1000000000"]
+    with subprocess.Popen(
+        [*command, "--out", str(tmp_path / "out")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as process:
+        # The link budget comes just before the simulation.
+        while "Gains of the hops" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert told.strip() == "ris: interrupted"
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_progress_is_told_without_a_terminal(capsys, monkeypatch):
+    from studies import cli
+
+    monkeypatch.setattr(cli, "SECONDS_BETWEEN_LINES", 0.0)
+    with cli._progress("label") as progress:
+        progress(0.25)
+        progress(1.0)
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(" after ")[0] for line in told] == ["label: 25%", "label: 100%"]
