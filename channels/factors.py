@@ -80,6 +80,8 @@ def factor_of(covariance: Correlation, dtype: type[np.floating[Any]] = np.float6
             F = _low_rank_factor(covariance)
             if F is not None:
                 return DenseFactor(F, dtype)
+    if covariance.low_rank:
+        return DenseFactor(covariance.factor, dtype)
     R = covariance.matrix
     if R.dtype == np.float64:
         for rows in dict.fromkeys((grid[0], 1)):

@@ -311,7 +311,7 @@ def _observe(tile: Tile, noise: float, power: float, noise_power: float, csi: Cs
 
 
 def _check_memory(sampler: ChannelSampler, result: int, threads: int, limit: float) -> None:
-    needed = result + (3 * threads) * sampler.workspace_bytes
+    needed = result + threads * sampler.workspace_bytes
     if needed > positive("memory_limit", limit):
         raise MemoryLimitError(
             "the draw", needed, int(limit), "ask for fewer realizations at a time, or raise memory_limit"

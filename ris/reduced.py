@@ -117,16 +117,13 @@ class _Arrival:
         for number, hop in enumerate(hops):
             self._group(hop.left, slice(None)).hops.append((number, float(hop.gain)))
         if users is not None:
-            K = users.users
-            own = len(users.correlation.shape) == 3
+            K, R = users.users, users.correlation
+            own = len(R.shape) == 3 and R.shape[0] == K
             for k, gain in enumerate(users.gain):
-                if own:
-                    covariance, places = users.correlation[k % users.correlation.shape[0]], slice(k, None, K)
-                else:
-                    covariance, places = users.correlation, slice(None)
-                group = self._group(covariance, places)
-                same = np.arange(columns)[places] % K == k
-                group.users += gain * np.outer(same, same)
+                places = slice(k, None, K) if own else slice(None)
+                group = self._group(R[k if own else 0] if len(R.shape) == 3 else R, places)
+                mine = np.arange(columns)[places] % K == k
+                group.users += gain * np.outer(mine, mine)
         self.size = self.groups[0].factor.size if self.groups else 0
 
     def draw(self, out: Columns, grams: list[Grams], first: int, scratch: Scratch) -> None:

@@ -96,8 +96,8 @@ class ChannelSampler:
 
     @property
     def workspace_bytes(self) -> int:
-        """Memory that the draw of one tile takes, roughly."""
-        return 6 * self._bytes * self.tile
+        """Memory that a thread takes for its tiles, roughly: the arrays in work and the results in flight."""
+        return 8 * self._bytes * self.tile
 
     def draw(self, number: int) -> Tile:
         """Draw the tile of that number: realizations number * tile and up."""
