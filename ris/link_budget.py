@@ -1,6 +1,5 @@
 """The link budget of a drop: data, and plain text."""
 
-import math
 from dataclasses import dataclass
 
 __all__ = ["BudgetRow", "LinkBudget"]
@@ -68,5 +67,5 @@ def _line(row: BudgetRow) -> str:
     user = "" if row.user is None else str(row.user)
     state = "LoS" if row.line_of_sight else "NLoS"
     values = (row.path_loss_db, row.left_gain_db, row.right_gain_db, row.shadowing_db, row.total_db)
-    text = "".join(f"{value:>10.2f}" if math.isfinite(value) else f"{value:>10}" for value in values)
+    text = "".join(f"{value:>z10.2f}" for value in values)
     return f"{row.hop:<10}{user:>5}{row.distance_m:>10.2f}{state:>6}{text}"
