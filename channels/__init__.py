@@ -12,6 +12,7 @@ from channels.fading import Hop, UserHop
 from channels.geometry import (
     Node,
     Sightline,
+    UserDrop,
     UsersAt,
     UsersInDisc,
     UsersInRectangle,
@@ -65,6 +66,7 @@ __all__ = [
     "UniformPlanarArray",
     "UrbanMacro",
     "UrbanMicro",
+    "UserDrop",
     "UserHop",
     "UsersAt",
     "UsersInDisc",

@@ -254,7 +254,7 @@ class UrbanMicro(_Urban):
     -----
     3GPP TR 38.901 (V16.1.0), tables 7.4.1-1 and 7.4.2-1. Terminals at 1.5 to 22.5 m, horizontal distances of
     10 m to 5 km. The tables are for a base at 10 m: its height enters the breakpoint and the distance alone,
-    and other heights, as of surfaces that take the place of a base, extrapolate the law.
+    and other heights (of 1.5 m or more), as of surfaces that take the place of a base, extrapolate the law.
     """
 
     shadowing = 4.0, 7.82

@@ -79,12 +79,8 @@ class ChannelSampler:
         self.bs_ris1 = _HopDraw.of(system.bs_ris1 if reaches1 else None, stream.child("bs_ris1"))
         self.bs_ris2 = _HopDraw.of(system.bs_ris2 if system.single2 else None, stream.child("bs_ris2"))
         self.ris1_ris2 = _HopDraw.of(system.ris1_ris2 if system.double else None, stream.child("ris1_ris2"))
-        self.surface1 = _Reflection(
-            "theta1", theta1, system.elements1, system.phase_noise1, stream.child("phase_noise1")
-        )
-        self.surface2 = _Reflection(
-            "theta2", theta2, system.elements2, system.phase_noise2, stream.child("phase_noise2")
-        )
+        self.surface1 = _Reflection("theta1", theta1, system.elements1, system.phase_noise1, stream.child("phase_noise1"))
+        self.surface2 = _Reflection("theta2", theta2, system.elements2, system.phase_noise2, stream.child("phase_noise2"))
         largest = max(system.antennas, system.elements1, system.elements2) * self.users * self.copies
         self.tile = int(np.clip(TILE_BYTES // (16 * largest), 1, LARGEST_TILE))
 
@@ -191,9 +187,7 @@ class _Reflection:
 def check_single(system: DoubleRIS) -> None:
     """Refuse systems that a simulation cannot take: batches, and arrays of other libraries."""
     if system.batch_shape:
-        raise InvalidArgumentError(
-            "system", "a single system to simulate", f"batch axes {system.batch_shape}"
-        )
+        raise InvalidArgumentError("system", "a single system to simulate", f"batch axes {system.batch_shape}")
     for name in ("bs_ris1", "bs_ris2", "ris1_ris2", "ris1_user", "ris2_user", "bs_user"):
         hop = getattr(system, name)
         if hop is not None and not isinstance(hop.gain, np.ndarray | np.generic):

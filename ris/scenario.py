@@ -27,8 +27,8 @@ __all__ = ["HopDraw", "HopLaw", "LargeScale", "Scenario"]
 BATCH_BYTES = 2**26
 """Size of the covariances of one batch of `Scenario.batches`, unless one drop has more."""
 
-WORKSPACE = 4
-"""Arrays of the size of the covariances that making and checking them takes at its peak."""
+WORKSPACE = 3
+"""Arrays of the size of the covariances that checking them takes: they, a shifted copy, its Cholesky factor."""
 
 ENDS = {
     "bs_ris1": ("bs", "ris1"),
@@ -251,7 +251,15 @@ class Scenario:
         return LargeScale(users_m, hops)
 
     def drop(self, seed: int | Stream, index: int = 0) -> DoubleRIS:
-        """Return the system of one drop, without batch axes."""
+        """Return the system of one drop, without batch axes.
+
+        Parameters
+        ----------
+        seed : int or Stream
+            As for `large_scale`.
+        index : int
+            Number of the drop, >= 0.
+        """
         drawn = self.large_scale(1, seed, index).hops
         return self._system({name: _single(hop) for name, hop in drawn.items()})
 
@@ -260,12 +268,19 @@ class Scenario:
     ) -> DoubleRIS:
         """Return the systems of drops `first` to `first` + `count` - 1, batched along one leading axis.
 
+        Parameters
+        ----------
+        count, seed, first
+            As for `large_scale`.
+        memory_limit : float
+            Bytes that making the covariances may take.
+
         Raises
         ------
         MemoryLimitError
             If making the covariances would take more than `memory_limit` bytes: those of local scattering
             at the users' hops are the drops' own, 16 K N^2 bytes a hop and drop, and making them takes up to
-            four times that. `batches` hands out the same systems in bounded memory.
+            three times that. `batches` hands out the same systems in bounded memory.
         """
         integer("count", count, minimum=1)
         needed = WORKSPACE * count * self._drop_bytes
@@ -275,14 +290,26 @@ class Scenario:
         return self._system(self.large_scale(count, seed, first).hops)
 
     def batches(self, count: int, seed: int | Stream, first: int = 0) -> Iterator[DoubleRIS]:
-        """Yield the systems of `drops` in order, some at a time: as many as 64 MiB of covariances allow."""
+        """Yield the systems of `drops` in order, some at a time: as many as 64 MiB of covariances allow.
+
+        Parameters
+        ----------
+        count, seed, first
+            As for `large_scale`.
+        """
         integer("count", count, minimum=1)
         size = max(1, BATCH_BYTES // max(1, self._drop_bytes))
         for start in range(0, count, size):
             yield self.drops(min(size, count - start), seed, first + start)
 
     def link_budget(self, seed: int | Stream, index: int = 0) -> LinkBudget:
-        """Return the link budget of one drop; print it for a table."""
+        """Return the link budget of one drop; print it for a table.
+
+        Parameters
+        ----------
+        seed, index
+            As for `drop`.
+        """
         drawn = self.large_scale(1, seed, index).hops
         rows = [row for name, hop in drawn.items() for row in _rows(name, _single(hop))]
         return LinkBudget(tuple(rows), self.noise_power_dbm)

@@ -5,7 +5,6 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial.transform import Rotation
 
-import channels
 from channels import (
     ArbitraryArray,
     InvalidArgumentError,
@@ -179,4 +178,3 @@ def test_a_node_is_frozen():
     assert_array_equal(node.position_m, np.zeros(3))
     with pytest.raises(ValueError, match="read-only"):
         node.position_m[0] = 1
-    assert isinstance(node, channels.Node)
