@@ -28,7 +28,7 @@ BATCH_BYTES = 2**26
 """Size of the covariances of one batch of `Scenario.batches`, unless one drop has more."""
 
 WORKSPACE = 3
-"""Arrays of the size of the covariances that checking them takes: they, a shifted copy, its Cholesky factor."""
+"""Arrays of the size of the covariances at the peak of their check: with a copy and its Cholesky factor."""
 
 ENDS = {
     "bs_ris1": ("bs", "ris1"),
