@@ -196,7 +196,7 @@ def plot(result: Path, /, *, out: Path | None = None, force: Flag = False) -> No
 
 @app.command
 def verify(
-    *, systems: Count = 200, seed: Seed = 1, realizations: Count = 50_000, threads: Count | None = None
+    *, systems: Count = 200, seed: Seed = 1, realizations: Count = 100_000, threads: Count | None = None
 ) -> int:
     """Check the closed forms of random systems against simulation; the exit code is 1 if they disagree.
 
