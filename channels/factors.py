@@ -41,10 +41,13 @@ class Factor(Protocol):
     ----------
     size, rank : int
         Rows and columns of F.
+    multiplications : int
+        Real ones that a product with one real column takes.
     """
 
     size: int
     rank: int
+    multiplications: int
 
     def times(self, out: Columns, numbers: Columns, scratch: Scratch) -> None:
         """Write F X, shape (size, 2, C, B), for X of shape (rank, 2, C, B)."""
@@ -95,6 +98,7 @@ class DenseFactor:
     def __init__(self, F: NDArray[Any]) -> None:
         self.size, self.rank = F.shape
         self._forward = _as_real(F)
+        self.multiplications = F.size if np.isrealobj(F) else 2 * F.size
 
     def times(self, out: Columns, numbers: Columns, scratch: Scratch) -> None:
         """Write F X, shape (size, 2, C, B), for X of shape (rank, 2, C, B)."""
@@ -132,6 +136,7 @@ class ParityFactor:
         ends = np.cumsum([F.shape[1] for F in self._forward])
         self._numbers = [slice(stop - F.shape[1], stop) for stop, F in zip(ends, self._forward, strict=True)]
         self.rank = int(ends[-1])
+        self.multiplications = sum(F.size for F in self._forward)
 
     def times(self, out: Columns, numbers: Columns, scratch: Scratch) -> None:
         """Write F X, shape (size, 2, C, B), for X of shape (rank, 2, C, B)."""

@@ -94,6 +94,9 @@ class IsotropicFactor:
         widths = [Q.shape[1] for _ in self._waves for parts in self._azimuthal for Q in parts]
         self._ends = np.cumsum([0, *widths]).tolist()
         self.rank = self._ends[-1]
+        azimuthal = sum(Q.size for parts in self._azimuthal for Q in parts)
+        by_rows = sum(waves.size for waves in self._waves) * columns
+        self.multiplications = len(self._waves) * azimuthal + by_rows
 
     def times(self, out: Columns, numbers: Columns, scratch: Scratch) -> None:
         """Write F X, shape (size, 2, C, B), for X of shape (rank, 2, C, B)."""

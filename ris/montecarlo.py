@@ -13,7 +13,7 @@ from channels.errors import InvalidArgumentError, MemoryLimitError
 from channels.streams import Stream
 from ris._kernels.statistics import measure
 from ris.estimates import Estimate, Observations
-from ris.moments import closed_form_moments
+from ris.mean_gain import mean_precoder_gain
 from ris.options import Csi, Engine
 from ris.sampler import ChannelSampler, Tile, check_threads
 from ris.system import DoubleRIS
@@ -267,7 +267,7 @@ def simulate(
     threads = check_threads(threads)
     sampler = ChannelSampler(system, theta1, theta2, as_stream(seed), csi, engine)
     _check_memory(sampler, 0, threads, memory_limit)
-    total = float(np.sum(closed_form_moments(system, theta1, theta2, csi).precoder_gain))
+    total = float(np.sum(mean_precoder_gain(system, sampler.theta1, sampler.theta2, csi)))
     noise = noise_power * total / power if power > 0 else np.inf
 
     def observe(_: int, tile: Tile) -> Simulation:

@@ -30,8 +30,8 @@ TILE_BYTES = 2**21
 """Size of a tile's largest array, so that the arrays of a few hundred elements stay in a core's cache."""
 
 SMALLEST_TILE, LARGEST_TILE = 128, 512
-"""Realizations, except where `LARGEST_BYTES` counts. Below, short inner loops and Python's share cost 20 % and
-more, at 64 elements with two threads half; above, nothing is gained."""
+"""Realizations, except where `LARGEST_BYTES` counts. Below, short inner loops and Python's share cost 20 %
+and more, at 64 elements with two threads half; above, nothing is gained."""
 
 LARGEST_BYTES = 2**25
 """Of a tile's largest array."""
@@ -62,6 +62,8 @@ class ChannelSampler:
     ----------
     tile : int
         Realizations in a tile.
+    theta1, theta2 : ndarray
+        The phase shifts, checked.
     """
 
     def __init__(
@@ -69,10 +71,10 @@ class ChannelSampler:
     ) -> None:
         one_of("csi", csi, Csi)
         check_single(system)
-        phases1 = _check_shifts("theta1", theta1, system.elements1)
-        phases2 = _check_shifts("theta2", theta2, system.elements2)
+        self.theta1 = _check_shifts("theta1", theta1, system.elements1)
+        self.theta2 = _check_shifts("theta2", theta2, system.elements2)
         make = ExplicitEngine if one_of("engine", engine, Engine) == "explicit" else ReducedEngine
-        self._engine = make(system, phases1, phases2, stream, csi)
+        self._engine = make(system, self.theta1, self.theta2, stream, csi)
         self._bytes = self._engine.bytes_per_realization
         tile = int(np.clip(TILE_BYTES // self._bytes, SMALLEST_TILE, LARGEST_TILE))
         self.tile = max(8, min(tile, LARGEST_BYTES // self._bytes) // 8 * 8)
@@ -94,7 +96,7 @@ class ChannelSampler:
         Parameters
         ----------
         use : callable
-            Called with how many realizations precede those of a tile, and with the tile, cut to what is wanted.
+            Called with how many realizations come before those of a tile, and with the tile, cut to measure.
         first, realizations, threads : int
             Number of the first realization, how many, and in how many threads.
 
