@@ -35,6 +35,9 @@ eigenvalue may be, relative to the trace. Single precision is allowed 100 of its
 MATRIX_LIMIT = 1e9
 """Bytes that a matrix made on demand may take."""
 
+COLUMNS_AT_A_TIME = 32
+"""Columns that a convolution transforms together, to bound its memory."""
+
 
 @dataclass(frozen=True, eq=False)
 class Correlation:
@@ -215,13 +218,18 @@ class GridCorrelation(Correlation):
     def times(self, columns: NDArray[Any]) -> NDArray[Any]:
         """Return R V of columns V, shape (N, m), by convolution with the lags; a single covariance."""
         rows, length = self.grid
-        size = [scipy.fft.next_fast_len(3 * n - 2) for n in self.grid]
+        # Circular: what wraps around falls on entries that are not kept.
+        size = [scipy.fft.next_fast_len(2 * n - 1) for n in self.grid]
         spectrum = scipy.fft.fft2(self.lags, size)[..., None]
-        grid = columns.reshape(rows, length, -1)
-        product = scipy.fft.ifft2(spectrum * scipy.fft.fft2(grid, size, axes=(0, 1)), axes=(0, 1))
-        product = product[rows - 1 : 2 * rows - 1, length - 1 : 2 * length - 1].reshape(columns.shape)
-        both_real = np.isrealobj(self.lags) and np.isrealobj(columns)
-        return np.ascontiguousarray(product.real if both_real else product)
+        real_product = np.isrealobj(self.lags) and np.isrealobj(columns)
+        out = np.empty(columns.shape, np.float64 if real_product else np.complex128)
+        for start in range(0, columns.shape[1], COLUMNS_AT_A_TIME):
+            part = slice(start, start + COLUMNS_AT_A_TIME)
+            grid = columns[:, part].reshape(rows, length, -1)
+            product = scipy.fft.ifft2(spectrum * scipy.fft.fft2(grid, size, axes=(0, 1)), axes=(0, 1))
+            kept = product[rows - 1 : 2 * rows - 1, length - 1 : 2 * length - 1].reshape(len(out), -1)
+            out[:, part] = kept.real if real_product else kept
+        return out
 
 
 def as_correlation(argument: str, value: Any) -> Correlation:

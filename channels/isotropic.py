@@ -29,6 +29,7 @@ nonnegative: the density of the wavenumbers ends in a pole.
 """
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -41,8 +42,8 @@ from channels.spectral import block_factors
 
 __all__ = ["IsotropicFactor", "azimuthal_quadrature"]
 
-Columns = NDArray[np.float64]
-"""Axes (row, real or imaginary part, column, realization)."""
+Columns = NDArray[Any]
+"""Axes (row, real or imaginary part, column, realization), float64 or float32."""
 
 QUADRATURE_ERROR = 1e-9
 """Largest error of an entry of the covariance, whose diagonal is one."""
@@ -69,9 +70,16 @@ class IsotropicFactor:
         Numbers of rows and columns, at least two each.
     spacing : pair of float
         Distance of neighbouring rows and of neighbouring columns in wavelengths; the axes are orthogonal.
+    dtype : type
+        Of the columns that it meets.
     """
 
-    def __init__(self, grid: tuple[int, int], spacing: tuple[float, float]) -> None:
+    def __init__(
+        self,
+        grid: tuple[int, int],
+        spacing: tuple[float, float],
+        dtype: type[np.floating[Any]] = np.float64,
+    ) -> None:
         (self._rows, columns), (row_step, column_step) = grid, spacing
         self.size = self._rows * columns
         nodes, weights = azimuthal_quadrature(
@@ -83,13 +91,13 @@ class IsotropicFactor:
         fold(waves, np.cos(phase), 1)
         even_rows = waves[: self._rows - self._rows // 2].copy()
         fold(waves, np.sin(phase), 1)
-        self._waves = [even_rows, waves[self._rows - self._rows // 2 :].copy()]
+        self._waves = [part.astype(dtype) for part in (even_rows, waves[self._rows - self._rows // 2 :])]
         lags = column_step * np.arange(columns)
         blocks = []
         for node, weight in zip(nodes, weights, strict=True):
             J = scipy.linalg.toeplitz(weight * scipy.special.j0(2 * np.pi * np.sqrt(1 - node**2) * lags))
             blocks.append(_parity_blocks(J))
-        made = block_factors([block for pair in blocks for block in pair])
+        made = [Q.astype(dtype) for Q in block_factors([block for pair in blocks for block in pair])]
         self._azimuthal = [made[0::2], made[1::2]]  # even and odd columns, one factor a node
         widths = [Q.shape[1] for _ in self._waves for parts in self._azimuthal for Q in parts]
         self._ends = np.cumsum([0, *widths]).tolist()

@@ -19,5 +19,5 @@ def block_factors(blocks: list[NDArray[Any]]) -> list[NDArray[Any]]:
         pairs = [np.linalg.eigh(block) for block in blocks]
     ascending = np.sort(np.concatenate([values for values, _ in pairs]))
     kept = ascending[np.cumsum(np.maximum(ascending, 0.0)) > DISCARDED * ascending.sum()]
-    smallest = kept[0] if kept.size else np.inf
+    smallest = kept[0] if kept.size else ascending[-1]
     return [vectors[:, values >= smallest] * np.sqrt(values[values >= smallest]) for values, vectors in pairs]

@@ -20,7 +20,7 @@ from channels.errors import InvalidArgumentError
 from channels.streams import Stream
 from ris.explicit import ExplicitEngine
 from ris.link import check_phases
-from ris.options import Csi, Engine
+from ris.options import Csi, Engine, Precision
 from ris.reduced import ReducedEngine
 from ris.system import DoubleRIS
 
@@ -36,8 +36,8 @@ and more, at 64 elements with two threads half; above, nothing is gained."""
 LARGEST_BYTES = 2**25
 """Of a tile's largest array."""
 
-Tile = NDArray[np.float64]
-"""Channels of one tile, axes (antenna, real or imaginary part, column, realization)."""
+Tile = NDArray[Any]
+"""Channels of one tile, axes (antenna, real or imaginary part, column, realization), float64 or float32."""
 
 Result = TypeVar("Result")
 
@@ -57,6 +57,8 @@ class ChannelSampler:
         What the precoding channels see of the phase noise.
     engine : {"reduced", "explicit"}
         How hops between arrays are drawn.
+    precision : {"double", "single"}
+        Arithmetic of the reduced engine.
 
     Attributes
     ----------
@@ -67,22 +69,35 @@ class ChannelSampler:
     """
 
     def __init__(
-        self, system: DoubleRIS, theta1: Any, theta2: Any, stream: Stream, csi: Csi, engine: Engine
+        self,
+        system: DoubleRIS,
+        theta1: Any,
+        theta2: Any,
+        stream: Stream,
+        csi: Csi,
+        engine: Engine,
+        precision: Precision = "double",
     ) -> None:
         one_of("csi", csi, Csi)
         check_single(system)
         self.theta1 = _check_shifts("theta1", theta1, system.elements1)
         self.theta2 = _check_shifts("theta2", theta2, system.elements2)
-        make = ExplicitEngine if one_of("engine", engine, Engine) == "explicit" else ReducedEngine
-        self._engine = make(system, self.theta1, self.theta2, stream, csi)
+        self._engine: ExplicitEngine | ReducedEngine
+        settings = (system, self.theta1, self.theta2, stream, csi)
+        if one_of("engine", engine, Engine) == "reduced":
+            self._engine = ReducedEngine(*settings, one_of("precision", precision, Precision))
+        elif one_of("precision", precision, Precision) == "double":
+            self._engine = ExplicitEngine(*settings)
+        else:
+            raise InvalidArgumentError("precision", "'double' with engine = 'explicit'", repr(precision))
         self._bytes = self._engine.bytes_per_realization
         tile = int(np.clip(TILE_BYTES // self._bytes, SMALLEST_TILE, LARGEST_TILE))
         self.tile = max(8, min(tile, LARGEST_BYTES // self._bytes) // 8 * 8)
 
     @property
     def workspace_bytes(self) -> int:
-        """Memory that the draw of one tile takes, roughly."""
-        return 6 * self._bytes * self.tile
+        """Memory that a thread takes for its tiles, roughly: the arrays in work and the results in flight."""
+        return 8 * self._bytes * self.tile
 
     def draw(self, number: int) -> Tile:
         """Draw the tile of that number: realizations number * tile and up."""

@@ -40,11 +40,14 @@ def benchmark():
         Measurement(REDUCED, 64, 1, (400.0,), 2e8),
         Measurement(REDUCED, 64, 2, (600.0, 800.0, 1000.0), 2e8),
         Measurement(ALL_HOPS, 64, 2, (400.0,), 2e8),
+    ]
+    sizes = [
+        Measurement(REDUCED, 256, 2, (160.0,), 2e8),
         Measurement(REDUCED, 1024, 2, (160.0,), 2e8),
         Measurement(REDUCED, 4096, 2, (40.0,), 2e8),
         Measurement(REDUCED, 16384, 2, (10.0,), 5e8),
     ]
-    return EngineBenchmark(rows, {64: 800.0}, 2, {"processor": "one of them"})
+    return EngineBenchmark(rows, sizes, {64: 800.0}, 2, {"processor": "one of them"})
 
 
 def test_tables(benchmark):

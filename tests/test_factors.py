@@ -85,7 +85,10 @@ def test_matrices_without_a_grid():
 def test_rank_one_zero_and_equal_eigenvalues():
     check(factor_of(channels.Correlation(np.ones((6, 6)))), np.ones((6, 6)))
     assert factor_of(channels.Correlation(np.ones((6, 6)))).rank == 1
-    assert factor_of(channels.Correlation(np.zeros((4, 4)))).rank == 0
+    given = channels.Correlation.from_factor(np.arange(1.0, 7.0)[:, None])
+    assert factor_of(given).rank == 1
+    check(factor_of(given), given)
+    check(factor_of(channels.Correlation(np.zeros((4, 4)))), np.zeros((4, 4)))
     assert factor_of(channels.Correlation(np.eye(30))).rank == 30
     ties = np.diag([1.0] + [4e-9] * 20)
     check(factor_of(channels.Correlation(ties)), ties)

@@ -19,10 +19,10 @@ def fold(parts, columns, rows):
 
     Parameters
     ----------
-    parts : float64 array, shape (N, W)
+    parts : float64 or float32 array, shape (N, W)
         Overwritten: the elements of the parts (even, even), (even, odd), (odd, even), (odd, odd), in rows
         and columns, one part after the other.
-    columns : float64 array, shape (N, W)
+    columns : float64 or float32 array, shape (N, W)
         Element (i, j) is row i (N / rows) + j.
     rows : int
         Rows of the grid. One row stands for a mirror of all N elements at once.
@@ -30,6 +30,7 @@ def fold(parts, columns, rows):
     N, width = columns.shape
     length = N // rows
     even, half = (length + 1) // 2, length // 2
+    one_half, root_half = columns.dtype.type(0.5), columns.dtype.type(HALF_ROOT)
     lower = ((rows + 1) // 2) * length
     for i in range((rows + 1) // 2):
         mirror = rows - 1 - i
@@ -43,16 +44,16 @@ def fold(parts, columns, rows):
                 oe, oo = parts[lower + i * even + j], parts[lower + even * (rows // 2) + i * half + j]
                 for t in range(width):
                     p, q, r, s = a[t] + b[t], a[t] - b[t], c[t] + d[t], c[t] - d[t]
-                    ee[t], eo[t] = 0.5 * (p + r), 0.5 * (q + s)
-                    oe[t], oo[t] = 0.5 * (p - r), 0.5 * (q - s)
+                    ee[t], eo[t] = one_half * (p + r), one_half * (q + s)
+                    oe[t], oo[t] = one_half * (p - r), one_half * (q - s)
             elif i < mirror:
                 oe = parts[lower + i * even + j]
                 for t in range(width):
-                    ee[t], oe[t] = HALF_ROOT * (a[t] + c[t]), HALF_ROOT * (a[t] - c[t])
+                    ee[t], oe[t] = root_half * (a[t] + c[t]), root_half * (a[t] - c[t])
             elif j < opposite:
                 eo = parts[even * ((rows + 1) // 2) + i * half + j]
                 for t in range(width):
-                    ee[t], eo[t] = HALF_ROOT * (a[t] + b[t]), HALF_ROOT * (a[t] - b[t])
+                    ee[t], eo[t] = root_half * (a[t] + b[t]), root_half * (a[t] - b[t])
             else:
                 ee[:] = a
 
@@ -63,6 +64,7 @@ def unfold(columns, parts, rows):
     N, width = columns.shape
     length = N // rows
     even, half = (length + 1) // 2, length // 2
+    one_half, root_half = columns.dtype.type(0.5), columns.dtype.type(HALF_ROOT)
     lower = ((rows + 1) // 2) * length
     for i in range((rows + 1) // 2):
         mirror = rows - 1 - i
@@ -76,15 +78,15 @@ def unfold(columns, parts, rows):
                 oe, oo = parts[lower + i * even + j], parts[lower + even * (rows // 2) + i * half + j]
                 for t in range(width):
                     p, q, r, s = ee[t] + oe[t], eo[t] + oo[t], ee[t] - oe[t], eo[t] - oo[t]
-                    a[t], b[t] = 0.5 * (p + q), 0.5 * (p - q)
-                    c[t], d[t] = 0.5 * (r + s), 0.5 * (r - s)
+                    a[t], b[t] = one_half * (p + q), one_half * (p - q)
+                    c[t], d[t] = one_half * (r + s), one_half * (r - s)
             elif i < mirror:
                 oe = parts[lower + i * even + j]
                 for t in range(width):
-                    a[t], c[t] = HALF_ROOT * (ee[t] + oe[t]), HALF_ROOT * (ee[t] - oe[t])
+                    a[t], c[t] = root_half * (ee[t] + oe[t]), root_half * (ee[t] - oe[t])
             elif j < opposite:
                 eo = parts[even * ((rows + 1) // 2) + i * half + j]
                 for t in range(width):
-                    a[t], b[t] = HALF_ROOT * (ee[t] + eo[t]), HALF_ROOT * (ee[t] - eo[t])
+                    a[t], b[t] = root_half * (ee[t] + eo[t]), root_half * (ee[t] - eo[t])
             else:
                 a[:] = ee

@@ -43,9 +43,9 @@ def reflect(columns, noisy, shifts, law, key, first):
 def reflect_parts(columns, noisy, shifts, law, key, first):
     """As `reflect`, of columns with axes (element, real or imaginary part, column, realization)."""
     N, _, C, B = columns.shape
-    cosines, sines = np.empty((N, B)), np.empty((N, B))
+    cosines, sines = np.empty((N, B), columns.dtype), np.empty((N, B), columns.dtype)
     fill_phasor_rows(cosines, sines, law, key, first)
-    cosine, sine = np.empty(B), np.empty(B)
+    cosine, sine = np.empty(B, columns.dtype), np.empty(B, columns.dtype)
     for n in range(N):
         cosine[:], sine[:] = shifts[n].real, shifts[n].imag
         _turn(cosines[n], sines[n], cosine, sine)

@@ -82,6 +82,8 @@ class EngineBenchmark:
     ----------
     measurements : list of Measurement
         Every way, size and number of threads.
+    sizes : list of Measurement
+        The reduced kernel by number of elements, all sizes taking turns.
     bounds : dict of int to float
         Realizations per second of one thread that did nothing but the matrix products, normal numbers and
         phasors that the law needs, by number of elements, at the rates of this machine in this run.
@@ -92,6 +94,7 @@ class EngineBenchmark:
     """
 
     measurements: list[Measurement]
+    sizes: list[Measurement]
     bounds: dict[int, float]
     threads: int
     machine: dict[str, str] = field(default_factory=dict)
@@ -106,11 +109,7 @@ class EngineBenchmark:
     @property
     def exponent(self) -> float:
         """Fitted exponent of the time per realization by elements, from 1,024 elements on."""
-        fitted = [
-            one
-            for one in self.measurements
-            if one.way == REDUCED and one.threads == self.threads and one.elements >= 1024
-        ]
+        fitted = [one for one in self.sizes if one.elements >= 1024]
         if len(fitted) < 2:
             return math.nan
         sizes, times = [one.elements for one in fitted], [1 / one.rate for one in fitted]
@@ -150,9 +149,7 @@ class EngineBenchmark:
 
     def _sizes(self) -> str:
         rows = [
-            [f"{one.elements}", f"{1e6 / one.rate:.1f}", f"{one.peak_memory / 1e6:.0f}"]
-            for one in sorted(self.measurements, key=lambda one: one.elements)
-            if one.way == REDUCED and one.threads == self.threads
+            [f"{one.elements}", f"{1e6 / one.rate:.1f}", f"{one.peak_memory / 1e6:.0f}"] for one in self.sizes
         ]
         table = _table(["N", f"us a realization, {self.threads} threads", "peak MB"], rows)
         return f"{table}\n\nExponent from N = 1024 on: {self.exponent:.2f}"
@@ -178,18 +175,18 @@ class EngineBenchmark:
         import h5netcdf
         import h5py
 
-        turns = max(len(one.rates) for one in self.measurements)
-        rates = np.full((len(self.measurements), turns), np.nan)
-        for row, one in zip(rates, self.measurements, strict=True):
+        rows = [*self.measurements, *self.sizes]
+        rates = np.full((len(rows), max(len(one.rates) for one in rows)), np.nan)
+        for row, one in zip(rates, rows, strict=True):
             row[: len(one.rates)] = one.rates
         with h5netcdf.File(path, "w") as file:
-            file.dimensions = {"measurement": len(rates), "turn": turns, "size": len(self.bounds)}
+            file.dimensions = {"measurement": len(rows), "turn": rates.shape[1], "size": len(self.bounds)}
             way = file.create_variable("way", ("measurement",), h5py.string_dtype())
-            way[...] = np.array([one.way for one in self.measurements], dtype=object)
+            way[...] = np.array([one.way for one in rows], dtype=object)
             for name, units, values in (
-                ("elements", "1", [one.elements for one in self.measurements]),
-                ("threads", "1", [one.threads for one in self.measurements]),
-                ("peak_memory", "byte", [one.peak_memory for one in self.measurements]),
+                ("elements", "1", [one.elements for one in rows]),
+                ("threads", "1", [one.threads for one in rows]),
+                ("peak_memory", "byte", [one.peak_memory for one in rows]),
             ):
                 variable = file.create_variable(name, ("measurement",), data=np.array(values))
                 variable.attrs["units"] = units
@@ -221,7 +218,7 @@ def run(
     most = check_threads(threads)
     turns, seconds = (3, 0.2) if quick else (7, 0.5)
     compared = [64, 256] if quick else [64, 256, 1024]
-    larger = [1024, 4096] if quick else [2304, 4096, 9216, 16384]
+    sizes = [64, 256, 1024, 4096] if quick else [64, 256, 1024, 2304, 4096, 9216, 16384]
     measurements: list[Measurement] = []
     bounds = {}
     for elements in compared:
@@ -232,11 +229,10 @@ def run(
         jobs += [("NumPy, reduced", n) for n in counts]
         jobs += [(EXPLICIT, most), *((REDUCED, n) for n in range(1, most + 1)), (ALL_HOPS, most)]
         measurements += _measure([(way, elements, n) for way, n in jobs], turns, seconds)
-    for elements in larger:
-        progress(f"N = {elements}")
-        measurements += _measure([(REDUCED, elements, most)], turns, seconds)
+    progress("sizes")
+    by_size = _measure([(REDUCED, elements, most) for elements in sizes], turns, seconds)
     machine = {"processor": _processor(), "cores": str(os.cpu_count()), **versions()}
-    return EngineBenchmark(measurements, bounds, most, machine)
+    return EngineBenchmark(measurements, by_size, bounds, most, machine)
 
 
 def _measure(jobs: Iterable[tuple[str, int, int]], turns: int, seconds: float) -> list[Measurement]:
@@ -271,8 +267,18 @@ def _serve(connection: Connection, way: str, elements: int, threads: int, second
             start = time.perf_counter()
             done = draw(count)
             connection.send(done / (time.perf_counter() - start))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    connection.send(float(peak if sys.platform == "darwin" else 1024 * peak))
+    connection.send(_peak_memory())
+
+
+def _peak_memory() -> float:
+    """Peak memory of this process in bytes."""
+    try:
+        # Linux hands the peak of the process that started this one on to `getrusage`, but not to this file.
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return 1024 * float(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
+    except (OSError, StopIteration):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return float(peak if sys.platform == "darwin" else 1024 * peak)
 
 
 def _paced(draw: Callable[[int], int], seconds: float) -> int:
