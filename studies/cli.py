@@ -145,7 +145,8 @@ def run(
 
     console = _console()
     settings = loaded.settings
-    console.print(f"[bold]{settings.title}[/bold]\n{settings.description.strip()}\n")
+    console.print(settings.title, style="bold")
+    console.print(f"{settings.description.strip()}\n")
     values = loaded.values(quick)
     middle = values[len(values) // 2]
     points = {label: loaded.point(number, middle) for number, label in enumerate(loaded.schemes)}
@@ -196,7 +197,7 @@ def plot(result: Path, /, *, out: Path | None = None, force: Flag = False) -> No
 
 @app.command
 def verify(
-    *, systems: Count = 200, seed: Seed = 1, realizations: Count = 50_000, threads: Count | None = None
+    *, systems: Count = 200, seed: Seed = 1, realizations: Count = 100_000, threads: Count | None = None
 ) -> int:
     """Check the closed forms of random systems against simulation; the exit code is 1 if they disagree.
 
@@ -252,7 +253,9 @@ def cite(study: str | None = None, /) -> None:
 def _console() -> "Console":
     from rich.console import Console
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    # Titles and labels are printed as they are, whatever brackets and colons they hold.
+    width = None if sys.stdout.isatty() else WIDTH
+    return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
 def _named_studies() -> dict[str, Path]:

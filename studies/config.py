@@ -29,7 +29,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from ris.options import Csi
+from ris.options import Csi, Engine
 from studies.citations import BIBTEX
 from studies.errors import Fault, FaultsError, StudyFileError
 from studies.faults import faults_of
@@ -309,12 +309,19 @@ class Phases(Table):
     bits: Annotated[int, Field(ge=1, le=32)] | None = None
 
 
+class Simulation(Table):
+    """How channels are drawn."""
+
+    engine: Engine = "reduced"
+
+
 class Point(Table):
     """Everything that defines one system and its transmission: one point of a sweep."""
 
     system: System
     transmission: Transmission
     phases: Phases
+    simulation: Simulation = Simulation()
 
     @model_validator(mode="after")
     def _user_exists(self) -> Self:
@@ -430,6 +437,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "concentration": tuple(f"{surface}.phase_noise.concentration" for surface in BOTH),
     "design": ("phases.design",),
     "bits": ("phases.bits",),
+    "engine": ("simulation.engine",),
 }
 """Short names of keys; those of surfaces stand for both. "elements" is the number on a square surface."""
 
@@ -513,7 +521,7 @@ class Study:
         pydantic.ValidationError, FaultsError
             If what results is no valid system; not after `parse_study`.
         """
-        return _point(_base(tomllib.loads(self.text)), self.settings, scheme, value)
+        return Point.model_validate(_raw_point(tomllib.loads(self.text), self.settings, scheme, value))
 
 
 def load_study(path: Path) -> Study:
@@ -543,43 +551,36 @@ def parse_study(text: str, name: str, source: str = "") -> Study:
         settings = Settings.model_validate(raw)
     except ValidationError as error:
         raise StudyFileError(source, faults_of(error, Settings, raw)) from None
-    faults = list(_point_faults(raw, settings))
-    if faults:
+    if faults := list(_point_faults(raw, settings)):
         raise StudyFileError(source, faults)
     return Study(name, text, settings)
 
 
-def _base(raw: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: raw[key] for key in Point.model_fields}
-
-
-def _point(base: Mapping[str, Any], settings: Settings, scheme: int, value: float) -> Point:
-    changes = {**settings.scheme[scheme].set, settings.sweep.axis: value}
-    return Point.model_validate(overridden(base, changes))
+def _raw_point(raw: Mapping[str, Any], settings: Settings, scheme: int, value: float) -> dict[str, Any]:
+    base = {key: raw[key] for key in Point.model_fields if key in raw}
+    return overridden(base, {**settings.scheme[scheme].set, settings.sweep.axis: value})
 
 
 def _point_faults(raw: Mapping[str, Any], settings: Settings) -> Iterator[Fault]:
     """Yield the faults of all schemes at all values, each once for a scheme."""
-    base, axis = _base(raw), settings.sweep.axis
+    sweep = settings.sweep
     for number, scheme in enumerate(settings.scheme):
         known: set[Fault] = set()
-        for value in _all_values(settings.sweep):
-            for fault in _faults_at(base, settings, number, value):
+        for value in sorted({*sweep.values, *(sweep.quick_values or [])}):
+            for fault in _faults_at(raw, settings, number, value):
                 if fault not in known:
                     known.add(fault)
-                    yield Fault(fault.path, f"{fault.problem} (scheme {scheme.label!r}, {axis} = {value})")
+                    where = f"scheme {scheme.label!r}, {sweep.axis} = {value}"
+                    yield Fault(fault.path, f"{fault.problem} ({where})")
 
 
-def _faults_at(base: Mapping[str, Any], settings: Settings, scheme: int, value: float) -> Sequence[Fault]:
+def _faults_at(raw: Mapping[str, Any], settings: Settings, scheme: int, value: float) -> Sequence[Fault]:
     try:
-        raw = overridden(base, {**settings.scheme[scheme].set, settings.sweep.axis: value})
-        Point.model_validate(raw)
+        point = _raw_point(raw, settings, scheme, value)
     except FaultsError as error:
         return error.faults
+    try:
+        Point.model_validate(point)
     except ValidationError as error:
-        return faults_of(error, Point, raw)
+        return faults_of(error, Point, point)
     return ()
-
-
-def _all_values(sweep: Sweep) -> list[float]:
-    return sorted({*sweep.values, *(sweep.quick_values or [])})

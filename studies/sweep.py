@@ -96,6 +96,7 @@ def evaluate(
         realizations=task.realizations,
         seed=task.stream,
         csi=csi,
+        engine=task.point.simulation.engine,
         threads=threads,
         progress=progress,
     )

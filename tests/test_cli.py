@@ -146,6 +146,21 @@ def test_a_bug_is_not_hidden(monkeypatch, study, tmp_path):
         run_command(["run", study, "--out", str(tmp_path)])
 
 
+def test_titles_and_labels_are_printed_as_they_are(capsys, tmp_path):
+    path = tmp_path / "odd.toml"
+    odd = "[bold] :smile: [/x] {0} %s"
+    path.write_text(changed(('"A small study"', f'"{odd}"'), ('label = "all"', f'label = "{odd}"')))
+    told = ends(capsys, 0, "run", str(path), "--quick", "--out", str(tmp_path))
+    assert told.count(odd) >= 2
+
+
+def test_labels_with_bad_mathematics(capsys, tmp_path):
+    path = tmp_path / "odd.toml"
+    path.write_text(changed(('label = "all"', "label = '$\\frac$'")))
+    assert "cannot draw the picture" in ends(capsys, 2, "run", str(path), "--quick", "--out", str(tmp_path))
+    assert (tmp_path / "odd-quick.h5").is_file(), "numbers are kept"
+
+
 def test_cite(capsys):
     told = ends(capsys, 0, "cite")
     assert all(f"{{{key}," in told for key in BIBTEX)

@@ -144,6 +144,22 @@ def test_users_may_differ_between_schemes():
     assert all(np.isfinite(test.worst) for test in tests)
 
 
+def test_engines_are_schemes():
+    text = changed(('links = ["double"]', 'engine = "explicit", links = ["double"]'))
+    study = parse_study(text, "small")
+    assert [study.point(i, 0).simulation.engine for i in (0, 1)] == ["reduced", "explicit"]
+    other = run_study(study, quick=True, threads=1).data["mean_gain", "simulated"]
+    default = run_study(STUDY, quick=True, threads=1).data["mean_gain", "simulated"]
+    np.testing.assert_array_equal(other[0], default[0])
+    assert not np.array_equal(other[1], default[1])
+
+
+def test_long_study_files_fit_into_results(tmp_path):
+    study = parse_study(TEXT + "# long " * 30_000, "small")
+    run_study(study, quick=True, threads=1).write(tmp_path / "long.h5")
+    assert read_result(tmp_path / "long.h5").study == study
+
+
 def test_nominal_csi_runs():
     text = changed(("noise_power_dbm = 0", 'noise_power_dbm = 0\ncsi = "nominal"'))
     task = next(tasks(parse_study(text, "small"), seed=1, realizations=2000))
