@@ -100,6 +100,8 @@ class Simulation:
         |h_k^H f_j|^2, |f_k|^2, instantaneous rate.
     interferences, gain_products : Observations
         Of |h_k^H f_j|^2 and of |h_k|^2 |h_j|^2, shape (K, K, 1).
+    observed : Observations, optional
+        Of what the caller of `simulate` observes beside these.
     """
 
     power: float
@@ -108,6 +110,7 @@ class Simulation:
     per_user: Observations
     interferences: Observations
     gain_products: Observations
+    observed: Observations | None = None
 
     @property
     def realizations(self) -> int:
@@ -178,6 +181,7 @@ class Simulation:
             self.per_user.merge(other.per_user),
             self.interferences.merge(other.interferences),
             self.gain_products.merge(other.gain_products),
+            None if self.observed is None or other.observed is None else self.observed.merge(other.observed),
         )
 
     @property
@@ -227,6 +231,7 @@ def simulate(
     first: int = 0,
     threads: int | None = None,
     memory_limit: float = MEMORY_LIMIT,
+    observe: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Simulation:
     """Estimate moments and rates by simulation.
@@ -239,6 +244,10 @@ def simulate(
         Total transmit power (>= 0) and noise power at a user (> 0), linear, in the same unit.
     csi : {"perfect", "nominal"}
         What the BS knows, as for `closed_form_moments`.
+    observe : callable, optional
+        Called, tile by tile in order, with the instantaneous rates log2(1 + SINR_k) in bit/s/Hz, shape
+        (realizations, K); returns numbers of any kind for each realization, shape (realizations, m), whose
+        means and co-moments the simulation keeps in `observed`.
     progress : callable, optional
         Called with the number of realizations done, after each tile.
 
@@ -262,10 +271,10 @@ def simulate(
     noise = noise_power * total / power if power > 0 else np.inf
     result = None
     for done, tile in _ranges(sampler, first, realizations, threads):
-        observed = _observe(tile, noise, power, noise_power, csi)
-        result = observed if result is None else result.merge(observed)
+        part = _observe(tile, noise, power, noise_power, csi, observe)
+        result = part if result is None else result.merge(part)
         if progress is not None:
-            progress(done + observed.realizations)
+            progress(done + part.realizations)
     assert result is not None  # noqa: S101 - there is at least one realization
     return result
 
@@ -275,7 +284,14 @@ def as_stream(seed: int | Stream) -> Stream:
     return seed if isinstance(seed, Stream) else Stream(seed)
 
 
-def _observe(tile: Tile, noise: float, power: float, noise_power: float, csi: Csi) -> Simulation:
+def _observe(
+    tile: Tile,
+    noise: float,
+    power: float,
+    noise_power: float,
+    csi: Csi,
+    observe: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None,
+) -> Simulation:
     h, f = tile
     _, B, K = h.shape
     per_user, interference, product = np.empty((B, 5, K)), np.empty((B, K, K)), np.empty((B, K, K))
@@ -287,6 +303,7 @@ def _observe(tile: Tile, noise: float, power: float, noise_power: float, csi: Cs
         Observations.of(per_user.reshape(B, -1)),
         Observations.of(interference[..., None]),
         Observations.of(product[..., None]),
+        None if observe is None else Observations.of(observe(per_user[:, 4])),
     )
 
 
