@@ -194,11 +194,11 @@ class Plan:
         baseline: Mapping[str, NDArray[np.float64]] = {}
         for task, course in take_tasks(self.courses(keep=paired), blocks):
             scheme, place = task % self.shape[0], np.unravel_index(task // self.shape[0], self.shape[1:])
-            where = (scheme, *map(int, place))
+            where: tuple[int, ...] = (scheme, *(int(i) for i in place))
             measurement = course.measurement
             for key, value in self._values(measurement).items():
                 # Points with fewer users than others leave the rest of their row empty (NaN).
-                data[key][(*where, *map(slice, value.shape))] = value
+                data[key][(*where, *_corner(value.shape))] = value
             counts[where], reasons[where] = measurement.simulation.realizations, course.reason
             seconds += measurement.seconds
             if paired:
@@ -207,7 +207,7 @@ class Plan:
                 )
                 baseline = influences if scheme == 0 else baseline
                 for key, value in _paired(data, where, baseline, influences).items():
-                    data[key][(*where, *map(slice, value.shape))] = value
+                    data[key][(*where, *_corner(value.shape))] = value
         return StudyResult(
             study=self.study,
             seed=self.seed,
@@ -234,6 +234,10 @@ class Plan:
         return found
 
 
+def _corner(shape: tuple[int, ...]) -> tuple[Any, ...]:
+    return tuple(slice(length) for length in shape)
+
+
 def _label(value: Any) -> str:
     return repr(float(value)) if isinstance(value, int | float) else repr(value)
 
@@ -257,9 +261,8 @@ def _paired(
             continue  # other users: nothing to compare one by one
         m, n = len(x), len(y)
         c = min(m, n)
-        value = data[name, "simulated"]
-        cut = (*map(slice, y.shape[1:]),)
-        found[name, "difference"] = value[(*where, *cut)] - value[(0, *where[1:], *cut)]
+        value, cut = data[name, "simulated"], _corner(y.shape[1:])
+        found[name, "difference"] = np.asarray(value[(*where, *cut)] - value[(0, *where[1:], *cut)])
         with np.errstate(invalid="ignore", divide="ignore"):
             variance = (
                 c * _variance(y[:c] / n - x[:c] / m)

@@ -8,7 +8,7 @@ on interruptions: they change who computes a block and when, and no block and no
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from studies.checkpoint import Block, CheckpointError
 from studies.engines import BROKEN, Engine, EngineError
@@ -49,6 +49,9 @@ class Store(Blocks, Protocol):
 
     def put(self, found: Iterable[tuple[int, int, Block]]) -> None:
         """Keep blocks."""
+
+
+C = TypeVar("C", bound=Course)
 
 
 @dataclass
@@ -153,14 +156,14 @@ def run_tasks(
         for task, number, block in good:
             if task in under_way:  # else the task ended before this block
                 give(task, number, block)
-        for one, error in bad:
+        for one, cause in bad:
             if one.task in under_way:
-                _check_loss(error, one, engine)
+                _check_loss(cause, one, engine)
                 submit(one)
         fill()
 
 
-def take_tasks(tasks: Iterable[tuple[int, Course]], blocks: Blocks) -> Iterator[tuple[int, Course]]:
+def take_tasks(tasks: Iterable[tuple[int, C]], blocks: Blocks) -> Iterator[tuple[int, C]]:
     """Lead tasks to their end with blocks that are there, and yield them.
 
     Raises
