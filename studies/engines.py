@@ -105,19 +105,14 @@ def open_engine(
         case "processes":
             count = check_threads(workers)
             context = multiprocessing.get_context("spawn")
-            with _cancelling(ProcessPoolExecutor(count, context, _start_worker)) as pool:
+            pool = ProcessPoolExecutor(count, context, _start_worker)
+            try:
                 yield Engine(pool, 2 * count, 1)
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
         case "dask":
             with _dask(str(scheduler)) as engine:
                 yield engine
-
-
-@contextmanager
-def _cancelling(executor: Executor) -> Iterator[Executor]:
-    try:
-        yield executor
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
@@ -134,13 +129,30 @@ def _dask(scheduler: str) -> Iterator[Engine]:
         raise EngineError(f"no dask scheduler answers at {scheduler}: {error}") from None
     with client:
         workers = max(1, sum(client.nthreads().values()))
-        with _cancelling(client.get_executor(pure=False)) as executor:
-            lost = (
-                distributed.scheduler.KilledWorker,
-                distributed.client.FutureCancelledError,
-                CancelledError,
-            )
+        lost = (distributed.scheduler.KilledWorker, CancelledError)
+        with ClusterExecutor(client.get_executor(pure=False)) as executor:
             yield Engine(executor, 2 * workers + 2, 1, lost)
+
+
+class ClusterExecutor(Executor):
+    """Sends calls to the workers of a cluster, each a process of one BLAS and one Numba thread."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Submit a call."""
+        return self._executor.submit(call_single_threaded, fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Cancel what is left: blocks that nobody waits for."""
+        self._executor.shutdown(wait=False)
+
+
+def call_single_threaded(fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+    """Call a function in a worker process."""
+    single_threaded()
+    return fn(*args, **kwargs)
 
 
 @functools.cache
