@@ -1,9 +1,11 @@
 """The double-RIS multi-user MISO downlink: exact closed forms, phase design and Monte Carlo."""
 
+from ris.csi import LmmseCsi
 from ris.estimates import Estimate
 from ris.hops import HopRealizations, draw_hops
 from ris.moments import ClosedFormMoments, closed_form_moments
 from ris.montecarlo import Simulation, draw_channels, simulate
+from ris.optimize import RateDesign, maximise_rate
 from ris.phases import (
     PhaseDesign,
     optimal_phases,
@@ -20,12 +22,15 @@ __all__ = [
     "DoubleRIS",
     "Estimate",
     "HopRealizations",
+    "LmmseCsi",
     "PhaseDesign",
+    "RateDesign",
     "Simulation",
     "closed_form_moments",
     "closed_form_rate",
     "draw_channels",
     "draw_hops",
+    "maximise_rate",
     "optimal_phases",
     "quantize_phases",
     "random_phases",

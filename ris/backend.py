@@ -4,7 +4,18 @@ from typing import Any
 
 import array_api_compat
 
-__all__ = ["Array", "is_complex", "matmul", "stacked", "unify", "vecdot"]
+__all__ = [
+    "Array",
+    "adjoint",
+    "conjugate",
+    "imaginary",
+    "is_complex",
+    "matmul",
+    "real",
+    "stacked",
+    "unify",
+    "vecdot",
+]
 
 Array = Any
 """An array of any library that follows the array API standard (NumPy, torch, ...)."""
@@ -36,6 +47,30 @@ def is_complex(array: Array) -> bool:
     """Whether the entries are complex."""
     xp = array_api_compat.array_namespace(array)
     return bool(xp.isdtype(array.dtype, "complex floating"))
+
+
+def real(array: Array) -> Array:
+    """Real part of real or complex entries."""
+    xp = array_api_compat.array_namespace(array)
+    return xp.real(array) if is_complex(array) else array
+
+
+def imaginary(array: Array) -> Array:
+    """Imaginary part of real or complex entries."""
+    xp = array_api_compat.array_namespace(array)
+    return xp.imag(array) if is_complex(array) else xp.zeros_like(array)
+
+
+def conjugate(array: Array) -> Array:
+    """Complex conjugate of real or complex entries."""
+    xp = array_api_compat.array_namespace(array)
+    return xp.conj(array) if is_complex(array) else array
+
+
+def adjoint(matrix: Array) -> Array:
+    """Conjugate transpose of the last two axes."""
+    xp = array_api_compat.array_namespace(matrix)
+    return conjugate(xp.matrix_transpose(matrix))
 
 
 def matmul(left: Array, right: Array) -> Array:

@@ -17,7 +17,8 @@ two factors.
 
 G for the weighted tables of a BS side A and another one C, possibly the same (notation and formulas as in
 `ris.noise_moments`: B_k the user sides, r and r2 the noise, C' = r^2 C + sg diag(dC), sg = 1 - r^2,
-tau = r2 - r^2; terms on the diagonal of G are left out, as they do nothing).
+tau = r2 - r^2). Left out are the terms on the diagonal of G, and those that hold A in products A_mn C_nm
+alone, from which the phase shifts cancel.
 
 Mean, weights m_k: r^2 tr(A B_k) gives G = r^2 sum_k m_k B_k.
 
@@ -27,19 +28,19 @@ Product, weights p_kj. Collected by its sums it is
     + tau^2 OU + sg^2 OUt,     S = A o B_k^T, T = C o B_j^T,
 
 where a, ro and co are linear in the S_mn off the diagonal, OU = sum S_mn T_mn and OUt = sum S_mn T_nm there.
-As S_mn = A_mn (B_k)_nm, its slope by S_mn times (B_k)_nm stands in G_nm:
+OUt does not move. As S_mn = A_mn (B_k)_nm, the slope by S_mn times (B_k)_nm stands in G_nm:
 
     G = sum_kj p_kj B_k o [ r^2 trT_j + r^4 b_j + r^2 (tau cu_j + sg ru_j) 1^T + r^2 1 (tau ru_j + sg cu_j)^T
-                            + tau^2 C^T o B_j + sg^2 C o B_j^T ].
+                            + tau^2 C^T o B_j ].
 
-Chained, weights q_kj, term by term of its formula with D = B_j, and cyclic shifts of the traces:
+Chained, weights q_kj, term by term of its formula with D = B_j and cyclic shifts of the traces (f1 does not
+move, f2 and f4 have A on the diagonal alone):
 
     tr(A' B_k C' B_j)                       r^2 B_k C' B_j
     sg r^2 tr(A diag(dB_k) C B_j)           sg diag(dB_k) (r^2 C B_j)
     sg r^2 tr(A B_k C diag(dB_j))           sg (r^2 C B_k)^H diag(dB_j)
     r^2 tau s2                              r^2 tau [diag((B_k C)_nn) B_j + B_k diag((C B_j)_nn)]
     r k3 s3                                 r k3 [diag(dB_k dC) B_j + B_k diag(dC dB_j)]
-    sg^2 f1                                 sg^2 C o (dB_k dB_j^T)
     tau^2 f3                                tau^2 C^T o B_k o B_j
 
 with r^2 C B = C' B - sg diag(dC) B. What A meets as the second matrix of a pair follows by symmetry: the
@@ -53,8 +54,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ris.link import Link, Surface
-from ris.moments import perfect_moments, surface1_tables, surface2_tables
+from ris.moments import ClosedFormMoments
 from ris.noise_moments import Reflection
+from ris.perfect_moments import perfect_moments, surface1_tables, surface2_tables
 from ris.rates import rate_from_moments
 from ris.system import DoubleRIS
 
@@ -106,13 +108,14 @@ def sum_rate_gradient(
     tables1, tables2 = surface1_tables(one, R), surface2_tables(two, b, d)
 
     def rate(tables1: Tables, tables2: Tables) -> NDArray[Any]:
-        moments = perfect_moments(link, tables1, tables2)
+        mean, interference, product = perfect_moments(link, tables1, tables2)
+        moments = ClosedFormMoments(mean, interference, product, mean, "perfect")
         rates = rate_from_moments(moments, power=power, noise_power=noise_power)
         return np.asarray(np.sum(rates, axis=-1))
 
     weights1 = _on_entries(one, _slopes(lambda tables: rate(tables, tables2), tables1))
     weights2 = _on_entries(two, _slopes(lambda tables: rate(tables1, tables), tables2))
-    by_theta1, by_theta2 = _surface1(R, *weights1), _surface2(b, d, *weights2)
+    by_theta1, by_theta2 = _surface1(R, *weights1), _surface2(b, d, *weights2[:-1])
     return (
         float(rate(tables1, tables2)),
         # A surface on no path comes as a single zero, whatever its number of elements.
@@ -192,9 +195,8 @@ def _pairs(
     for k, Bk in enumerate(B):  # one at a time, for the memory of one matrix and not of K
         D, E = np.tensordot(chained[k], B, axes=1), np.tensordot(product[k], B, axes=1)
         CD = np.tensordot(chained[k], second.P, axes=1)  # C' D
-        G += Bk * (level[k] + rows[k, :, None] + columns[k] + tau**2 * C.T * (D + E) + sg**2 * C * E.T)
+        G += Bk * (level[k] + rows[k, :, None] + columns[k] + tau**2 * C.T * (D + E))
         G += rr * Bk @ CD
         G += sg * dB[k, :, None] * (CD - sg * dC.T * D)
         G += sg * (second.P[k] - sg * dC.T * Bk).conj().T * dD[k]
-        G += sg**2 * C * np.outer(dB[k], dD[k])
     return G

@@ -8,7 +8,7 @@ import numpy as np
 from channels.checks import as_array, finite
 from channels.errors import InvalidArgumentError
 from channels.fading import UserHop
-from ris.backend import Array, is_complex, stacked, unify
+from ris.backend import Array, adjoint, conjugate, imaginary, is_complex, real, stacked, unify
 from ris.noise_moments import Reflection
 from ris.system import DoubleRIS
 
@@ -49,16 +49,16 @@ class Link:
 
     `part` takes these systems alone from the first batch axis.
 
-    A path that is switched off has weight zero, and a covariance that is missing is a single zero, so that
-    the formulas need no cases.
+    A path that is switched off has weight zero, and a covariance that is missing is zero, at a surface of a
+    single element, so that the formulas need no cases.
 
     Attributes
     ----------
     a, b, c, d, x : array, shape (..., K)
         Path weights: direct, single reflection at surface 1 and 2, double reflection, and the cross term of
         the last two (see `ris.moments`).
-    bs : BsTraces
-        Traces of the BS-side covariances.
+    bs_sides : tuple of array, shapes (..., J, M, M), (..., M, M) and (..., M, M)
+        BS-side covariances of the direct channels, of hop 1 and of hop 2.
     """
 
     def __init__(self, system: DoubleRIS, theta1: Any, theta2: Any, part: slice | None = None) -> None:
@@ -92,15 +92,21 @@ class Link:
         self.x = g2k * xp.sqrt(g1 * g2 * gD) + off if single2 and double else off
 
         missing = xp.zeros((1, 1), dtype=off.dtype, device=array_api_compat.device(off))
-        self.bs = BsTraces(
-            RBk if system.direct else missing[None, ...],
-            RB1 if single1 or double else missing,
-            RB2 if single2 else missing,
+        no_side = xp.zeros((system.antennas,) * 2, dtype=off.dtype, device=array_api_compat.device(off))
+        self.bs_sides = (
+            RBk if system.direct else no_side[None, ...],
+            RB1 if single1 or double else no_side,
+            RB2 if single2 else no_side,
         )
         self._system, self._missing = system, missing
         self._theta1, self._theta2 = theta1, theta2
         self._covariances = R1b, R1d, R1k, R2b, R2d, R2k
         self._factors = F1k, F2k
+
+    @property
+    def bs(self) -> "BsTraces":
+        """Traces of the BS-side covariances."""
+        return BsTraces(*self.bs_sides)
 
     def surface1(self) -> "Surface":
         """Surface 1 seen from the BS; its user sides are the users' and then that of the hop to surface 2."""
@@ -132,24 +138,39 @@ class Link:
 
 
 class BsTraces:
-    """Traces of the BS-side covariances of the direct channels, of hop 1 (`bs_ris1`) and hop 2 (`bs_ris2`).
+    """Traces of the BS-side covariances of direct channels (k), of hop 1 (`bs_ris1`) and hop 2 (`bs_ris2`).
+
+    There is a filter L between them, by default the identity.
 
     Attributes
     ----------
-    t1, t2, tk : array, shapes (..., 1) and (..., K)
-        tr RB1, tr RB2 and tr RBk.
-    t11, t22, t12, tk1, tk2 : array, shapes (..., 1) and (..., K)
-        Traces of the products of two of them.
-    tkj : array, shape (..., K, K)
-        tr(RBk RBj).
+    s1, s2, sk : array, shapes (..., 1) and (..., K)
+        tr(RB L).
+    c11, c22, c12, c12_imag, ck1, ck2 : array, shapes (..., 1) and (..., K)
+        Re tr(RBa L) conj(tr(RBb L)), once also its imaginary part.
+    t11, t22, t12, t21, tk1, t1k, tk2, t2k : array, shapes (..., 1) and (..., K)
+        tr(RBa L RBb L^H).
+    ckj, tkj : array, shape (..., K, K)
+        The same of two users' direct channels.
     """
 
-    def __init__(self, RBk: Array, RB1: Array, RB2: Array) -> None:
+    def __init__(self, RBk: Array, RB1: Array, RB2: Array, L: Array | None = None) -> None:
         RB1, RB2 = RB1[..., None, :, :], RB2[..., None, :, :]
-        self.t1, self.t2, self.tk = _trace(RB1), _trace(RB2), _trace(RBk)
-        self.t11, self.t22, self.t12 = _trace(RB1, RB1), _trace(RB2, RB2), _trace(RB1, RB2)
-        self.tk1, self.tk2 = _trace(RBk, RB1), _trace(RBk, RB2)
-        self.tkj = _trace(RBk[..., :, None, :, :], RBk[..., None, :, :, :])
+        L = None if L is None else L[..., None, :, :]
+        left1, left2, leftk = (RB if L is None else RB @ L for RB in (RB1, RB2, RBk))
+        right1, right2, rightk = (RB if L is None else RB @ adjoint(L) for RB in (RB1, RB2, RBk))
+        closed = (_trace(left1), _trace(left2), _trace(leftk))
+        self.s1, self.s2, self.sk = map(real, closed) if L is None else closed
+        s12 = self.s1 * conjugate(self.s2)
+        self.c11, self.c22 = real(self.s1 * conjugate(self.s1)), real(self.s2 * conjugate(self.s2))
+        self.c12, self.c12_imag = real(s12), imaginary(s12)
+        self.ck1, self.ck2 = real(self.sk * conjugate(self.s1)), real(self.sk * conjugate(self.s2))
+        self.ckj = real(self.sk[..., :, None] * conjugate(self.sk[..., None, :]))
+        self.t11, self.t22 = _trace_product(left1, right1), _trace_product(left2, right2)
+        self.t12, self.t21 = _trace_product(left1, right2), _trace_product(left2, right1)
+        self.tk1, self.t1k = _trace_product(leftk, right1), _trace_product(left1, rightk)
+        self.tk2, self.t2k = _trace_product(leftk, right2), _trace_product(left2, rightk)
+        self.tkj = _trace_product(leftk[..., :, None, :, :], rightk[..., None, :, :, :])
 
 
 class Surface:
@@ -192,11 +213,11 @@ class Surface:
 
     def vector(self, table: Array) -> Array:
         """Give every user its entry of a real table of shape (..., J)."""
-        return _taken(_real(table), self.places, -1)
+        return _taken(real(table), self.places, -1)
 
     def matrix(self, table: Array) -> Array:
         """Give every pair of users the real part of its entry of a table of shape (..., J, J)."""
-        return _taken(_taken(_real(table), self.places, -1), self.places, -2)
+        return _taken(_taken(real(table), self.places, -1), self.places, -2)
 
     @property
     def selection(self) -> Array:
@@ -239,17 +260,16 @@ def _steered(covariance: Array, theta: Array) -> Array:
     return xp.conj(x)[..., :, None] * covariance * x[..., None, :]
 
 
-def _trace(matrix: Array, other: Array | None = None) -> Array:
-    """Tr X, or tr(X Y) of Hermitian matrices, real."""
+def _trace(matrix: Array) -> Array:
+    """Tr X, real if X is."""
     xp = array_api_compat.array_namespace(matrix)
-    if other is None:
-        return _real(xp.sum(xp.linalg.diagonal(matrix), axis=-1))
-    return _real(xp.sum(matrix * xp.matrix_transpose(other), axis=(-2, -1)))
+    return xp.sum(xp.linalg.diagonal(matrix), axis=-1)
 
 
-def _real(array: Array) -> Array:
-    xp = array_api_compat.array_namespace(array)
-    return xp.real(array) if is_complex(array) else array
+def _trace_product(left: Array, right: Array) -> Array:
+    """Re tr(X Y)."""
+    xp = array_api_compat.array_namespace(left, right)
+    return real(xp.sum(left * xp.matrix_transpose(right), axis=(-2, -1)))
 
 
 def _taken(table: Array, places: list[int], axis: int) -> Array:

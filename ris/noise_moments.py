@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import array_api_compat
 
-from ris.backend import Array, is_complex, matmul, stacked, vecdot
+from ris.backend import Array, adjoint, conjugate, matmul, stacked, vecdot
 
 __all__ = ["Reflection", "amplitude_product", "fourth_moments", "inner_chain", "outer_chain"]
 
@@ -62,17 +62,17 @@ class Reflection:
 
         `sides` are stacks of covariances B_k, J in all, each with factors F_k, B_k = F_k F_k^H, or None.
         """
-        xp = array_api_compat.array_namespace(A)
+        array_api_compat.array_namespace(A)
         B = stacked([matrices for matrices, _ in sides])
         smoothed = _smoothed(A, r)[..., None, :, :]
-        adjoint = _conjugate(xp.matrix_transpose(A))[..., None, :, :]
+        column = adjoint(A)[..., None, :, :]
         return cls(
             A=A,
             B=B,
             r=r,
             r2=r2,
             P=stacked([_product(smoothed, *side) for side in sides]),
-            AB=vecdot(adjoint, B, axis=-2),
+            AB=vecdot(column, B, axis=-2),
             BA=_row_dot(B, A),
         )
 
@@ -216,7 +216,7 @@ def amplitude_product(first: Reflection, second: Reflection, r: float) -> Array:
     Here a and c are the diagonals of B_k A and B_j C. Parameters and shape of the result are those of
     `inner_chain`.
     """
-    other = _conjugate(second.BA)
+    other = conjugate(second.BA)
     return r**2 * _outer(_sum(first.BA), _sum(other)) + (1 - r**2) * _dot(first.BA, other)
 
 
@@ -233,8 +233,7 @@ def _product(A: Array, B: Array, factors: Array | None) -> Array:
     """A B_k, at the cost of two products of the rank of the factors instead of one of N."""
     if factors is None:
         return matmul(A, B)
-    xp = array_api_compat.array_namespace(factors)
-    return matmul(matmul(A, factors), _conjugate(xp.matrix_transpose(factors)))
+    return matmul(matmul(A, factors), adjoint(factors))
 
 
 def _aligned_sum(first: Reflection, second: Reflection) -> Array:
@@ -270,8 +269,7 @@ def _trace_sum(X: Array, Y: Array) -> Array:
 
 def _row_dot(stack: Array, matrix: Array) -> Array:
     """Diagonals of X_k A, shape (..., J, N)."""
-    xp = array_api_compat.array_namespace(stack, matrix)
-    return vecdot(_conjugate(xp.matrix_transpose(matrix))[..., None, :, :], stack, axis=-1)
+    return vecdot(adjoint(matrix)[..., None, :, :], stack, axis=-1)
 
 
 def _diagonal_pair_sum(first: Reflection, second: Reflection) -> Array:
@@ -313,8 +311,3 @@ def _sum(vectors: Array) -> Array:
 def _diagonal(matrix: Array) -> Array:
     xp = array_api_compat.array_namespace(matrix)
     return xp.linalg.diagonal(matrix)
-
-
-def _conjugate(array: Array) -> Array:
-    xp = array_api_compat.array_namespace(array)
-    return xp.conj(array) if is_complex(array) else array

@@ -20,7 +20,8 @@ Otherwise. The sum over users is f1(v1) + f2(v2) + g1(v1) g2(v2) + constant with
 positive semidefinite matrices. Given the phases of the other surface it is v^H S v + constant with S >= 0,
 convex and so above its tangents: v^H S v >= 2 Re(v^H S v') - v'^H S v'. The best v for the tangent at v',
 exp(j arg(S v')), therefore never lowers the sum (minorise and maximise), and the steps alternate over the
-surfaces. What they find is bounded by T <= r^2 min(sum |S_mn|, N lambda_max(S)) + (1 - r^2) tr S.
+surfaces. The best of several ascents is a local maximum. How far it can be from the global one follows from
+T <= r^2 min(sum |S_mn|, N lambda_max(S)) + (1 - r^2) tr S.
 """
 
 from collections.abc import Callable, Iterator
@@ -43,6 +44,7 @@ from ris.system import DoubleRIS
 
 __all__ = [
     "PhaseDesign",
+    "check_bits",
     "check_design",
     "optimal_phases",
     "quantize_phases",
@@ -54,10 +56,15 @@ __all__ = [
 TIGHT = 1e-9
 """A design is certified if every v^H S v is within this of sum |S_mn|, relative: rounding, not geometry."""
 
-GAIN_TOLERANCE = 1e-12
-"""The ascent stops when a sweep over both surfaces raises the mean gain by less than this, relative."""
+RANDOM_STARTS = 16
+"""Ascents from random phases, the same in every design, besides the two from the tree and the eigenvectors.
+Those two can share a symmetry of the surface, which the ascent keeps: then they end on a saddle."""
 
-MOST_SWEEPS = 10_000
+SCREENING, POLISH = 1e-5, 1e-9
+"""All ascents stop when ROUND sweeps over the surfaces raise no mean gain by more than the first, relative;
+the best goes on until they raise it by less than the second."""
+
+ROUND, MOST_ROUNDS = 10, 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,11 +196,16 @@ def quantize_phases(theta: ArrayLike, bits: int) -> NDArray[np.float64]:
         If a phase is not finite and real, or `bits` is no whole number from 1 to 32.
     """
     phases = np.asarray(real("theta", finite("theta", as_array("theta", theta))))
-    if integer("bits", bits, minimum=1) > 32:
-        raise InvalidArgumentError("bits", "an integer from 1 to 32", repr(bits))
-    half = 2 ** (bits - 1)
+    half = 2 ** (check_bits(bits) - 1)
     levels = np.mod(np.rint(phases * (half / np.pi)) + half, 2 * half) - half
     return np.asarray(levels * (np.pi / half))
+
+
+def check_bits(bits: int) -> int:
+    """Return a resolution of 1 to 32 bits."""
+    if integer("bits", bits, minimum=1) > 32:
+        raise InvalidArgumentError("bits", "an integer from 1 to 32", repr(bits))
+    return int(bits)
 
 
 def check_design(system: DoubleRIS) -> None:
@@ -249,20 +261,20 @@ class _Forms:
         """Number of elements N."""
         return len(self.single)
 
-    def mean(self, S: NDArray[Any], v: NDArray[Any]) -> float:
-        """r^2 v^H S v + (1 - r^2) tr S."""
+    def mean(self, S: NDArray[Any], v: NDArray[Any]) -> NDArray[np.float64]:
+        """r^2 v^H S v + (1 - r^2) tr S, of one v or of every column."""
         return self._noisy(S, _form(S, v))
 
-    def ceiling(self, S: NDArray[Any], v: NDArray[Any]) -> float:
+    def ceiling(self, S: NDArray[Any], v: NDArray[Any]) -> NDArray[np.float64]:
         """Return a bound on `mean` over all v, given the best v known."""
         bound = float(np.abs(S).sum())
         if not _tight(S, v):
             largest = scipy.linalg.eigvalsh(S, subset_by_index=[len(S) - 1] * 2)[0]
             bound = min(bound, len(S) * float(largest))
-        return self._noisy(S, bound)
+        return self._noisy(S, np.asarray(bound))
 
-    def _noisy(self, S: NDArray[Any], form: float) -> float:
-        return self.r**2 * form + (1 - self.r**2) * float(np.trace(S).real)
+    def _noisy(self, S: NDArray[Any], form: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(self.r**2 * form + (1 - self.r**2) * np.trace(S).real)
 
 
 class _MeanGain:
@@ -272,36 +284,38 @@ class _MeanGain:
         link = Link(system, np.zeros(system.elements1), np.zeros(system.elements2))
         one, two, bs = link.surface1(), link.surface2(), link.bs
         d = chosen * link.d
-        self.direct = float(np.sum(chosen * link.a * bs.tk))
+        self.direct = float(np.sum(chosen * link.a * bs.sk))
         self.surfaces = (
             _Forms.of(
                 one,
                 system.elements1,
-                chosen * link.b * bs.t1 @ one.selection[:-1],
-                bs.t1 * np.any(d) @ one.selection[-1:],
+                chosen * link.b * bs.s1 @ one.selection[:-1],
+                bs.s1 * np.any(d) @ one.selection[-1:],
             ),
             _Forms.of(
                 two,
                 system.elements2,
-                chosen * link.c * bs.t2 @ two.selection,
+                chosen * link.c * bs.s2 @ two.selection,
                 d @ two.selection,
             ),
         )
 
-    def value(self, v: "_Phasors") -> float:
-        """Return the sum of the mean gains."""
+    def value(self, v: "_Phasors") -> NDArray[np.float64]:
+        """Return the sum of the mean gains, for one v1 and v2 or for every column."""
         return self._sum(v, _Forms.mean)
 
     def ceiling(self, v: "_Phasors") -> float:
         """Return what no phases exceed, given the best phases known."""
-        return self._sum(v, _Forms.ceiling)
+        return float(self._sum(v, _Forms.ceiling))
 
-    def matrix(self, v: "_Phasors", i: int) -> NDArray[Any]:
-        """Return the S of surface i + 1 with the phases of the other surface given."""
-        mine, other = self.surfaces[i], self.surfaces[1 - i]
-        return mine.single + other.mean(other.double, v[1 - i]) * mine.double
+    def weight(self, v: "_Phasors", i: int) -> NDArray[np.float64]:
+        """Return what the other surface contributes to the double reflection, seen from number i."""
+        other = self.surfaces[1 - i]
+        return other.mean(other.double, v[1 - i])
 
-    def _sum(self, v: "_Phasors", f: Callable[[_Forms, NDArray[Any], NDArray[Any]], float]) -> float:
+    def _sum(
+        self, v: "_Phasors", f: Callable[[_Forms, NDArray[Any], NDArray[Any]], NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
         (one, two), (v1, v2) = self.surfaces, v
         singles = f(one, one.single, v1) + f(two, two.single, v2)
         return self.direct + singles + f(one, one.double, v1) * f(two, two.double, v2)
@@ -321,11 +335,12 @@ def _designed(gain: _MeanGain, whom: str) -> PhaseDesign:
     v = v1, v2
     proved = [all(_tight(S, v[i]) for S in gain.surfaces[i].pairs) for i in (0, 1)]
     if not all(proved):
-        p1, p2 = (v[i] if proved[i] else _principal_phasors(gain.matrix(v, i)) for i in (0, 1))
         free = [i for i in (0, 1) if not proved[i]]
-        v = max((_ascended(gain, start, free) for start in (v, (p1, p2))), key=gain.value)
+        ends = _ascended(gain, _starts(gain, v, free), free, SCREENING)
+        best = np.argmax(gain.value(ends))
+        v = _ascended(gain, (ends[0][:, best], ends[1][:, best]), free, POLISH)
     ceiling = gain.ceiling(v)
-    gap = max(0.0, 1 - gain.value(v) / ceiling) if ceiling > 0 else 0.0
+    gap = max(0.0, 1 - float(gain.value(v)) / ceiling) if ceiling > 0 else 0.0
     theta1, theta2 = (frozen(np.angle(phasors)) for phasors in v)
     statement = _statement(whom, proved, max(groups1, groups2) > 1, gap)
     return PhaseDesign(theta1, theta2, all(proved), statement, gap)
@@ -358,22 +373,40 @@ def _spanning_phasors(surface: _Forms) -> tuple[NDArray[np.complex128], int]:
     return c[1:], int(np.sum(parents[1:] == 0))
 
 
-def _ascended(gain: _MeanGain, start: _Phasors, free: list[int]) -> _Phasors:
-    """Minorise and maximise, over the surfaces of the numbers `free` in turn."""
-    v, value = list(start), gain.value(start)
-    for _ in range(MOST_SWEEPS):
-        for i in free:
-            v[i] = _phasors(gain.matrix((v[0], v[1]), i) @ v[i], v[i])
-        before, value = value, gain.value((v[0], v[1]))
-        if value <= (1 + GAIN_TOLERANCE) * before:
+def _starts(gain: _MeanGain, v: _Phasors, free: list[int]) -> _Phasors:
+    """Columns to start from: at the surfaces `free` v, principal eigenvectors, random ones; else v alone."""
+
+    def columns(i: int) -> NDArray[np.complex128]:
+        if i not in free:
+            return np.tile(v[i][:, None], (1, 2 + RANDOM_STARTS))
+        surface = gain.surfaces[i]
+        S = surface.single + gain.weight(v, i) * surface.double
+        _, vectors = scipy.linalg.eigh(S, subset_by_index=[len(S) - 1] * 2)
+        stream = Stream(0, "ascent of the mean gain", f"surface {i + 1}")
+        random = [random_phases(len(S), stream.child(number)) for number in range(RANDOM_STARTS)]
+        return np.stack([v[i], _phasors(vectors[:, 0], v[i]), *np.exp(1j * np.array(random))], axis=1)
+
+    return columns(0), columns(1)
+
+
+def _ascended(gain: _MeanGain, start: _Phasors, free: list[int], tolerance: float) -> _Phasors:
+    """Minorise and maximise at the surfaces `free` in turn, in every column of the start."""
+    v, value = start, gain.value(start)
+    for _ in range(MOST_ROUNDS):
+        for _ in range(ROUND):
+            for i in free:
+                v = _stepped(gain, v, i)
+        before, value = value, gain.value(v)
+        if np.all(value <= (1 + tolerance) * before):
             break
-    return v[0], v[1]
+    return v
 
 
-def _principal_phasors(S: NDArray[Any]) -> NDArray[np.complex128]:
-    """Phases of the eigenvector of the largest eigenvalue."""
-    _, vectors = scipy.linalg.eigh(S, subset_by_index=[len(S) - 1] * 2)
-    return _phasors(vectors[:, 0], np.ones(len(S)))
+def _stepped(gain: _MeanGain, v: _Phasors, i: int) -> _Phasors:
+    """Replace the phasors of surface i + 1 by exp(j arg(S v)), given those of the other."""
+    surface = gain.surfaces[i]
+    stepped = _phasors(surface.single @ v[i] + gain.weight(v, i) * (surface.double @ v[i]), v[i])
+    return (stepped, v[1]) if i == 0 else (v[0], stepped)
 
 
 def _phasors(vector: NDArray[Any], otherwise: NDArray[Any]) -> NDArray[np.complex128]:
@@ -382,14 +415,14 @@ def _phasors(vector: NDArray[Any], otherwise: NDArray[Any]) -> NDArray[np.comple
     return np.where(size > 0, vector / np.where(size > 0, size, 1.0), otherwise)
 
 
-def _form(S: NDArray[Any], v: NDArray[Any]) -> float:
-    """v^H S v of a Hermitian S."""
-    return float(np.vdot(v, S @ v).real)
+def _form(S: NDArray[Any], v: NDArray[Any]) -> NDArray[np.float64]:
+    """v^H S v of a Hermitian S, for one v or for every column."""
+    return np.asarray(np.sum(v.conj() * (S @ v), axis=0).real)
 
 
 def _tight(S: NDArray[Any], v: NDArray[Any]) -> bool:
     """Whether v^H S v attains its bound, the sum of all |S_mn|."""
-    return _form(S, v) >= (1 - TIGHT) * float(np.abs(S).sum())
+    return bool(_form(S, v) >= (1 - TIGHT) * np.abs(S).sum())
 
 
 def _statement(whom: str, proved: list[bool], groups: bool, gap: float) -> str:
@@ -406,7 +439,8 @@ def _statement(whom: str, proved: list[bool], groups: bool, gap: float) -> str:
         )
     where = " and ".join(f"surface {i + 1}" for i in (0, 1) if not proved[i])
     return (
-        f"A local optimum of the mean gain of {whom} in sum, from a monotone ascent; no closed form applies, "
-        f"since at {where} no phases align the terms A_mn B_nm of every pair of covariances A and B at once. "
+        f"A local optimum of the mean gain of {whom} in sum, the best of {2 + RANDOM_STARTS} monotone "
+        f"ascents. No closed form applies: at {where} no phases align the terms A_mn B_nm of every pair of "
+        "covariances A and B at once. "
         f"Proved: no phases exceed this sum by more than {100 * gap / (1 - gap):.3g} %."
     )

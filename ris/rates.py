@@ -7,8 +7,9 @@ import array_api_compat
 from channels.checks import as_array, finite, one_of
 from channels.errors import InvalidArgumentError
 from ris.backend import Array, is_complex, unify
+from ris.csi import AnyCsi
 from ris.moments import ClosedFormMoments, closed_form_moments
-from ris.options import Bound, Csi
+from ris.options import Bound
 from ris.system import DoubleRIS
 
 __all__ = ["closed_form_rate", "rate_from_moments"]
@@ -21,7 +22,7 @@ def closed_form_rate(
     *,
     power: Any,
     noise_power: Any,
-    csi: Csi = "perfect",
+    csi: AnyCsi = "perfect",
     bound: Bound = "hardening",
 ) -> Array:
     """Downlink rate of each user under maximum-ratio transmission, in closed form.

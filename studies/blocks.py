@@ -219,9 +219,11 @@ class Measurement:
 
         The estimate without a block, for every block in turn (the jackknife), gives b - 1 times the gap to
         their mean. The estimate is then its expectation plus the mean of independent influences, and so is a
-        difference of estimates over the same realizations.
+        difference of estimates over the same realizations. NaN from a single block.
         """
         kept = self._kept or []
+        if len(kept) < 2:
+            return {name: np.full((1, *np.shape(self.estimate(name).value)), np.nan) for name in names}
         counts = np.array([float(one["count"]) for one in kept])
         without = {
             name: (counts @ stacked - counts[:, None] * stacked) / (counts.sum() - counts)[:, None]

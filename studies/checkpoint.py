@@ -23,15 +23,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.files import OutputError
+from studies.errors import CheckpointError, OutputError
 
-__all__ = ["Block", "Checkpoint", "CheckpointError", "canonical", "differences", "fingerprint"]
+__all__ = ["Block", "Checkpoint", "canonical", "differences", "fingerprint"]
 
 FORMAT = "double-ris checkpoint 1"
-
-
-class CheckpointError(ValueError):
-    """A checkpoint is damaged, belongs to another run, or lacks blocks."""
 
 
 @dataclass(frozen=True, eq=False)

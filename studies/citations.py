@@ -12,7 +12,8 @@ BIBTEX = {
     "abdullah2022": """@article{abdullah2022,
   author  = {Abdullah, Zaid and Papazafeiropoulos, Anastasios and Kisseleff, Steven and Chatzinotas, Symeon
              and Ottersten, Bj{\\"o}rn},
-  title   = {Impact of Phase-Noise and Spatial Correlation on Double-{RIS}-Assisted Multiuser {MISO} Networks},
+  title   = {Impact of Phase-Noise and Spatial Correlation on Double-{RIS}-Assisted Multiuser {MISO}
+             Networks},
   journal = {IEEE Wireless Communications Letters},
   volume  = {11},
   number  = {7},
@@ -100,11 +101,9 @@ def papers_of(points: Iterable["Point"], extra: Iterable[str] = ()) -> list[str]
     """Return the keys of the papers behind the options that the points use, in alphabetical order."""
     keys = {*EVERY_STUDY, *extra}
     for point in points:
-        system = point.system
-        keys |= {OF_LAW[law] for table in (system.bs, system.surface1, system.surface2) for law in _laws(table)}
-        if any(
-            getattr(system.users, f"seen_from_{node}") is not None for node in ("bs", "surface1", "surface2")
-        ):
+        users = point.system.users
+        keys |= {OF_LAW[law] for law in _laws(point.system)}
+        if users.seen_from_bs or users.seen_from_surface1 or users.seen_from_surface2:
             keys.add(OF_LAW["local_scattering"])
     return sorted(keys)
 
@@ -117,5 +116,6 @@ def _laws(table: "Table") -> set[str]:
         if here.get("law") in OF_LAW:
             found.add(here["law"])
         for value in here.values():
-            waiting += [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, dict)]
+            entries = value if isinstance(value, list) else [value]
+            waiting += [entry for entry in entries if isinstance(entry, dict)]
     return found

@@ -5,8 +5,8 @@ A study file has a header (title, seed, realizations), one base system (`[system
 then a value of the axis, override keys of the base system; what results is checked like a file of its own, so
 a scheme may change anything.
 
-Units stand in the names of the keys: spacings in wavelengths, phases in radians, `_deg` degrees, `_db` decibel.
-Directions are relative to the broadside of the array that they belong to.
+Units stand in the names of the keys: spacings in wavelengths, phases in radians, `_deg` degrees, `_db`
+decibel. Directions are relative to the broadside of the array that they belong to.
 """
 
 import copy
@@ -31,7 +31,8 @@ from pydantic_core import PydanticCustomError
 
 from ris.options import Csi, Engine
 from studies.citations import BIBTEX
-from studies.faults import Fault, FaultsError, StudyFileError, faults_of
+from studies.errors import Fault, FaultsError, StudyFileError
+from studies.faults import faults_of
 from studies.metrics import known_metrics
 from studies.options import LinkName, Metric, PhaseDesignName, Precoder, Scale
 
@@ -163,16 +164,17 @@ class Quantization(Table):
     bits: int = Field(ge=1, le=32)
 
 
+SimpleNoise = NoNoise | VonMises | Uniform | WrappedNormal | Quantization
+
+
 class SumOfLaws(Table):
     """The sum of independent phases."""
 
     law: Literal["sum"]
-    terms: Annotated[list["NoiseLaw"], Field(min_length=1)]
+    terms: Annotated[list[Annotated[SimpleNoise, Field(discriminator="law")]], Field(min_length=1)]
 
 
-NoiseLaw = Annotated[
-    NoNoise | VonMises | Uniform | WrappedNormal | Quantization | SumOfLaws, Field(discriminator="law")
-]
+NoiseLaw = Annotated[SimpleNoise | SumOfLaws, Field(discriminator="law")]
 
 
 # The system ---------------------------------------------------------------------------------------------
@@ -265,7 +267,8 @@ class System(Table):
             if getattr(self.gains, f"{hop}_db") is None
         ]
         lists = {
-            f"gains.{hop}_db": getattr(self.gains, f"{hop}_db") for hop in ("bs_user", "ris1_user", "ris2_user")
+            f"gains.{hop}_db": getattr(self.gains, f"{hop}_db")
+            for hop in ("bs_user", "ris1_user", "ris2_user")
         }
         for node in ("bs", "surface1", "surface2"):
             directions = getattr(self.users, f"seen_from_{node}")
@@ -522,7 +525,7 @@ class Settings(Point):
             if label not in labels
         ]
         faults += [
-            Fault(f"scheme.{i}.set.{key}", f"expected a key that the sweep over {axis.axis} leaves alone")
+            Fault(f"scheme.{i}.set.{key}", f"expected a key that the sweep of {axis.axis} leaves alone")
             for i, scheme in enumerate(self.scheme)
             for key in scheme.set
             for axis in self.sweep.all_axes

@@ -19,15 +19,12 @@ from threadpoolctl import threadpool_limits
 from channels.checks import integer, one_of
 from channels.errors import InvalidArgumentError
 from ris.sampler import check_threads
+from studies.errors import EngineError
 from studies.options import ExecutorName
 
-__all__ = ["Engine", "EngineError", "open_engine"]
+__all__ = ["Engine", "open_engine"]
 
 T = TypeVar("T")
-
-
-class EngineError(RuntimeError):
-    """An engine cannot be had, or lost its workers."""
 
 
 @dataclass(frozen=True)

@@ -10,18 +10,12 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-__all__ = ["OutputError", "SealError", "check_seal", "prepare_outputs", "replace_file", "seal"]
+from studies.errors import OutputError, ResultFileError
+
+__all__ = ["check_seal", "prepare_outputs", "replace_file", "seal"]
 
 MARK = b"\ndouble-ris sha256 "
 SEAL_BYTES = len(MARK) + 64 + 1
-
-
-class OutputError(OSError):
-    """Results cannot be written where they should go."""
-
-
-class SealError(ValueError):
-    """A file has no seal, or one that its content does not match."""
 
 
 def seal(path: Path) -> None:
@@ -36,7 +30,7 @@ def check_seal(path: Path) -> None:
 
     Raises
     ------
-    SealError
+    ResultFileError
         If it is not.
     OSError
         If it cannot be read.
@@ -46,7 +40,7 @@ def check_seal(path: Path) -> None:
         file.seek(max(size, 0))
         end = file.read()
         if size < 0 or not end.startswith(MARK) or not end.endswith(b"\n"):
-            raise SealError("not a result file of `ris run`, or cut short")
+            raise ResultFileError(f"{path}: not a result file of `ris run`, or cut short")
         file.seek(0)
         digest = hashlib.sha256()
         while size > 0:
@@ -54,7 +48,7 @@ def check_seal(path: Path) -> None:
             digest.update(part)
             size -= len(part)
     if end[len(MARK) : -1] != digest.hexdigest().encode():
-        raise SealError("damaged (its content does not match its digest)")
+        raise ResultFileError(f"{path}: damaged (its content does not match its digest)")
 
 
 def prepare_outputs(paths: Iterable[Path], *, force: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,9 +55,11 @@ def link_budget(point: Point, seed: int = 0) -> LinkBudget:
     )
 
 
-def _mean_gain(system: ris.DoubleRIS, path: str, theta1: NDArray[np.float64], theta2: NDArray[np.float64]) -> float:
+def _mean_gain(
+    system: ris.DoubleRIS, path: str, theta1: NDArray[np.float64], theta2: NDArray[np.float64]
+) -> float:
     """Mean gain of one path alone; the mean gain of several is the sum, as paths are uncorrelated."""
-    unused = {hop: None for hops in PATHS.values() for hop in hops if hop not in PATHS[path]}
+    unused: dict[str, Any] = {hop: None for hops in PATHS.values() for hop in hops if hop not in PATHS[path]}
     alone = dataclasses.replace(system, **unused)
     moments = ris.closed_form_moments(alone, theta1[: alone.elements1], theta2[: alone.elements2])
     return float(np.mean(moments.mean_gain))

@@ -1,5 +1,6 @@
 """Pictures of results, sized for a two-column paper: closed form as lines, simulation as markers."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from studies.config import Panel
 from studies.options import Metric
 from studies.quantities import QUANTITIES, Part
-from studies.results import StudyResult, replace_file
+from studies.files import replace_file
+from studies.results import StudyResult
 
 __all__ = ["INTERVAL", "draw", "save"]
 
@@ -24,7 +26,10 @@ INTERVAL = 2.5758293035489004
 COLUMN, PAGE = 3.5, 7.16
 """Widths of a column and of a page of an IEEE paper, inches."""
 
-STYLE = {
+MOST_TICKS = 12
+"""A logarithmic axis of at most as many values has a tick at each."""
+
+STYLE: Any = {
     "font.family": "STIXGeneral",
     "mathtext.fontset": "stix",
     "font.size": 8,
@@ -41,10 +46,18 @@ STYLE = {
     "pdf.fonttype": 42,
 }
 
-# Lightness rises along the colours, and no two curves share both dashes and marker: grey print keeps them apart.
+# Neighbouring colours differ in lightness, and no two curves share dashes and marker: fit for grey print.
 COLOURS = ("#000000", "#0b4f8a", "#c0392b", "#1b8a5a", "#b8860b", "#8e6bbf", "#5aa9d6", "#e08f62")
-DASHES: tuple[Any, ...] = ("-", "--", "-.", (0, (1, 1)), (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 2)))
-MARKERS = ("o", "s", "^", "D", "v", "X", "P", "<", ">")
+DASHES: tuple[Any, ...] = (
+    "-",
+    "--",
+    "-.",
+    (0, (1, 1)),
+    (0, (6, 1.5, 1, 1.5, 1, 1.5)),
+    (0, (8, 2)),
+    (0, (3, 2)),
+)
+MARKERS = ("o", "s", "^", "D", "v", "<", "p", ">", "h")
 
 
 @dataclass(frozen=True)
@@ -98,14 +111,17 @@ def draw(result: StudyResult) -> Figure:
     with rc_context(STYLE):
         figure = Figure(figsize=(width, 2.35 + 0.14 * (rows + 1)), layout="constrained")
         handles: dict[str, Any] = {}
-        for axes, panel in zip(figure.subplots(1, len(plot.panel), squeeze=False)[0], plot.panel, strict=True):
+        row = figure.subplots(1, len(plot.panel), squeeze=False)[0]
+        for axes, panel in zip(row, plot.panel, strict=True):
             for curve in _curves(panel, result):
                 number = labels.index(_label(curve, result, several))
                 handles.setdefault(labels[number], _draw_curve(axes, result, curve, number))
             _finish(axes, result, panel)
+        # A legend fills column by column; this order reads row by row.
+        order = [label for column in range(columns) for label in list(handles)[column::columns]]
         figure.legend(
-            [tuple(artists) for artists in handles.values()],
-            list(handles),
+            [handles[label] for label in order],
+            order,
             loc="outside upper center",
             ncols=columns,
             title="lines: closed form;  markers: simulation, 99 % intervals",
@@ -140,12 +156,14 @@ def _label(curve: _Curve, result: StudyResult, several_metrics: bool) -> str:
 
 
 def _columns(labels: list[str], width: float) -> int:
-    """Columns of a legend that fits the width, by the length of the longest label."""
-    entry = 0.45 + 0.052 * max(map(len, labels))
-    return max(1, min(len(labels), int(width / entry)))
+    """Columns of a legend that fits the width, by the length of the longest label, with its rows even."""
+    entry = 0.45 + 0.041 * max(map(len, labels))
+    rows = math.ceil(len(labels) / max(1, int(width / entry)))
+    return math.ceil(len(labels) / rows)
 
 
-def _draw_curve(axes: Axes, result: StudyResult, curve: _Curve, number: int) -> list[Any]:
+def _draw_curve(axes: Axes, result: StudyResult, curve: _Curve, number: int) -> Any:
+    """Draw a curve, the line first, and return its artists for the legend."""
     colour = COLOURS[number % len(COLOURS)]
     x = result.values
     artists: list[Any] = []
@@ -159,7 +177,8 @@ def _draw_curve(axes: Axes, result: StudyResult, curve: _Curve, number: int) -> 
         )
     simulated = _values(result, curve, "simulated")
     reach = INTERVAL * _values(result, curve, "standard_error")
-    low, middle, high = (_in_units(curve.metric, value) for value in (simulated - reach, simulated, simulated + reach))
+    ends = simulated - reach, simulated, simulated + reach
+    low, middle, high = (_in_units(curve.metric, end) for end in ends)
     artists.append(
         axes.errorbar(
             x,
@@ -175,13 +194,13 @@ def _draw_curve(axes: Axes, result: StudyResult, curve: _Curve, number: int) -> 
             zorder=3,
         )
     )
-    return artists
+    return tuple(artists)
 
 
 def _values(result: StudyResult, curve: _Curve, part: Part) -> NDArray[np.float64]:
     """Values along the axis; of the first user where there is one for each."""
     values = result.data[curve.metric, part][result.study.schemes.index(curve.scheme)]
-    return values.reshape(len(values), -1)[:, 0]
+    return np.asarray(values.reshape(len(values), -1)[:, 0])
 
 
 def _in_units(metric: Metric, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -196,6 +215,9 @@ def _finish(axes: Axes, result: StudyResult, panel: Panel) -> None:
     axes.set_xlabel(f"{plot.x_label} ({plot.x_unit})" if plot.x_unit else plot.x_label)
     axes.set_ylabel(f"{name[0].upper()}{name[1:]} ({units})")
     axes.set_xscale(plot.x_scale)
+    if plot.x_scale == "log" and len(result.values) <= MOST_TICKS:
+        axes.set_xticks(result.values, [f"{value:g}" for value in result.values])
+        axes.set_xticks([], minor=True)
     axes.set_yscale(panel.y_scale)
     if panel.title:
         axes.set_title(panel.title)
@@ -203,4 +225,4 @@ def _finish(axes: Axes, result: StudyResult, panel: Panel) -> None:
     axes.set_axisbelow(True)
     axes.tick_params(direction="in", top=True, right=True)
     if panel.y_scale == "linear" and not shown[0].decibel:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(bottom=-0.02 * axes.get_ylim()[1])

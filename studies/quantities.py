@@ -63,7 +63,9 @@ QUANTITIES = {
         Quantity("minimum_rate", "mean of the smallest instantaneous rate", "bit/s/Hz", (), closed=False),
         Quantity("hardening_rate", "hardening bound (use-and-then-forget)", "bit/s/Hz", USER),
         Quantity("ratio_rate", "rate by the ratio of moments", "bit/s/Hz", USER),
-        Quantity("ergodic_rate", "ergodic rate of a user that knows its gains", "bit/s/Hz", USER, closed=False),
+        Quantity(
+            "ergodic_rate", "ergodic rate of a user that knows its gains", "bit/s/Hz", USER, closed=False
+        ),
         Quantity("mean_gain", "mean gain E h_k^H f_k", "1", USER),
         Quantity("interference", "mean power E |h_k^H f_j|^2", "1", PAIR, paired=False),
     )

@@ -1,6 +1,6 @@
 """Results as text: link budget, rates and the z-test, in tables for a terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,17 +12,19 @@ from scipy.special import ndtri
 from studies.link_budget import LinkBudget
 from studies.quantities import QUANTITIES
 from studies.results import StudyResult
+from studies.verify import FALSE_ALARM as VERIFY_FALSE_ALARM
+from studies.verify import POWER, Comparison, Verification
 
-__all__ = ["ZTest", "budget_table", "rate_tables", "z_table", "z_tests"]
+__all__ = ["ZTest", "budget_table", "rate_tables", "verification_table", "z_table", "z_tests"]
 
 FALSE_ALARM = 1e-3
 """Chance that a z-table of a correct study has a value above its threshold, in the normal approximation."""
 
 PATH_NAMES = {
     "direct": "direct",
-    "single1": "single reflection at surface 1",
-    "single2": "single reflection at surface 2",
-    "double": "double reflection",
+    "single1": "single, surface 1",
+    "single2": "single, surface 2",
+    "double": "double",
 }
 
 
@@ -58,28 +60,34 @@ def z_tests(result: StudyResult) -> tuple[list[ZTest], float]:
                 continue
             z = result.data[name, "z"][number]
             z = z[~np.isnan(z)]
-            tests.append(ZTest(scheme, name, z.size, float(z[np.argmax(np.abs(z))]), float(np.sqrt(np.mean(z**2)))))
+            tests.append(
+                ZTest(scheme, name, z.size, float(z[np.argmax(np.abs(z))]), float(np.sqrt(np.mean(z**2))))
+            )
     total = sum(test.comparisons for test in tests)
     return tests, float(-ndtri(FALSE_ALARM / 2 / total))
 
 
-def budget_table(budgets: Iterable[tuple[str, LinkBudget]]) -> RenderableType:
-    """Link budget of each scheme."""
-    table = Table(title="Link budget (mean over users, all antennas, phase design and phase noise included)")
+def budget_table(budgets: Mapping[str, LinkBudget], where: str) -> RenderableType:
+    """Link budget of each scheme at the point of the sweep that `where` names."""
+    table = Table(
+        title=f"Link budget at {where}: mean gains of all antennas, phases and noise included"
+    )
     table.add_column("scheme", overflow="fold")
-    for name in ("transmit power", "noise power", "gain of the hops, element to element", "mean gain of the paths"):
-        table.add_column(name, overflow="fold")
-    table.add_column("mean SNR of a user alone", justify="right")
-    for scheme, budget in budgets:
+    for name in ("transmit power", "noise power", *PATH_NAMES.values(), "all paths", "SNR of a user alone"):
+        table.add_column(name, justify="right")
+    for scheme, budget in budgets.items():
+        gains = (f"{budget.paths[path]:.1f} dB" if path in budget.paths else "-" for path in PATH_NAMES)
         table.add_row(
             scheme,
             f"{budget.power_dbm:g} dBm",
             f"{budget.noise_power_dbm:.1f} dBm",
-            "\n".join(f"{hop} {gain}" for hop, gain in budget.hops.items()),
-            "\n".join(f"{PATH_NAMES[path]} {gain:.1f} dB" for path, gain in budget.paths.items()),
+            *gains,
+            f"{budget.total_db:.1f} dB",
             f"{budget.snr_db:.1f} dB",
         )
-    return table
+    hops = sorted({f"{hop} {gain}" for budget in budgets.values() for hop, gain in budget.hops.items()})
+    listed = "; ".join(hops)
+    return Group(table, Text(f"Gains of the hops between single elements: {listed}"))
 
 
 def rate_tables(result: StudyResult) -> RenderableType:
@@ -89,14 +97,15 @@ def rate_tables(result: StudyResult) -> RenderableType:
     tables: list[RenderableType] = []
     for number, scheme in enumerate(result.study.schemes):
         table = Table(title=f"{scheme}: sum rate, bit/s/Hz", title_justify="left")
-        for name in (axis, "hardening bound", "simulated", "ratio of moments", "simulated", "ergodic, simulated"):
+        for name in (axis, "hardening bound", "simulated", "ratio of moments", "simulated", "ergodic rate"):
             table.add_column(name, justify="right")
         for i, value in enumerate(result.values):
             cells = [f"{value:g}"]
             for name in ("hardening_sum_rate", "ratio_sum_rate", "ergodic_sum_rate"):
                 if QUANTITIES[name].closed:
                     cells.append(f"{result.data[name, 'closed_form'][number, i]:.4f}")
-                estimate, error = (result.data[name, part][number, i] for part in ("simulated", "standard_error"))
+                estimate = result.data[name, "simulated"][number, i]
+                error = result.data[name, "standard_error"][number, i]
                 cells.append(f"{estimate:.4f} ± {error:.4f}")
             table.add_row(*cells)
         tables.append(table)
@@ -118,8 +127,47 @@ def z_table(result: StudyResult) -> RenderableType:
     agrees = abs(worst.worst) <= threshold
     total = sum(test.comparisons for test in tests)
     verdict = Text(
-        f"{'Agreement' if agrees else 'DISAGREEMENT'}: largest |z| {abs(worst.worst):.2f} of {total} comparisons, "
-        f"threshold {threshold:.2f} (normal approximation, total false-alarm rate {FALSE_ALARM:g})",
+        f"{'Agreement' if agrees else 'DISAGREEMENT'}: largest |z| {abs(worst.worst):.2f} of {total} "
+        f"comparisons, threshold {threshold:.2f} (normal approximation, false-alarm rate {FALSE_ALARM:g})",
         style="" if agrees else "bold red",
     )
     return Group(table, verdict)
+
+
+def verification_table(found: Verification) -> RenderableType:
+    """Comparisons of `verify` by quantity, what they would have found, and the verdict."""
+    table = Table(title="Closed form against simulation")
+    table.add_column("quantity")
+    for name in ("comparisons", "worst z", "its threshold", "r.m.s. z", "detectable: median", "worst"):
+        table.add_column(name, justify="right")
+    for quantity in sorted({comparison.quantity for comparison in found.comparisons}):
+        some = [comparison for comparison in found.comparisons if comparison.quantity == quantity]
+        worst = max(some, key=_share_of_threshold)
+        effects = np.array([comparison.detectable for comparison in some])
+        shown = "{:.3f} bit/s/Hz" if quantity.endswith("rate") else "{:.1%}"
+        table.add_row(
+            quantity,
+            str(len(some)),
+            f"{worst.z:+.2f}",
+            f"{worst.threshold:.2f}",
+            f"{np.sqrt(np.mean([comparison.z**2 for comparison in some])):.2f}",
+            shown.format(np.median(effects)),
+            shown.format(effects.max()),
+        )
+    worst = max(found.comparisons, key=_share_of_threshold)
+    failures = [comparison for comparison in found.comparisons if not comparison.passed]
+    told = [f"Worst: {_told(worst)}", *(f"FAILED: {_told(comparison)}" for comparison in failures)]
+    odds = f"total false-alarm rate {VERIFY_FALSE_ALARM:g}, detectable at probability {POWER:g}"
+    verdict = f"Closed forms and simulation {'agree' if found.passed else 'DISAGREE'}"
+    lines = [*told, f"{verdict}: {found.realizations:,} realizations, {odds}."]
+    return Group(table, Text("\n".join(lines), style="" if found.passed else "bold red"))
+
+
+def _told(comparison: Comparison) -> str:
+    values = f"z = {comparison.z:+.2f}, threshold {comparison.threshold:.2f}"
+    return f"{values}, {comparison.quantity} of system {comparison.system}"
+
+
+def _share_of_threshold(comparison: Comparison) -> float:
+    share = abs(comparison.z) / comparison.threshold
+    return share if np.isfinite(share) else np.inf

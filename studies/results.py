@@ -20,30 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studies.config import Dimension, Study, parse_study
-from studies.faults import StudyFileError
-from studies.files import OutputError, SealError, check_seal, prepare_outputs, replace_file, seal
+from studies.errors import ResultFileError, StudyFileError
+from studies.files import check_seal, replace_file, seal
 from studies.quantities import PARTS, Part, quantities
 
-__all__ = [
-    "Data",
-    "OutputError",
-    "ResultFileError",
-    "StudyResult",
-    "prepare_outputs",
-    "read_result",
-    "replace_file",
-    "versions",
-]
+__all__ = ["Data", "StudyResult", "read_result", "versions"]
 
 FORMAT = "double-ris study result"
 SCHEMA_VERSION = 2
 
 Data = dict[tuple[str, Part], NDArray[np.float64]]
 """Values by quantity and part."""
-
-
-class ResultFileError(ValueError):
-    """A file is no whole result file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +178,7 @@ class StudyResult:
             "study": self.study.name,
             "configuration": self.study.text,
             "seed": self.seed,
-            "largest_realizations": self.realizations,
+            "realizations": self.realizations,
             "fingerprint": self.fingerprint,
             "quick": int(self.quick),
             "wall_time_s": self.wall_time_s,
@@ -236,8 +223,8 @@ def read_result(path: Path) -> StudyResult:
             }
     except FileNotFoundError:
         raise ResultFileError(f"{path}: no such file") from None
-    except SealError as error:
-        raise ResultFileError(f"{path}: {error}") from None
+    except ResultFileError:
+        raise
     except Exception as error:  # HDF5 readers meet damage with exceptions of many kinds
         raise ResultFileError(f"{path}: not a readable result file ({_first_line(error)})") from None
     if attributes.get("format") != FORMAT:
@@ -254,7 +241,7 @@ def _result(path: Path, variables: _Variables, attributes: Mapping[str, Any]) ->
         return StudyResult(
             study=study,
             seed=attributes["seed"],
-            realizations=attributes["largest_realizations"],
+            realizations=attributes["realizations"],
             quick=bool(attributes["quick"]),
             data={
                 (name, part): variables[f"{name}_{part}"][1]

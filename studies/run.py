@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 import channels
 from channels.errors import InvalidArgumentError
 from studies.blocks import Measurement, Task, compute_block
-from studies.checkpoint import Block, Checkpoint, CheckpointError, fingerprint
+from studies.checkpoint import Block, Checkpoint, fingerprint
 from studies.config import Study, parse_study
 from studies.engines import open_engine
+from studies.errors import CheckpointError
 from studies.options import ExecutorName, StopReason
 from studies.quantities import Quantity, quantities, z_values
 from studies.results import Data, StudyResult, versions

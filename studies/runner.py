@@ -10,8 +10,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from studies.checkpoint import Block, CheckpointError
-from studies.engines import BROKEN, Engine, EngineError
+from studies.checkpoint import Block
+from studies.engines import BROKEN, Engine
+from studies.errors import CheckpointError, EngineError
 
 __all__ = ["Blocks", "Course", "Store", "run_tasks", "take_tasks"]
 

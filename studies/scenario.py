@@ -61,15 +61,21 @@ def build_system(table: config.System) -> ris.DoubleRIS:
         gains = np.broadcast_to(_linear(getattr(table.gains, f"{name}_db")), (table.users.count,))
         directions = getattr(table.users, f"seen_from_{node}")
         law = getattr(table, node).correlation
-        covariance = _correlation(arrays[node], law) if directions is None else _seen(arrays[node], directions)
+        covariance = (
+            _correlation(arrays[node], law) if directions is None else _seen(arrays[node], directions)
+        )
         return channels.UserHop(gains, covariance)
 
     return ris.DoubleRIS(
         bs_ris1=hop(
-            "bs_ris1", ("bs", bs.towards_surface1, bs.correlation), ("surface1", one.towards_bs, one.correlation)
+            "bs_ris1",
+            ("bs", bs.towards_surface1, bs.correlation),
+            ("surface1", one.towards_bs, one.correlation),
         ),
         bs_ris2=hop(
-            "bs_ris2", ("bs", bs.towards_surface2, bs.correlation), ("surface2", two.towards_bs, two.correlation)
+            "bs_ris2",
+            ("bs", bs.towards_surface2, bs.correlation),
+            ("surface2", two.towards_bs, two.correlation),
         ),
         ris1_ris2=hop(
             "ris1_ris2",
@@ -111,7 +117,9 @@ def noise_power_dbm(transmission: config.Transmission) -> float:
         return transmission.noise_power_dbm
     bandwidth, figure = transmission.bandwidth_hz, transmission.noise_figure_db
     if bandwidth is None or figure is None:
-        raise InvalidArgumentError("transmission", "noise_power_dbm, or bandwidth_hz and noise_figure_db", "neither")
+        raise InvalidArgumentError(
+            "transmission", "noise_power_dbm, or bandwidth_hz and noise_figure_db", "neither"
+        )
     return THERMAL_NOISE_DBM_HZ + 10 * math.log10(bandwidth) + figure
 
 
@@ -133,7 +141,9 @@ def _correlation(array: Any, law: Any) -> channels.Correlation:
         case config.PlanarIsotropic():
             return channels.isotropic_correlation(array, dimensions=2)
         case config.Exponential():
-            return _exponential(array, law.coefficient * np.exp(1j * law.phase) if law.phase else law.coefficient)
+            return _exponential(
+                array, law.coefficient * np.exp(1j * law.phase) if law.phase else law.coefficient
+            )
         case config.LocalScattering():
             angles = np.deg2rad([law.azimuth_deg, law.elevation_deg, law.angular_spread_deg])
             return channels.local_scattering_correlation(array, *angles)
@@ -141,7 +151,7 @@ def _correlation(array: Any, law: Any) -> channels.Correlation:
 
 
 def _exponential(array: Any, coefficient: complex) -> channels.Correlation:
-    """Along a line, or the Kronecker product of both directions of a surface (row by row, as its elements)."""
+    """Along a line, or the Kronecker product of both directions of a surface, row by row as its elements."""
     sides = [channels.exponential_correlation(side, coefficient).matrix for side in array.grid]
     return channels.Correlation(np.kron(*sides))
 

@@ -48,6 +48,22 @@ class WickOracle:
         """E |h_k|^2 |h_j|^2."""
         return self._pairs(lambda k, j: [(c, i, "noisy", s) for i, s in ((k, "m"), (j, "w")) for c in (1, 0)])
 
+    def covariance(self, k):
+        """E h_k h_k^H, entry by entry."""
+        M, slots = self.system.antennas, [(0, k, "noisy", "m"), (1, k, "noisy", "w")]
+        unit = np.eye(M)
+        return np.array(
+            [
+                [self._complex_mean(slots, [(unit[i], "m"), (unit[j], "w")]) for j in range(M)]
+                for i in range(M)
+            ]
+        )
+
+    def filtered(self, k, i, other, L):
+        """E h_k^H L h_i h_other^H L^H h_k."""
+        slots = [(1, k, "noisy", "m"), (0, i, "noisy", "r"), (1, other, "noisy", "s"), (0, k, "noisy", "w")]
+        return self._complex_mean(slots, [(L, "mr"), (L.conj(), "ws")])
+
     def _pairs(self, slots):
         return np.array([[self._mean(slots(k, j)) for j in range(self.K)] for k in range(self.K)])
 
@@ -63,14 +79,15 @@ class WickOracle:
             yield [("A1",), ("D",), ("u2", k)], [0, 1]
 
     def _mean(self, slots):
-        total = 0.0
-        for choice in itertools.product(*(list(self._paths(k)) for _, k, _, _ in slots)):
-            total += self._term(slots, choice)
-        return total.real
+        return self._complex_mean(slots, []).real
 
-    def _term(self, slots, choice):
+    def _complex_mean(self, slots, extra):
+        choices = itertools.product(*(list(self._paths(k)) for _, k, _, _ in slots))
+        return sum((self._term(slots, choice, extra) for choice in choices), start=0.0)
+
+    def _term(self, slots, choice, extra):
         letters = iter("abcdefghijklnopq")
-        operands, groups = [], defaultdict(lambda: ([], []))
+        operands, groups = list(extra), defaultdict(lambda: ([], []))
         for (conjugate, _, kind, antenna), (factors, surfaces) in zip(slots, choice, strict=True):
             ends = [antenna] + [next(letters) for _ in surfaces]
             for position, factor in enumerate(factors):

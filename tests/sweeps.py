@@ -71,7 +71,7 @@ RUN = """
 import sys
 from pathlib import Path
 from studies.config import load_study
-from studies.files import OutputError
+from studies.errors import OutputError
 from studies.run import run_study
 if __name__ == "__main__":
     study, checkpoint, result, engine = sys.argv[1:]

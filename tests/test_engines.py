@@ -10,9 +10,10 @@ import pytest
 from sweeps import METRICS, ONE_AXIS, POWER_MODEL, TWO_AXES, same_data, study_text
 
 from channels.errors import InvalidArgumentError
-from studies.checkpoint import Block, Checkpoint, CheckpointError
+from studies.checkpoint import Block, Checkpoint
 from studies.config import parse_study
-from studies.engines import Engine, EngineError, open_engine
+from studies.engines import Engine, open_engine
+from studies.errors import CheckpointError, EngineError
 from studies.run import checkpoint_path, merge, run_study
 from studies.runner import run_tasks
 

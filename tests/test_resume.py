@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from sweeps import METRICS, ONE_AXIS, same_data, start_run, study_text
 
-from studies.checkpoint import Block, Checkpoint, CheckpointError
+from studies.checkpoint import Block, Checkpoint
 from studies.config import load_study, parse_study
+from studies.errors import CheckpointError
 from studies.results import read_result
 from studies.run import run_study
 
