@@ -374,7 +374,10 @@ class Axis(Table):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        faults = [*_order_faults("values", self.values), *_order_faults("quick_values", self.quick_values or [])]
+        faults = [
+            *_order_faults("values", self.values),
+            *_order_faults("quick_values", self.quick_values or []),
+        ]
         if faults:
             raise FaultsError(faults)
         return self
@@ -401,7 +404,9 @@ class Sweep(Table):
     def _axes(self) -> Self:
         own = {key: getattr(self, key) for key in ("axis", "values", "quick_values")}
         if self.axes is not None:
-            faults = [Fault(key, "expected nothing beside axes") for key, value in own.items() if value is not None]
+            faults = [
+                Fault(key, "expected nothing beside axes") for key, value in own.items() if value is not None
+            ]
         else:
             faults = [
                 Fault(key, "expected a value, got nothing") for key in ("axis", "values") if own[key] is None
@@ -411,7 +416,11 @@ class Sweep(Table):
         if faults:
             raise FaultsError(faults)
         names = [axis.axis for axis in self.all_axes]
-        faults = [Fault("zip", f"expected axes of the sweep, got {name!r}") for name in self.zip if name not in names]
+        faults = [
+            Fault("zip", f"expected axes of the sweep, got {name!r}")
+            for name in self.zip
+            if name not in names
+        ]
         faults += _twice("zip", self.zip)
         every = [target for name in names for target in targets(name)]
         faults += _twice("axes", every)
@@ -536,7 +545,6 @@ class Settings(Point):
             raise FaultsError(faults)
         return self
 
-
     def _asked_for(self) -> Iterator[Fault]:
         """Yield faults of metrics that are stopped by or shown, and not computed."""
         from studies.quantities import quantities
@@ -548,7 +556,10 @@ class Settings(Point):
         for i, panel in enumerate(self.plot.panel):
             for metric in panel.metrics:
                 if metric not in known:
-                    yield Fault(f"plot.panel.{i}.metrics", f"expected a metric that the study computes, got {metric!r}")
+                    yield Fault(
+                        f"plot.panel.{i}.metrics",
+                        f"expected a metric that the study computes, got {metric!r}",
+                    )
 
 
 LARGEST_STUDY = 100_000
@@ -697,7 +708,9 @@ class Study:
         pydantic.ValidationError, FaultsError
             If what results is no valid system; not after `parse_study`.
         """
-        return Point.model_validate(_raw_point(_base(tomllib.loads(self.text)), self.settings, scheme, values))
+        return Point.model_validate(
+            _raw_point(_base(tomllib.loads(self.text)), self.settings, scheme, values)
+        )
 
 
 def load_study(path: Path) -> Study:
@@ -768,7 +781,9 @@ def _point_faults(raw: Mapping[str, Any], settings: Settings) -> Iterator[Fault]
     grids = [_dimensions(settings.sweep, quick) for quick in (False, True)]
     size = len(settings.scheme) * sum(math.prod(len(one.values) for one in grid) for grid in grids)
     if size > 2 * LARGEST_STUDY:
-        yield Fault("sweep", f"expected at most {LARGEST_STUDY} points, all schemes together, got {size // 2}")
+        yield Fault(
+            "sweep", f"expected at most {LARGEST_STUDY} points, all schemes together, got {size // 2}"
+        )
         return
     base = _base(raw)
     keys = [key for dimension in grids[0] for key in dimension.keys]

@@ -11,9 +11,7 @@ from studies.metrics import METRICS
 
 __all__ = ["PARTS", "QUANTITIES", "Part", "Quantity", "quantities", "z_values"]
 
-Part = Literal[
-    "closed_form", "simulated", "standard_error", "z", "difference", "difference_standard_error"
-]
+Part = Literal["closed_form", "simulated", "standard_error", "z", "difference", "difference_standard_error"]
 
 PARTS: tuple[Part, ...] = get_args(Part)
 """Parts of a quantity; differences are those to the first scheme."""
@@ -75,8 +73,12 @@ QUANTITIES = {
 OPTIONAL = {
     quantity.name: quantity
     for quantity in (
-        Quantity("outage", "share of realizations with a rate below the outage rate", "1", USER, closed=False),
-        Quantity("sinr_quantile", "quantile of the instantaneous SINR", "dB", ("quantile", "user"), closed=False),
+        Quantity(
+            "outage", "share of realizations with a rate below the outage rate", "1", USER, closed=False
+        ),
+        Quantity(
+            "sinr_quantile", "quantile of the instantaneous SINR", "dB", ("quantile", "user"), closed=False
+        ),
         Quantity("energy_efficiency", "sum of the hardening bounds over power consumption", "bit/J/Hz", ()),
     )
 }

@@ -72,7 +72,8 @@ class StudyResult:
     @property
     def values(self) -> NDArray[np.float64]:
         """Values of the first axis."""
-        return np.asarray(next(iter(self.dimensions[0].coordinates.values())))
+        values = next(iter(self.dimensions[0].coordinates.values()))
+        return np.array(values, dtype=object if isinstance(values[0], str) else np.float64)
 
     @property
     def dimensions(self) -> list[Dimension]:
@@ -145,7 +146,10 @@ class StudyResult:
         """Return dimensions, variables and attributes as the file holds them."""
         settings, sweep = self.study.settings, tuple(one.name for one in self.dimensions)
         lead = ("scheme", *sweep)
-        dimensions = dict(zip(lead, self.counts.shape, strict=True)) | {"user": self.users, "other_user": self.users}
+        dimensions = dict(zip(lead, self.counts.shape, strict=True)) | {
+            "user": self.users,
+            "other_user": self.users,
+        }
         numbers = np.arange(1, self.users + 1)
         variables: _Variables = {
             "scheme": (("scheme",), np.array(self.study.schemes, dtype=object), {"long_name": "scheme"}),
@@ -161,7 +165,11 @@ class StudyResult:
         if settings.metrics.sinr_quantiles:
             dimensions["quantile"] = len(settings.metrics.sinr_quantiles)
             shares = np.array(settings.metrics.sinr_quantiles)
-            variables["quantile"] = (("quantile",), shares, {"long_name": "share of realizations", "units": "1"})
+            variables["quantile"] = (
+                ("quantile",),
+                shares,
+                {"long_name": "share of realizations", "units": "1"},
+            )
         for name, quantity in quantities(settings).items():
             for part in quantity.parts(len(self.study.schemes)):
                 notes = {
@@ -169,8 +177,16 @@ class StudyResult:
                     "long_name": f"{quantity.long_name}: {_PART_NAMES[part]}",
                 }
                 variables[f"{name}_{part}"] = ((*lead, *quantity.axes), self.data[name, part], notes)
-        variables["realizations"] = (lead, self.counts, {"units": "1", "long_name": "realizations of the point"})
-        variables["stop_reason"] = (lead, self.reasons, {"long_name": "why the point has no more realizations"})
+        variables["realizations"] = (
+            lead,
+            self.counts,
+            {"units": "1", "long_name": "realizations of the point"},
+        )
+        variables["stop_reason"] = (
+            lead,
+            self.reasons,
+            {"long_name": "why the point has no more realizations"},
+        )
         attributes = {
             "format": FORMAT,
             "schema_version": SCHEMA_VERSION,
@@ -249,9 +265,9 @@ def _result(path: Path, variables: _Variables, attributes: Mapping[str, Any]) ->
                 for part in quantity.parts(len(study.schemes))
             },
             counts=variables["realizations"][1],
-            reasons=np.array([_text(one) for one in variables["stop_reason"][1].ravel()], dtype=object).reshape(
-                variables["stop_reason"][1].shape
-            ),
+            reasons=np.array(
+                [_text(one) for one in variables["stop_reason"][1].ravel()], dtype=object
+            ).reshape(variables["stop_reason"][1].shape),
             fingerprint=attributes["fingerprint"],
             versions={
                 name.removeprefix("version_"): value

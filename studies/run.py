@@ -1,6 +1,7 @@
 """The run of a study: closed form and simulation of every scheme at every place of its sweep."""
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +113,11 @@ class Plan:
             "versions": versions(),
         }
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the configuration."""
+        return fingerprint(self.configuration)
+
     @functools.cached_property
     def quantities(self) -> dict[str, Quantity]:
         """Quantities by name."""
@@ -149,11 +155,8 @@ class Plan:
         """Yield the tasks of a shard (i, n): those of numbers i, i + n, i + 2 n, ..."""
         number = -1
         settings, schemes = self.study.settings, len(self.study.schemes)
-        names = [key for one in self.study.dimensions(self.quick) for key in one.keys]
         for place in self.study.places(self.quick):
-            stream = channels.Stream(
-                self.seed, *(part for pair in zip(names, map(_label, place), strict=True) for part in pair)
-            )
+            stream = self.stream(place)
             for scheme in range(schemes):
                 number += 1
                 if number % shard[1] != shard[0]:
@@ -162,8 +165,21 @@ class Plan:
                 task = Task.of(
                     point, stream, self.realizations, settings.block_realizations, settings.metrics
                 )
-                where = ", ".join(f"{name} = {value}" for name, value in zip(names, place, strict=True))
-                yield number, StudyCourse(self, task, f"{self.study.schemes[scheme]}, {where}", keep)
+                label = f"{self.study.schemes[scheme]}, {self.where(place)}"
+                yield number, StudyCourse(self, task, label, keep)
+
+    def stream(self, place: tuple[Any, ...]) -> channels.Stream:
+        """Return the random numbers of a place, shared by all schemes."""
+        pairs = zip(self._axes, map(_label, place), strict=True)
+        return channels.Stream(self.seed, *itertools.chain.from_iterable(pairs))
+
+    def where(self, place: tuple[Any, ...]) -> str:
+        """Name a place."""
+        return ", ".join(f"{axis} = {value}" for axis, value in zip(self._axes, place, strict=True))
+
+    @functools.cached_property
+    def _axes(self) -> list[str]:
+        return [key for one in self.study.dimensions(self.quick) for key in one.keys]
 
     def assemble(self, blocks: Blocks) -> StudyResult:
         """Make the result from blocks that are all there.
@@ -219,7 +235,7 @@ class Plan:
             reasons=reasons,
             versions=versions(),
             wall_time_s=seconds,
-            fingerprint=fingerprint(self.configuration),
+            fingerprint=self.fingerprint,
         )
 
     def _values(self, measurement: Measurement) -> Data:

@@ -47,7 +47,9 @@ x_unit = "dBm"
 """
 
 ONE_AXIS = '[sweep]\naxis = "power_dbm"\nvalues = [0, 10, 20]'
-TWO_AXES = '[sweep]\naxes = [{ axis = "power_dbm", values = [0, 10] }, { axis = "antennas", values = [2, 3] }]'
+TWO_AXES = (
+    '[sweep]\naxes = [{ axis = "power_dbm", values = [0, 10] }, { axis = "antennas", values = [2, 3] }]'
+)
 METRICS = "[metrics]\noutage_rate = 0.5\nsinr_quantiles = [0.05, 0.5]"
 POWER_MODEL = "[power_model]\namplifier_efficiency = 0.4\nbs_w = 5\nelement_w = 0.01"
 

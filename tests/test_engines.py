@@ -7,7 +7,7 @@ import signal
 import distributed
 import numpy as np
 import pytest
-from sweeps import METRICS, ONE_AXIS, POWER_MODEL, TWO_AXES, same_data, study_text
+from sweeps import METRICS, POWER_MODEL, TWO_AXES, same_data, study_text
 
 from channels.errors import InvalidArgumentError
 from studies.checkpoint import Block, Checkpoint
@@ -39,7 +39,9 @@ def test_threads_and_processes(study, serial):
 
 def test_dask_with_a_worker_that_dies(study, serial):
     killed = []
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster:
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+    ) as cluster:
         pids = {worker.pid for worker in cluster.workers.values()}
         assert len(pids) == 2
 
@@ -68,7 +70,12 @@ def test_merged_shards(tmp_path, study, serial):
 
 
 def test_bad_engines(study):
-    for options in ({"engine": "dask"}, {"scheduler": "tcp://localhost:1"}, {"workers": 0}, {"engine": "mpi"}):
+    for options in (
+        {"engine": "dask"},
+        {"scheduler": "tcp://localhost:1"},
+        {"workers": 0},
+        {"engine": "mpi"},
+    ):
         with pytest.raises(InvalidArgumentError):
             run_study(study, **options)
     with pytest.raises(EngineError, match="no dask scheduler answers"):
@@ -166,7 +173,9 @@ def test_lost_blocks_are_sent_again_and_not_for_ever():
         course = Course(1)
         with open_engine("serial") as engine:
             lossy = Engine(engine.executor, 1, None, (Lost,))
-            run = functools.partial(run_tasks, [(0, course)], functools.partial(work, losses), Memory(), lossy, lambda *_: None)
+            run = functools.partial(
+                run_tasks, [(0, course)], functools.partial(work, losses), Memory(), lossy, lambda *_: None
+            )
             if message is None:
                 run()
                 assert course.numbers == [0]

@@ -118,7 +118,10 @@ def test_titles_and_pictures_may_change(tmp_path):
 
 def block(seed=0, seconds=0.5):
     rng = np.random.default_rng(seed)
-    return Block({"a": rng.standard_normal((2, 3)), "b": np.array(rng.standard_normal()), "c": np.empty((0, 4))}, seconds)
+    return Block(
+        {"a": rng.standard_normal((2, 3)), "b": np.array(rng.standard_normal()), "c": np.empty((0, 4))},
+        seconds,
+    )
 
 
 def test_blocks_come_back_as_they_were(tmp_path):
