@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 import channels
 from channels.errors import InvalidArgumentError
+from ris.estimates import Estimate
 from studies.blocks import Measurement, Task, compute_block
 from studies.checkpoint import Block, Checkpoint, fingerprint
-from studies.config import Study, parse_study
+from studies.config import Stop, Study, parse_study
 from studies.engines import open_engine
 from studies.errors import CheckpointError
 from studies.options import ExecutorName, StopReason
@@ -302,22 +303,27 @@ class StudyCourse:
         self.label = label
         self.reason: StopReason | None = None
         self.half_width: float | None = None
-        self.measurement = Measurement(task, keep)
+        self.measurement = Measurement(task, keep or plan.rule.half_width is not None)
         self._rule, self._stop = plan.rule, plan.study.settings.stop
         self.wanted = self._rule.next_look(0)
 
     def take(self, block: Block) -> bool:
         """Take the next block; return whether the point has enough."""
-        measurement, estimate = self.measurement, None
+        measurement, look = self.measurement, tuple[Any, ...]()
         measurement.take(block)
         if measurement.blocks == self.wanted:
             self.wanted = self._rule.next_look(self.wanted)
             if self._stop is not None:
-                estimate = measurement.estimate(self._stop.metric)
-                factor = critical(self._stop.confidence, measurement.blocks)
-                self.half_width = factor * float(np.max(estimate.standard_error))
-        self.reason = self._rule.reason(measurement.blocks, measurement.seconds, estimate)
+                look = self._look(self._stop)
+        self.reason = self._rule.reason(measurement.blocks, measurement.seconds, *look)
         return self.reason is not None
+
+    def _look(self, stop: Stop) -> tuple[Estimate, NDArray[np.float64]]:
+        """Return the estimate of the metric to stop by, and the influences of the blocks."""
+        estimate = self.measurement.estimate(stop.metric)
+        factor = critical(stop.confidence, self.measurement.blocks)
+        self.half_width = factor * float(np.max(estimate.standard_error))
+        return estimate, self.measurement.influences([stop.metric])[stop.metric]
 
 
 def run_study(

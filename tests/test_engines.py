@@ -17,12 +17,12 @@ from studies.errors import CheckpointError, EngineError
 from studies.run import checkpoint_path, merge, run_study
 from studies.runner import run_tasks
 
-STOP = '[stop]\nmetric = "ergodic_sum_rate"\nrelative_half_width = 0.03'
+STOP = '[stop]\nmetric = "ergodic_sum_rate"\nrelative_half_width = 0.025'
 
 
 @pytest.fixture(scope="module")
 def study():
-    return parse_study(study_text(TWO_AXES, METRICS, POWER_MODEL, STOP, realizations=800), "small")
+    return parse_study(study_text(TWO_AXES, METRICS, POWER_MODEL, STOP, realizations=1200), "small")
 
 
 @pytest.fixture(scope="module")
