@@ -36,7 +36,7 @@ from studies.faults import faults_of
 from studies.metrics import known_metrics
 from studies.options import LinkName, Metric, PhaseDesignName, Precoder, Scale
 
-__all__ = ["Point", "Settings", "Study", "load_study", "parse_study"]
+__all__ = ["Dimension", "Point", "Settings", "Study", "dimensions_of", "load_study", "parse_study", "places_of"]
 
 
 class Table(BaseModel):
@@ -686,15 +686,15 @@ class Study:
 
     def dimensions(self, quick: bool = False) -> list[Dimension]:
         """Return the dimensions of the sweep, in the order of the results."""
-        return _dimensions(self.settings.sweep, quick)
+        return dimensions_of(self.settings.sweep, quick)
 
     def values(self, quick: bool = False) -> list[Any]:
         """Return the values of the first axis."""
         return [values[0] for values in self.dimensions(quick)[0].values]
 
     def places(self, quick: bool = False) -> Iterator[tuple[Any, ...]]:
-        """Yield the values of all axes, in the order of the dimensions, at every place of the grid; last axis fastest."""
-        return _places(self.dimensions(quick))
+        """Yield the values of all axes at every place of the grid, the last dimension fastest."""
+        return places_of(self.dimensions(quick))
 
     def realizations(self, quick: bool = False) -> int:
         """Return the number of realizations a point."""
@@ -753,11 +753,11 @@ def _base(raw: Mapping[str, Any]) -> dict[str, Any]:
 def _raw_point(
     base: Mapping[str, Any], settings: Settings, scheme: int, values: Sequence[Any]
 ) -> dict[str, Any]:
-    keys = (key for dimension in _dimensions(settings.sweep, False) for key in dimension.keys)
+    keys = (key for dimension in dimensions_of(settings.sweep, False) for key in dimension.keys)
     return overridden(base, {**settings.scheme[scheme].set, **dict(zip(keys, values, strict=True))})
 
 
-def _dimensions(sweep: Sweep, quick: bool) -> list[Dimension]:
+def dimensions_of(sweep: Sweep, quick: bool = False) -> list[Dimension]:
     """Return zipped axes as one dimension, in place of the first of them, and the others each as one."""
     groups: dict[str, list[Axis]] = {}
     for axis in sweep.all_axes:
@@ -771,14 +771,15 @@ def _dimensions(sweep: Sweep, quick: bool) -> list[Dimension]:
     ]
 
 
-def _places(dimensions: list[Dimension]) -> Iterator[tuple[Any, ...]]:
+def places_of(dimensions: Sequence[Dimension]) -> Iterator[tuple[Any, ...]]:
+    """Yield the values of all axes at every place of the grid, the last dimension fastest."""
     for place in itertools.product(*(dimension.values for dimension in dimensions)):
         yield tuple(itertools.chain.from_iterable(place))
 
 
 def _point_faults(raw: Mapping[str, Any], settings: Settings) -> Iterator[Fault]:
     """Yield the faults of all schemes at all places, each once for a scheme."""
-    grids = [_dimensions(settings.sweep, quick) for quick in (False, True)]
+    grids = [dimensions_of(settings.sweep, quick) for quick in (False, True)]
     size = len(settings.scheme) * sum(math.prod(len(one.values) for one in grid) for grid in grids)
     if size > 2 * LARGEST_STUDY:
         yield Fault(
@@ -787,7 +788,7 @@ def _point_faults(raw: Mapping[str, Any], settings: Settings) -> Iterator[Fault]
         return
     base = _base(raw)
     keys = [key for dimension in grids[0] for key in dimension.keys]
-    places = {repr(place): place for grid in grids for place in _places(grid)}
+    places = {repr(place): place for grid in grids for place in places_of(grid)}
     for number, scheme in enumerate(settings.scheme):
         known: set[Fault] = set()
         for place in places.values():

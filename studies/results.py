@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from studies.config import Dimension, Study, parse_study
 from studies.errors import ResultFileError, StudyFileError
-from studies.files import check_seal, replace_file, seal
+from studies.files import replace_file
+from studies.netcdf import Variables, read_netcdf, write_netcdf
 from studies.quantities import PARTS, Part, quantities
 
 __all__ = ["Data", "StudyResult", "read_result", "versions"]
@@ -128,21 +129,9 @@ class StudyResult:
                     yield [self.study.schemes[scheme], *values, full, quantity.units, *users, *numbers, *more]
 
     def _write(self, path: Path) -> None:
-        import h5netcdf
-        import h5py
+        write_netcdf(path, *self._content())
 
-        dimensions, variables, attributes = self._content()
-        with h5netcdf.File(path, "w") as file:
-            file.dimensions = dimensions
-            for name, (axes, values, notes) in variables.items():
-                dtype = h5py.string_dtype() if values.dtype == object else values.dtype
-                variable = file.create_variable(name, axes, dtype)
-                variable[...] = values
-                variable.attrs.update(notes)
-            file.attrs.update(attributes)
-        seal(path)
-
-    def _content(self) -> tuple[dict[str, int], "_Variables", dict[str, Any]]:
+    def _content(self) -> tuple[dict[str, int], "Variables", dict[str, Any]]:
         """Return dimensions, variables and attributes as the file holds them."""
         settings, sweep = self.study.settings, tuple(one.name for one in self.dimensions)
         lead = ("scheme", *sweep)
@@ -151,7 +140,7 @@ class StudyResult:
             "other_user": self.users,
         }
         numbers = np.arange(1, self.users + 1)
-        variables: _Variables = {
+        variables: Variables = {
             "scheme": (("scheme",), np.array(self.study.schemes, dtype=object), {"long_name": "scheme"}),
             "user": (("user",), numbers, {"long_name": "user"}),
             "other_user": (("other_user",), numbers, {"long_name": "user that the precoder serves"}),
@@ -203,8 +192,6 @@ class StudyResult:
         return dimensions, variables, attributes
 
 
-_Variables = dict[str, tuple[tuple[str, ...], NDArray[Any], dict[str, str]]]
-
 _PART_NAMES: Mapping[Part, str] = {
     "closed_form": "closed form",
     "simulated": "simulated",
@@ -223,35 +210,11 @@ def read_result(path: Path) -> StudyResult:
     ResultFileError
         If the file cannot be read, is of another kind or version, or is damaged.
     """
-    import h5netcdf
-
-    try:
-        check_seal(path)
-        with h5netcdf.File(path, "r") as file:
-            attributes = {name: _plain(value) for name, value in file.attrs.items()}
-            variables: _Variables = {
-                name: (
-                    tuple(variable.dimensions),
-                    np.asarray(variable[...]),
-                    {key: str(value) for key, value in variable.attrs.items()},
-                )
-                for name, variable in file.variables.items()
-            }
-    except FileNotFoundError:
-        raise ResultFileError(f"{path}: no such file") from None
-    except ResultFileError:
-        raise
-    except Exception as error:  # HDF5 readers meet damage with exceptions of many kinds
-        raise ResultFileError(f"{path}: not a readable result file ({_first_line(error)})") from None
-    if attributes.get("format") != FORMAT:
-        raise ResultFileError(f"{path}: not a result file of `ris run`")
-    if attributes.get("schema_version") != SCHEMA_VERSION:
-        found = attributes.get("schema_version")
-        raise ResultFileError(f"{path}: schema version {found}; this program reads {SCHEMA_VERSION}")
+    variables, attributes = read_netcdf(path, FORMAT, SCHEMA_VERSION)
     return _result(path, variables, attributes)
 
 
-def _result(path: Path, variables: _Variables, attributes: Mapping[str, Any]) -> StudyResult:
+def _result(path: Path, variables: Variables, attributes: Mapping[str, Any]) -> StudyResult:
     try:
         study = parse_study(attributes["configuration"], attributes["study"])
         return StudyResult(
@@ -265,9 +228,7 @@ def _result(path: Path, variables: _Variables, attributes: Mapping[str, Any]) ->
                 for part in quantity.parts(len(study.schemes))
             },
             counts=variables["realizations"][1],
-            reasons=np.array(
-                [_text(one) for one in variables["stop_reason"][1].ravel()], dtype=object
-            ).reshape(variables["stop_reason"][1].shape),
+            reasons=variables["stop_reason"][1],
             fingerprint=attributes["fingerprint"],
             versions={
                 name.removeprefix("version_"): value
@@ -293,17 +254,5 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic | np.ndarray) and np.size(value) == 1 else value
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
 def _cell(value: Any) -> str:
     return value if isinstance(value, str) else repr(float(value))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
