@@ -539,7 +539,7 @@ def _study(name: str) -> "Study":
 
 def _is_mistake(error: Exception) -> bool:
     """Whether an error is about what the person gave, and not about this program."""
-    from channels.errors import InvalidArgumentError, MemoryLimitError
+    from channels.errors import InvalidArgumentError
 
     known = (
         CycloptsError,
@@ -550,7 +550,7 @@ def _is_mistake(error: Exception) -> bool:
         StudyFileError,
         UsageError,
     )
-    return isinstance(error, (*known, InvalidArgumentError, MemoryLimitError))
+    return isinstance(error, (*known, InvalidArgumentError, MemoryError))
 
 
 @contextmanager

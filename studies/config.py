@@ -76,7 +76,7 @@ def _known_metric(name: str) -> str:
 
 
 Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=4096)]
 Decibels = Annotated[float, Field(ge=-400, le=400)]
 PerUser = Annotated[list[Decibels], BeforeValidator(_listed), Field(min_length=1)]
 Angles = Annotated[list[float], BeforeValidator(_listed), Field(min_length=1)]
