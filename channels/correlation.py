@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import array_api_compat
 import numpy as np
+import scipy.fft
 import scipy.linalg
 import scipy.special
 from numpy.typing import ArrayLike, NDArray
@@ -15,11 +16,12 @@ from threadpoolctl import ThreadpoolController
 
 from channels.arrays import AntennaArray, UniformArray, as_angles, direction
 from channels.checks import as_array, finite, frozen, integer, non_negative, one_of, pair, real
-from channels.errors import InvalidArgumentError
+from channels.errors import InvalidArgumentError, MemoryLimitError
 from channels.options import ScatteringDimensions, ScatteringMethod
 
 __all__ = [
     "Correlation",
+    "GridCorrelation",
     "as_correlation",
     "exponential_correlation",
     "isotropic_correlation",
@@ -29,6 +31,12 @@ __all__ = [
 TOLERANCE = 1e-10
 """How far a matrix may be from Hermitian, relative to its largest diagonal entry, and how negative an
 eigenvalue may be, relative to the trace. Single precision is allowed 100 of its rounding units, 1.2e-5."""
+
+MATRIX_LIMIT = 1e9
+"""Bytes that a matrix made on demand may take."""
+
+COLUMNS_AT_A_TIME = 32
+"""Columns that a convolution transforms together, to bound its memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +88,7 @@ class Correlation:
         F = finite("factor", as_array("factor", factor))
         if F.ndim < 2 or 0 in F.shape[-2:]:
             raise InvalidArgumentError("factor", "shape (..., N, rank)", f"shape {tuple(F.shape)}")
-        with _one_blas_thread():
+        with one_blas_thread():
             correlation = cls(F @ _adjoint(F))
         object.__setattr__(correlation, "factor", frozen(F))
         object.__setattr__(correlation, "low_rank", 2 * F.shape[-1] < F.shape[-2])
@@ -99,6 +107,12 @@ class Correlation:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.matrix, dtype=dtype, copy=copy)
 
+    def __getitem__(self, index: int) -> "Correlation":
+        """Return one covariance of a stack of them, unchecked since the stack was."""
+        part = object.__new__(type(self))
+        object.__setattr__(part, "matrix", frozen(self.matrix[index]))
+        return part
+
     @functools.cached_property
     def factor(self) -> Any:
         """F with R = F F^H, shape (..., N, rank): eigenvectors times root eigenvalues, largest first.
@@ -107,7 +121,7 @@ class Correlation:
         stack, the rank is that of the matrix that has most; the others end in zero columns.
         """
         xp = array_api_compat.array_namespace(self.matrix)
-        with _one_blas_thread():
+        with one_blas_thread():
             values, vectors = xp.linalg.eigh(self.matrix)
         floor = self.size * float(xp.finfo(values.dtype).eps) * values[..., -1:]
         values = xp.where(values > floor, values, xp.zeros_like(values))
@@ -120,7 +134,7 @@ class Correlation:
     def eigenvalues(self) -> Any:
         """Eigenvalues as computed, not clipped, shape (..., N), largest first."""
         xp = array_api_compat.array_namespace(self.matrix)
-        with _one_blas_thread():
+        with one_blas_thread():
             return frozen(xp.flip(xp.linalg.eigvalsh(self.matrix), axis=-1))
 
     def effective_rank(self, tolerance: float = 1e-6) -> Any:
@@ -129,6 +143,93 @@ class Correlation:
         above = self.eigenvalues > non_negative("tolerance", tolerance) * self.eigenvalues[..., :1]
         rank = xp.sum(xp.astype(above, xp.int64), axis=-1)
         return int(rank) if rank.ndim == 0 else rank
+
+
+class GridCorrelation(Correlation):
+    """A covariance that depends on the difference of positions in a grid of elements alone.
+
+    Its matrix, which is block Toeplitz, is made when it is first asked for: a surface of 16,384 elements is
+    sampled without it.
+
+    Parameters
+    ----------
+    lags : ndarray, shape (..., 2 rows - 1, 2 columns - 1)
+        R_nm at [i + rows - 1, j + columns - 1] if n is i rows and j columns beyond m. Made by a law that is
+        positive semidefinite: not checked again.
+    isotropic_spacing : pair of float, optional
+        Distance of neighbouring rows and columns in wavelengths, if R_nm = sinc(2 d) at distance d and rows
+        and columns are orthogonal.
+
+    Attributes
+    ----------
+    grid : pair of int
+        Numbers of rows and columns; element n = row * columns + column.
+    """
+
+    def __init__(self, lags: NDArray[Any], isotropic_spacing: tuple[float, float] | None = None) -> None:
+        attributes = {
+            "lags": frozen(lags),
+            "grid": ((lags.shape[-2] + 1) // 2, (lags.shape[-1] + 1) // 2),
+            "isotropic_spacing": isotropic_spacing,
+        }
+        for name, value in attributes.items():
+            object.__setattr__(self, name, value)
+
+    lags: NDArray[Any]
+    grid: tuple[int, int]
+    isotropic_spacing: tuple[float, float] | None
+
+    @property
+    def size(self) -> int:
+        """Number of elements N."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the matrix."""
+        return (*self.lags.shape[:-2], self.size, self.size)
+
+    @functools.cached_property
+    def matrix(self) -> Any:
+        """The matrix itself.
+
+        Raises
+        ------
+        MemoryLimitError
+            If it would take more than 1 GB.
+        """
+        needed = math.prod(self.shape) * self.lags.itemsize
+        if needed > MATRIX_LIMIT:
+            raise MemoryLimitError(
+                f"the covariance matrix of {self.size} elements",
+                needed,
+                int(MATRIX_LIMIT),
+                "sample with engine='reduced', which does without, or take fewer elements",
+            )
+        row, column = (np.subtract.outer(np.arange(n), np.arange(n)) + n - 1 for n in self.grid)
+        return frozen(self.lags[..., row[:, None, :, None], column[None, :, None, :]].reshape(self.shape))
+
+    def __getitem__(self, index: int) -> "GridCorrelation":
+        return GridCorrelation(self.lags[index], self.isotropic_spacing)
+
+    def __repr__(self) -> str:
+        return f"GridCorrelation(grid={self.grid}, shape={self.shape})"
+
+    def times(self, columns: NDArray[Any]) -> NDArray[Any]:
+        """Return R V of columns V, shape (N, m), by convolution with the lags; a single covariance."""
+        rows, length = self.grid
+        # Circular: what wraps around falls on entries that are not kept.
+        size = [scipy.fft.next_fast_len(2 * n - 1) for n in self.grid]
+        spectrum = scipy.fft.fft2(self.lags, size)[..., None]
+        real_product = np.isrealobj(self.lags) and np.isrealobj(columns)
+        out = np.empty(columns.shape, np.float64 if real_product else np.complex128)
+        for start in range(0, columns.shape[1], COLUMNS_AT_A_TIME):
+            part = slice(start, start + COLUMNS_AT_A_TIME)
+            grid = columns[:, part].reshape(rows, length, -1)
+            product = scipy.fft.ifft2(spectrum * scipy.fft.fft2(grid, size, axes=(0, 1)), axes=(0, 1))
+            kept = product[rows - 1 : 2 * rows - 1, length - 1 : 2 * length - 1].reshape(len(out), -1)
+            out[:, part] = kept.real if real_product else kept
+        return out
 
 
 def as_correlation(argument: str, value: Any) -> Correlation:
@@ -180,13 +281,30 @@ def isotropic_correlation(
     if one_of("dimensions", dimensions, ScatteringDimensions) == 3:
         if normal is not None:
             raise InvalidArgumentError("normal", "None with dimensions = 3", repr(normal))
-        return Correlation(np.sinc(2 * cdist(positions, positions)))
-    axis = real("normal", finite("normal", as_array("normal", (0, 0, 1) if normal is None else normal)))
-    if axis.shape != (3,) or not axis.any():
-        raise InvalidArgumentError("normal", "a vector of three numbers, not all zero", repr(normal))
-    axis = axis / np.linalg.norm(axis)
-    in_plane = positions - np.outer(positions @ axis, axis)
-    return Correlation(scipy.special.j0(2 * np.pi * cdist(in_plane, in_plane)))
+        axis = np.zeros(3)
+    else:
+        axis = real("normal", finite("normal", as_array("normal", (0, 0, 1) if normal is None else normal)))
+        if axis.shape != (3,) or not axis.any():
+            raise InvalidArgumentError("normal", "a vector of three numbers, not all zero", repr(normal))
+        axis = axis / np.linalg.norm(axis)
+
+    def law(displacements: NDArray[np.float64]) -> NDArray[np.float64]:
+        in_plane = displacements - (displacements @ axis)[..., None] * axis
+        distances = np.linalg.norm(in_plane, axis=-1)
+        values: NDArray[np.float64] = (
+            np.sinc(2 * distances) if dimensions == 3 else scipy.special.j0(2 * np.pi * distances)
+        )
+        return values
+
+    if not isinstance(array, UniformArray):
+        return Correlation(law(positions[:, None] - positions))
+    row_lags, column_lags = _lags(array)
+    spacing = tuple(np.linalg.norm(array.steps, axis=-1))
+    orthogonal = abs(array.steps[0] @ array.steps[1]) <= 1e-14 * max(spacing) ** 2
+    return GridCorrelation(
+        _hermitian_lags(law(row_lags[:, None] + column_lags)),
+        spacing if dimensions == 3 and orthogonal else None,
+    )
 
 
 def exponential_correlation(size: int, coefficient: complex) -> Correlation:
@@ -275,7 +393,7 @@ def local_scattering_correlation(
     if one_of("method", method, ScatteringMethod) == "small_angle":
         return Correlation(_small_angle(array, az, el, spreads))
     if isinstance(array, UniformArray):
-        return Correlation(_uniform_scattering(array, az, el, spreads))
+        return GridCorrelation(_uniform_scattering(array, az, el, spreads))
     centred = array.positions - array.positions.mean(axis=0)
     return Correlation(_mean_wave(centred, -centred, az, el, spreads))
 
@@ -298,16 +416,22 @@ def _uniform_scattering(
     array: UniformArray, az: NDArray[Any], el: NDArray[Any], spreads: tuple[float, float]
 ) -> NDArray[Any]:
     # Entries depend on p_n - p_m = i a + j b alone: one table over the lags (i, j) holds them all.
-    rows, columns = array.grid
-    row_step, column_step = array.steps
-    row_lags = np.arange(1 - rows, rows)[:, None] * row_step
-    column_lags = np.arange(1 - columns, columns)[:, None] * column_step
-    table = _mean_wave(row_lags, column_lags, az, el, spreads)
-    table = (table + table[..., ::-1, ::-1].conj()) / 2  # Hermitian to the last bit
-    row = np.subtract.outer(np.arange(rows), np.arange(rows)) + rows - 1
-    column = np.subtract.outer(np.arange(columns), np.arange(columns)) + columns - 1
-    matrix = table[..., row[:, None, :, None], column[None, :, None, :]]
-    return matrix.reshape(*az.shape, array.size, array.size)
+    return _hermitian_lags(_mean_wave(*_lags(array), az, el, spreads))
+
+
+def _lags(array: UniformArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Displacements by -(n - 1) to n - 1 rows and columns, shapes (2 rows - 1, 3) and (2 columns - 1, 3)."""
+    row_lags, column_lags = (
+        np.arange(1 - count, count)[:, None] * step
+        for count, step in zip(array.grid, array.steps, strict=True)
+    )
+    return row_lags, column_lags
+
+
+def _hermitian_lags(table: NDArray[Any]) -> NDArray[Any]:
+    # Hermitian to the last bit.
+    hermitian: NDArray[Any] = (table + table[..., ::-1, ::-1].conj()) / 2
+    return hermitian
 
 
 def _mean_wave(
@@ -331,7 +455,7 @@ def _mean_wave(
     deltas, delta_weights = _gaussian_nodes(spreads[0], reach)
     epsilons, epsilon_weights = _gaussian_nodes(spreads[1], reach)
     mean = np.zeros((*az.shape, len(left), len(right)), np.complex128)
-    with _one_blas_thread():
+    with one_blas_thread():
         for epsilon, weight in zip(epsilons, epsilon_weights, strict=True):
             u = direction(az[..., None] + deltas, el[..., None] + epsilon)
             from_left = np.exp(2j * np.pi * (left @ u.mT))
@@ -379,7 +503,7 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _one_blas_thread() -> Any:
+def one_blas_thread() -> Any:
     # Else the vectors of a repeated eigenvalue, and so every draw made with them, and the last bits of a
     # product would change with the number of threads.
     return _blas().limit(limits=1, user_api="blas")

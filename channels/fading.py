@@ -77,12 +77,12 @@ class UserHop:
             raise InvalidArgumentError(
                 "gain", "shape (..., K) with K >= 1 users", f"shape {tuple(gains.shape)}"
             )
-        batch = covariance.matrix.shape[:-2]
+        batch = covariance.shape[:-2]
         if batch and batch[-1] not in (1, gains.shape[-1]):
             raise InvalidArgumentError(
                 "correlation",
                 f"shape (n, n) or (..., K, n, n) with K = {gains.shape[-1]} as in gain",
-                f"shape {tuple(covariance.matrix.shape)}",
+                f"shape {tuple(covariance.shape)}",
             )
         object.__setattr__(self, "gain", gains)
         object.__setattr__(self, "correlation", covariance)

@@ -1,7 +1,7 @@
 """Monte Carlo: draws of the users' channels, and estimates of moments and rates from them."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,8 @@ from channels.errors import InvalidArgumentError, MemoryLimitError
 from channels.streams import Stream
 from ris._kernels.statistics import measure
 from ris.estimates import Estimate, Observations
-from ris.moments import closed_form_moments
-from ris.options import Csi, Engine
+from ris.mean_gain import mean_precoder_gain
+from ris.options import Csi, Engine, Precision
 from ris.sampler import ChannelSampler, Tile, check_threads
 from ris.system import DoubleRIS
 
@@ -31,11 +31,12 @@ def draw_channels(
     *,
     realizations: int,
     seed: int | Stream,
-    engine: Engine = "explicit",
+    engine: Engine = "reduced",
+    precision: Precision = "double",
     first: int = 0,
     threads: int | None = None,
     memory_limit: float = MEMORY_LIMIT,
-) -> NDArray[np.complex128]:
+) -> NDArray[np.complexfloating[Any]]:
     """Draw the channels of all users.
 
     Parameters
@@ -48,8 +49,15 @@ def draw_channels(
         Number of realizations n, at least 1.
     seed : int or Stream
         A whole number >= 0, or a stream of random numbers.
-    engine : {"explicit"}
-        "explicit" draws every hop matrix.
+    engine : {"reduced", "explicit"}
+        "reduced" draws the law of the channels of all users without the hop matrices (see `ris.reduced`),
+        exactly and many times faster; "explicit" draws every hop matrix: other numbers, the same law.
+        Phase shifts that follow the instantaneous hops, anew in each realization, are beyond the reduced
+        engine: its law holds given phase shifts that depend on statistics alone.
+    precision : {"double", "single"}
+        Arithmetic of the reduced engine. In single precision the channels differ from those of double
+        precision by 2e-7 of their root mean square (measured; more where users' columns nearly coincide),
+        and a draw takes 0.7 of the time at 256 elements and 0.6 from 1,024 on.
     first : int
         Number of the first realization: draws of [0, 10) and [10, 20) together are those of [0, 20).
     threads : int, optional
@@ -60,7 +68,8 @@ def draw_channels(
     Returns
     -------
     ndarray, shape (n, M, K)
-        Channels h_k, column vectors towards the BS: user k receives h_k^H x.
+        Channels h_k, column vectors towards the BS: user k receives h_k^H x. complex128, in single precision
+        complex64.
 
     Raises
     ------
@@ -72,12 +81,19 @@ def draw_channels(
     integer("realizations", realizations, minimum=1)
     integer("first", first, minimum=0)
     threads = check_threads(threads)
-    sampler = ChannelSampler(system, theta1, theta2, as_stream(seed), "perfect", engine)
+    sampler = ChannelSampler(system, theta1, theta2, as_stream(seed), "perfect", engine, precision)
     size = 16 * realizations * system.antennas * system.users
     _check_memory(sampler, size, threads, memory_limit)
-    out = np.empty((realizations, system.antennas, system.users), np.complex128)
-    for done, (h, _) in _ranges(sampler, first, realizations, threads):
-        out[done : done + h.shape[1]] = np.moveaxis(h, 1, 0)
+    kind = np.complex128 if precision == "double" else np.complex64
+    out = np.empty((realizations, system.antennas, system.users), kind)
+
+    def keep(done: int, tile: Tile) -> None:
+        drawn = np.moveaxis(tile, -1, 0)
+        out.real[done : done + len(drawn)] = drawn[:, :, 0]
+        out.imag[done : done + len(drawn)] = drawn[:, :, 1]
+
+    for _ in sampler.each(keep, first, realizations, threads):
+        pass
     return out
 
 
@@ -227,7 +243,8 @@ def simulate(
     realizations: int,
     seed: int | Stream,
     csi: Csi = "perfect",
-    engine: Engine = "explicit",
+    engine: Engine = "reduced",
+    precision: Precision = "double",
     first: int = 0,
     threads: int | None = None,
     memory_limit: float = MEMORY_LIMIT,
@@ -238,16 +255,16 @@ def simulate(
 
     Parameters
     ----------
-    system, theta1, theta2, realizations, seed, engine, first, threads, memory_limit
+    system, theta1, theta2, realizations, seed, engine, precision, first, threads, memory_limit
         As for `draw_channels`.
     power, noise_power : float
         Total transmit power (>= 0) and noise power at a user (> 0), linear, in the same unit.
     csi : {"perfect", "nominal"}
         What the BS knows, as for `closed_form_moments`.
     observe : callable, optional
-        Called, tile by tile in order, with the instantaneous rates log2(1 + SINR_k) in bit/s/Hz, shape
-        (realizations, K); returns numbers of any kind for each realization, shape (realizations, m), whose
-        means and co-moments the simulation keeps in `observed`.
+        Called for each tile, in threads and in any order, with the instantaneous rates log2(1 + SINR_k) in
+        bit/s/Hz, shape (realizations, K); returns numbers of any kind for each realization, shape
+        (realizations, m), whose means and co-moments the simulation keeps in `observed`.
     progress : callable, optional
         Called with the number of realizations done, after each tile.
 
@@ -265,16 +282,19 @@ def simulate(
     integer("first", first, minimum=0)
     power, noise_power = non_negative("power", power), positive("noise_power", noise_power)
     threads = check_threads(threads)
-    sampler = ChannelSampler(system, theta1, theta2, as_stream(seed), csi, engine)
+    sampler = ChannelSampler(system, theta1, theta2, as_stream(seed), csi, engine, precision)
     _check_memory(sampler, 0, threads, memory_limit)
-    total = float(np.sum(closed_form_moments(system, theta1, theta2, csi).precoder_gain))
+    total = float(np.sum(mean_precoder_gain(system, sampler.theta1, sampler.theta2, csi)))
     noise = noise_power * total / power if power > 0 else np.inf
+
+    def measure_tile(_: int, tile: Tile) -> Simulation:
+        return _observe(tile, noise, power, noise_power, csi, observe)
+
     result = None
-    for done, tile in _ranges(sampler, first, realizations, threads):
-        part = _observe(tile, noise, power, noise_power, csi, observe)
+    for part in sampler.each(measure_tile, first, realizations, threads):
         result = part if result is None else result.merge(part)
         if progress is not None:
-            progress(done + part.realizations)
+            progress(result.realizations)
     assert result is not None  # noqa: S101 - there is at least one realization
     return result
 
@@ -292,37 +312,23 @@ def _observe(
     csi: Csi,
     observe: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None,
 ) -> Simulation:
-    h, f = tile
-    _, B, K = h.shape
-    per_user, interference, product = np.empty((B, 5, K)), np.empty((B, K, K)), np.empty((B, K, K))
-    measure(per_user, interference, product, h, f, noise)
+    _, _, columns, B = tile.shape
+    K = columns if csi == "perfect" else columns // 2
+    per_user, interference, product = np.empty((5, K, B)), np.empty((K, K, B)), np.empty((K, K, B))
+    measure(per_user, interference, product, tile[:, :, :K], tile[:, :, columns - K :], noise)
     return Simulation(
         power,
         noise_power,
         csi,
-        Observations.of(per_user.reshape(B, -1)),
-        Observations.of(interference[..., None]),
-        Observations.of(product[..., None]),
-        None if observe is None else Observations.of(observe(per_user[:, 4])),
+        Observations.of(per_user.reshape(-1, B).T),
+        Observations.of(np.moveaxis(interference, -1, 0)[..., None]),
+        Observations.of(np.moveaxis(product, -1, 0)[..., None]),
+        None if observe is None else Observations.of(observe(per_user[4].T)),
     )
 
 
-def _ranges(
-    sampler: ChannelSampler, first: int, realizations: int, threads: int
-) -> Iterator[tuple[int, Tile]]:
-    """Yield tiles cut to the realizations [first, first + realizations), with the number already yielded."""
-    stop = first + realizations
-    numbers = range(first // sampler.tile, -(-stop // sampler.tile))
-    done = 0
-    for number, (h, f) in zip(numbers, sampler.tiles(numbers, threads), strict=True):
-        start = number * sampler.tile
-        wanted = slice(max(first - start, 0), min(stop - start, sampler.tile))
-        yield done, (h[:, wanted], f[:, wanted])
-        done += wanted.stop - wanted.start
-
-
 def _check_memory(sampler: ChannelSampler, result: int, threads: int, limit: float) -> None:
-    needed = result + (3 * threads) * sampler.workspace_bytes
+    needed = result + threads * sampler.workspace_bytes
     if needed > positive("memory_limit", limit):
         raise MemoryLimitError(
             "the draw", needed, int(limit), "ask for fewer realizations at a time, or raise memory_limit"

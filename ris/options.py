@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-__all__ = ["Bound", "Csi", "Engine"]
+__all__ = ["Bound", "Csi", "Engine", "Precision"]
 
 Csi = Literal["perfect", "nominal"]
 """What the BS knows: its channels with the phase noise, or as the phase shifts alone would make them."""
@@ -10,5 +10,8 @@ Csi = Literal["perfect", "nominal"]
 Bound = Literal["hardening", "ratio"]
 """How a rate follows from moments: the hardening bound, or the ratio of moments (an approximation)."""
 
-Engine = Literal["explicit"]
-"""How channels are drawn: "explicit" draws the matrices of all hops."""
+Engine = Literal["reduced", "explicit"]
+"""How channels are drawn: "explicit" draws the matrices of all hops, "reduced" the same law without them."""
+
+Precision = Literal["double", "single"]
+"""Arithmetic of the reduced engine."""

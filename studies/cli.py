@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from studies.config import Study
+    from studies.results import StudyResult
     from studies.run import Status
 
 __all__ = ["app", "main", "run_command"]
@@ -170,44 +171,49 @@ def run(
     paths = {kind: out / f"{loaded.name}{'-quick' * quick}.{kind}" for kind in ("h5", "csv", "png", "pdf")}
     checkpoint = checkpoint_path(paths["h5"], part)
     console = _console(quiet)
+    result = None
     if force:
-        for path in (checkpoint, checkpoint.with_name(checkpoint.name + "-wal")):
+        for path in (*paths.values(), checkpoint, checkpoint.with_name(checkpoint.name + "-wal")):
             path.unlink(missing_ok=True)
-    elif part is None and _complete(paths["h5"], plan.fingerprint):
+    elif part is None:
+        result = _complete(paths["h5"], plan.fingerprint)
+    if result is not None and all(path.exists() for path in paths.values()):
         console.print(f"{paths['h5']} is complete; --force runs the study again.")
         return
-    prepare_outputs([*paths.values()] if part is None else [], force=True)
     prepare_outputs([checkpoint], force=True)
 
     settings = loaded.settings
-    console.print(f"[bold]{settings.title}[/bold]\n{settings.description.strip()}\n")
+    console.print(settings.title, style="bold")
+    console.print(f"{settings.description.strip()}\n")
     places = list(loaded.places(quick))
     middle = places[len(places) // 2]
     points = {label: loaded.point(number, *middle) for number, label in enumerate(loaded.schemes)}
     budgets = {label: link_budget(point, plan.seed) for label, point in points.items()}
     console.print(report.budget_table(budgets, plan.where(middle)))
-    with _progress(loaded.name, quiet) as progress:
-        result = run_study(
-            loaded,
-            seed=seed,
-            realizations=realizations,
-            quick=quick,
-            engine=engine,
-            workers=workers,
-            scheduler=scheduler,
-            checkpoint=checkpoint,
-            shard=part,
-            progress=progress,
-        )
+    if result is None:
+        with _progress(loaded.name, quiet) as progress:
+            result = run_study(
+                loaded,
+                seed=seed,
+                realizations=realizations,
+                quick=quick,
+                engine=engine,
+                workers=workers,
+                scheduler=scheduler,
+                checkpoint=checkpoint,
+                shard=part,
+                progress=progress,
+            )
     if result is None:
         console.print(
             f"Written: {checkpoint}. When all shards are done: ris merge {out}/{loaded.name}.*.partial"
         )
         return
+    if not paths["h5"].exists():
+        result.write(paths["h5"])
+    checkpoint.unlink(missing_ok=True)
     result.write_csv(paths["csv"])
     plots.save(result, paths["png"], paths["pdf"])
-    result.write(paths["h5"])
-    checkpoint.unlink()
     console.print(report.rate_tables(result), report.z_table(result))
     console.print(f"\n{report.summary(result)}")
     console.print("Written: " + ", ".join(map(str, paths.values())), soft_wrap=True)
@@ -258,7 +264,7 @@ def show(result: Path, /) -> None:
 
     content = read_result(result)
     console = _console()
-    console.print(f"[bold]{content.study.settings.title}[/bold]\n")
+    console.print(content.study.settings.title, style="bold")
     console.print(report.rate_tables(content), report.z_table(content))
     console.print(f"\n{report.summary(content)}")
 
@@ -424,7 +430,7 @@ def plot(
 
 @app.command
 def verify(
-    *, systems: Count = 200, seed: Seed = 1, realizations: Count = 50_000, threads: Count | None = None
+    *, systems: Count = 200, seed: Seed = 1, realizations: Count = 100_000, threads: Count | None = None
 ) -> int:
     """Check the closed forms of random systems against simulation; the exit code is 1 if they disagree.
 
@@ -484,7 +490,9 @@ def cite(study: str | None = None, /) -> None:
 def _console(quiet: bool = False) -> "Console":
     from rich.console import Console
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH, quiet=quiet)
+    # Titles and labels are printed as they are, whatever brackets and colons they hold.
+    width = None if sys.stdout.isatty() else WIDTH
+    return Console(highlight=False, markup=False, emoji=False, width=width, quiet=quiet)
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -498,17 +506,18 @@ def _shard(text: str) -> tuple[int, int]:
     return number - 1, count
 
 
-def _complete(path: Path, fingerprint: str) -> bool:
-    """Whether a result is there and is that of the run; refuses one of another run."""
+def _complete(path: Path, fingerprint: str) -> "StudyResult | None":
+    """Return the result of a run if it is there; refuse one of another run."""
     from studies.results import read_result
 
     if not path.exists():
-        return False
-    if read_result(path).fingerprint != fingerprint:
+        return None
+    result = read_result(path)
+    if result.fingerprint != fingerprint:
         raise OutputError(
             f"{path} already there, of another run: give --force to overwrite, or another --out"
         )
-    return True
+    return result
 
 
 def _typed(value: object) -> object:

@@ -16,7 +16,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -36,7 +36,16 @@ from studies.faults import faults_of
 from studies.metrics import known_metrics
 from studies.options import LinkName, Metric, PhaseDesignName, Precoder, Scale
 
-__all__ = ["Dimension", "Point", "Settings", "Study", "dimensions_of", "load_study", "parse_study", "places_of"]
+__all__ = [
+    "Dimension",
+    "Point",
+    "Settings",
+    "Study",
+    "dimensions_of",
+    "load_study",
+    "parse_study",
+    "places_of",
+]
 
 
 class Table(BaseModel):
@@ -76,7 +85,7 @@ def _known_metric(name: str) -> str:
 
 
 Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1, le=4096)]
+Count = Annotated[int, Field(ge=1, le=65_536)]
 Decibels = Annotated[float, Field(ge=-400, le=400)]
 PerUser = Annotated[list[Decibels], BeforeValidator(_listed), Field(min_length=1)]
 Angles = Annotated[list[float], BeforeValidator(_listed), Field(min_length=1)]
@@ -333,10 +342,10 @@ class PowerModel(Table):
     user_w: float = Field(default=0, ge=0)
 
 
-class Drawing(Table):
+class Simulation(Table):
     """How channels are drawn."""
 
-    engine: Engine = get_args(Engine)[0]
+    engine: Engine = "reduced"
 
 
 class Point(Table):
@@ -346,7 +355,7 @@ class Point(Table):
     transmission: Transmission
     phases: Phases
     power_model: PowerModel | None = None
-    simulation: Drawing = Drawing()
+    simulation: Simulation = Simulation()
 
     @model_validator(mode="after")
     def _user_exists(self) -> Self:
@@ -583,6 +592,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "concentration": tuple(f"{surface}.phase_noise.concentration" for surface in BOTH),
     "design": ("phases.design",),
     "bits": ("phases.bits",),
+    "engine": ("simulation.engine",),
 }
 """Short names of keys; those of surfaces stand for both. "elements" is the number on a square surface."""
 
@@ -740,8 +750,7 @@ def parse_study(text: str, name: str, source: str = "") -> Study:
         settings = Settings.model_validate(raw)
     except ValidationError as error:
         raise StudyFileError(source, faults_of(error, Settings, raw)) from None
-    faults = list(_point_faults(raw, settings))
-    if faults:
+    if faults := list(_point_faults(raw, settings)):
         raise StudyFileError(source, faults)
     return Study(name, text, settings)
 
@@ -802,12 +811,12 @@ def _point_faults(raw: Mapping[str, Any], settings: Settings) -> Iterator[Fault]
 def _faults_at(
     base: Mapping[str, Any], settings: Settings, scheme: int, values: Sequence[Any]
 ) -> Sequence[Fault]:
-    raw: Any = base
     try:
         raw = _raw_point(base, settings, scheme, values)
-        Point.model_validate(raw)
     except FaultsError as error:
         return error.faults
+    try:
+        Point.model_validate(raw)
     except ValidationError as error:
         return faults_of(error, Point, raw)
     return ()

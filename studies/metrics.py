@@ -5,6 +5,7 @@ Everything here is a mean over realizations, but for the quantiles of the SINR. 
 """
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -108,6 +109,7 @@ class Observer:
     binned: bool
     registered: Sequence[RegisteredMetric]
     counts: NDArray[np.float64] = field(init=False)
+    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.counts = np.zeros((self.users if self.binned else 0, BINS))
@@ -140,8 +142,9 @@ class Observer:
             with np.errstate(divide="ignore"):
                 numbers = np.floor((10 * np.log10(sinr) - LOWEST_DB) / BIN_DB)
             bins = np.clip(numbers, 0, BINS - 1).astype(np.int64)
-            for user in range(self.users):
-                self.counts[user] += np.bincount(bins[:, user], minlength=BINS)
+            counts = [np.bincount(bins[:, user], minlength=BINS) for user in range(self.users)]
+            with self._lock:  # tiles come in threads; whole numbers add up to the same in any order
+                self.counts += counts
         return np.concatenate(columns, axis=1)
 
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from studies.config import Panel
+from studies.errors import OutputError
 from studies.files import replace_file
 from studies.options import Metric
 from studies.quantities import OPTIONAL, QUANTITIES, Part
@@ -142,12 +143,23 @@ def draw(result: StudyResult) -> Figure:
 
 
 def save(result: StudyResult, png: Path, pdf: Path) -> None:
-    """Draw a result into a PNG file of 300 dots per inch and a PDF file, in place of those that are there."""
-    figure = draw(result)
-    with rc_context(STYLE):
-        replace_file(png, lambda path: figure.savefig(path, format="png", dpi=300))
-        # Without a date the same result makes the same file.
-        replace_file(pdf, lambda path: figure.savefig(path, format="pdf", metadata={"CreationDate": None}))
+    """Draw a result into a PNG file of 300 dots per inch and a PDF file, in place of those that are there.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written, or a label holds mathematics between dollar signs that is not TeX.
+    """
+    try:
+        figure = draw(result)
+        with rc_context(STYLE):
+            replace_file(png, lambda path: figure.savefig(path, format="png", dpi=300))
+            # Without a date the same result makes the same file.
+            replace_file(
+                pdf, lambda path: figure.savefig(path, format="pdf", metadata={"CreationDate": None})
+            )
+    except ValueError as error:
+        raise OutputError(f"cannot draw the picture: {error}") from None
 
 
 def _curves(panel: Panel, result: StudyResult) -> Iterator[_Curve]:

@@ -157,14 +157,18 @@ def z_table(result: StudyResult) -> RenderableType:
         cells = (test for test in tests if test.scheme == scheme)
         table.add_row(scheme, *(f"{test.worst:+.2f} ({test.rms:.2f})" for test in cells))
     worst = max(tests, key=lambda test: abs(test.worst))
-    agrees = abs(worst.worst) <= threshold
     total = sum(test.comparisons for test in tests)
-    verdict = Text(
-        f"{'Agreement' if agrees else 'DISAGREEMENT'}: largest |z| {abs(worst.worst):.2f} of {total} "
-        f"comparisons, threshold {threshold:.2f} (normal approximation, false-alarm rate {FALSE_ALARM:g})",
-        style="" if agrees else "bold red",
+    found = (
+        f"largest |z| {abs(worst.worst):.2f} of {total} comparisons, threshold {threshold:.2f} "
+        f"(normal approximation, false-alarm rate {FALSE_ALARM:g})"
     )
-    return Group(table, verdict)
+    if abs(worst.worst) <= threshold:
+        return Group(table, Text(f"Agreement: {found}"))
+    advice = (
+        f"With {result.realizations} realizations rare large gains may be missing, which the normal "
+        "approximation does not allow for: repeat with more (--realizations), or see `ris verify`."
+    )
+    return Group(table, Text(f"DISAGREEMENT: {found}\n{advice}", style="bold red"))
 
 
 def verification_table(found: Verification) -> RenderableType:

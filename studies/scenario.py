@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 import channels
 import ris
 from channels.errors import InvalidArgumentError
+from ris.montecarlo import MEMORY_LIMIT
 from studies import config
 
 __all__ = ["build", "build_system", "consumption_w", "noise_power_dbm", "phase_shifts", "power_and_noise"]
@@ -41,7 +42,14 @@ def build(
 
 
 def build_system(table: config.System) -> ris.DoubleRIS:
-    """Return the system with the hops that the paths in use need."""
+    """Return the system with the hops that the paths in use need.
+
+    Raises
+    ------
+    MemoryLimitError
+        If its covariances would take more than `MEMORY_LIMIT`.
+    """
+    _check_memory(table)
     bs_array = channels.UniformLinearArray(table.bs.antennas, table.bs.spacing)
     arrays = {"bs": bs_array} | {
         name: channels.UniformPlanarArray(surface.rows, surface.columns, surface.spacing)
@@ -126,6 +134,25 @@ def noise_power_dbm(transmission: config.Transmission) -> float:
 def power_and_noise(transmission: config.Transmission) -> tuple[float, float]:
     """Transmit power and noise power at a user in milliwatts."""
     return 10 ** (transmission.power_dbm / 10), 10 ** (noise_power_dbm(transmission) / 10)
+
+
+def _check_memory(table: config.System) -> None:
+    """Count one covariance and one factor, complex, for each side of each hop, before any is made."""
+    sizes = {
+        "bs": table.bs.antennas,
+        "ris1": table.surface1.rows * table.surface1.columns,
+        "ris2": table.surface2.rows * table.surface2.columns,
+    }
+    sides = [side for hop in table.hops for side in hop.split("_")]
+    sides += [array for array, other in (hop.split("_") for hop in table.hops) if other == "user"] * (
+        table.users.count - 1
+    )
+    needed = sum(2 * 16 * sizes[side] ** 2 for side in sides if side != "user")
+    if needed > MEMORY_LIMIT:
+        found = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise channels.MemoryLimitError(
+            f"a system of covariances of size {found}", needed, int(MEMORY_LIMIT), "take fewer elements"
+        )
 
 
 def _linear(decibels: float | list[float]) -> NDArray[np.float64]:

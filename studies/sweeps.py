@@ -87,7 +87,11 @@ class SweepResult:
         if inner:
             sizes["entry"] = self.value.shape[-1]
         variables: Variables = {
-            name: ((one.name,), np.array(values, dtype=object if isinstance(values[0], str) else np.float64), {})
+            name: (
+                (one.name,),
+                np.array(values, dtype=object if isinstance(values[0], str) else np.float64),
+                {},
+            )
             for one in self.dimensions
             for name, values in one.coordinates.items()
         }
@@ -193,7 +197,9 @@ def sweep(
     if half_width is not None and relative_half_width is not None:
         raise InvalidArgumentError("half_width", "no relative_half_width beside it", f"{half_width}")
     try:
-        table = Sweep(axes=[Axis(axis=name, values=list(values)) for name, values in axes.items()], zip=list(zipped))
+        table = Sweep(
+            axes=[Axis(axis=name, values=list(values)) for name, values in axes.items()], zip=list(zipped)
+        )
     except ValueError as error:
         raise InvalidArgumentError("axes", "a grid of increasing numbers or texts", str(error)) from None
     dimensions = dimensions_of(table)
@@ -281,7 +287,9 @@ def _compute(call: _Call, number: int) -> Block:
         if rows.shape[:1] != (draws.realizations,):
             raise InvalidArgumentError("metric", f"a function that returns {expected}", f"shape {rows.shape}")
     if rows.ndim > 2 or not np.all(np.isfinite(rows)):
-        raise InvalidArgumentError("metric", f"finite numbers, {expected}", f"shape {rows.shape}, or not finite")
+        raise InvalidArgumentError(
+            "metric", f"finite numbers, {expected}", f"shape {rows.shape}, or not finite"
+        )
     found = Observations.of(rows.reshape(len(rows), -1))
     arrays = {"count": np.array(float(found.count)), "mean": found.mean, "comoment": found.comoment}
     return Block(arrays, time.perf_counter() - begin)
@@ -300,9 +308,13 @@ def _assemble(
             raise InvalidArgumentError("metric", "as many numbers at every point", "others at some")
         estimates.append(found.estimate())
         counts[where], reasons[where] = found.count, course.reason
-    value, error = (np.array([getattr(one, part) for one in estimates]) for part in ("value", "standard_error"))
+    value, error = (
+        np.array([getattr(one, part) for one in estimates]) for part in ("value", "standard_error")
+    )
     inner = () if value.shape[1] == 1 else value.shape[1:]
-    return SweepResult(dimensions, value.reshape(*shape, *inner), error.reshape(*shape, *inner), counts, reasons, mark)
+    return SweepResult(
+        dimensions, value.reshape(*shape, *inner), error.reshape(*shape, *inner), counts, reasons, mark
+    )
 
 
 def _read(path: Path, dimensions: list[Dimension], mark: str) -> SweepResult:

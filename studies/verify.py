@@ -21,7 +21,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from scipy.special import gammaln, log_ndtr, ndtri
 import channels
 import ris
 from channels.checks import integer
-from ris.options import Csi
+from ris.options import Csi, Engine
 from studies.quantities import z_values
 
 __all__ = ["FALSE_ALARM", "POWER", "Comparison", "RandomSystem", "Verification", "random_system", "verify"]
@@ -56,7 +56,7 @@ PATHS = ("direct", "single1", "single2", "double")
 
 @dataclass(frozen=True, eq=False)
 class RandomSystem:
-    """A random system, its phases, its powers and what the BS knows."""
+    """A random system, its phases, its powers, what the BS knows, and the engine that simulates it."""
 
     system: ris.DoubleRIS
     theta1: NDArray[np.float64]
@@ -64,6 +64,7 @@ class RandomSystem:
     power: float
     noise_power: float
     csi: Csi
+    engine: Engine
     name: str
 
 
@@ -112,7 +113,7 @@ def verify(
     *,
     systems: int = 200,
     seed: int = 1,
-    realizations: int = 50_000,
+    realizations: int = 100_000,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Verification:
@@ -159,7 +160,7 @@ def random_system(seed: int, number: int) -> RandomSystem:
 
     M = 1..6, N1, N2 = 1..10, K = 1..4; any set of paths; complex covariances of random rank, unequal at the
     two ends of every hop, shared by the users or their own; a law of phase noise at each surface; random
-    phases. Drawn again until `modelled_skewness` is at most `MOST_SKEWED`.
+    phases; any engine. Drawn again until `modelled_skewness` is at most `MOST_SKEWED`.
     """
     candidates = (
         _drawn(np.random.default_rng((seed, number, attempt)), number) for attempt in itertools.count()
@@ -255,8 +256,10 @@ def _drawn(rng: np.random.Generator, number: int) -> RandomSystem:
     )
     theta1, theta2 = (rng.uniform(-np.pi, np.pi, n) for n in (system.elements1, system.elements2))
     gain = float(np.sum(ris.closed_form_moments(system, theta1, theta2, csi).precoder_gain))
-    name = f"{number}: {' + '.join(paths)}, M={M}, N1={N1}, N2={N2}, K={K}, {csi} CSI"
-    return RandomSystem(system, theta1, theta2, 1.0, gain / K * 10 ** rng.uniform(-2, 1), csi, name)
+    noise_power = gain / K * 10 ** rng.uniform(-2, 1)
+    engine = get_args(Engine)[rng.integers(len(get_args(Engine)))]
+    name = f"{number}: {' + '.join(paths)}, M={M}, N1={N1}, N2={N2}, K={K}, {csi} CSI, {engine} engine"
+    return RandomSystem(system, theta1, theta2, 1.0, noise_power, csi, engine, name)
 
 
 def _covariance(rng: np.random.Generator, size: int, lead: tuple[int, ...] = ()) -> NDArray[np.complex128]:
@@ -309,6 +312,7 @@ def _compare(
         realizations=count,
         seed=stream,
         csi=one.csi,
+        engine=one.engine,
         threads=threads,
     )
     K = one.system.users

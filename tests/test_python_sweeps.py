@@ -54,7 +54,9 @@ def test_means_over_realizations():
     found = studies.sweep(exponential, {"mean": [1, 2], "power": [1, 2]}, realizations=20_000, block=500)
     truth = np.array([[1, 2], [2, 8]])
     assert np.all(np.abs(found.value - truth) < 6.5 * found.standard_error)
-    np.testing.assert_allclose(found.standard_error[:, 0], [1 / math.sqrt(20_000), 2 / math.sqrt(20_000)], rtol=0.1)
+    np.testing.assert_allclose(
+        found.standard_error[:, 0], [1 / math.sqrt(20_000), 2 / math.sqrt(20_000)], rtol=0.1
+    )
     # Points share their realizations.
     np.testing.assert_allclose(found.value[1], found.value[0] * [2, 4])
 
@@ -138,7 +140,9 @@ def test_bad_metrics(registered):
     for name in ("fairness", "outage", "mean_gain", "two words"):
         with pytest.raises(InvalidArgumentError, match="name"):
             studies.register_metric(name, fairness)
-    with pytest.raises(StudyFileError, match=r"metrics\.registered\.0: expected a metric that register_metric"):
+    with pytest.raises(
+        StudyFileError, match=r"metrics\.registered\.0: expected a metric that register_metric"
+    ):
         parse_study(study_text(ONE_AXIS, '[metrics]\nregistered = ["unknown"]'), "s")
     METRICS["bad"] = type(METRICS["fairness"])("bad", lambda sinr: sinr, "1", "bad")
     study = parse_study(study_text(ONE_AXIS, '[metrics]\nregistered = ["bad"]'), "s")
@@ -159,14 +163,19 @@ def test_observer_against_plain_numpy():
         estimate = quantile(observer.counts, share)
         exact = np.quantile(sinr_db, share, axis=0)
         assert np.all(np.abs(estimate.value - exact) < 0.2)
-        low, high = (np.quantile(sinr_db, share + sign * math.sqrt(share * (1 - share) / 1000), axis=0) for sign in (-1, 1))
+        low, high = (
+            np.quantile(sinr_db, share + sign * math.sqrt(share * (1 - share) / 1000), axis=0)
+            for sign in (-1, 1)
+        )
         np.testing.assert_allclose(estimate.standard_error, (high - low) / 2, atol=0.2)
     assert inverse(observer.counts, np.array([1.0, 1.0])).max() >= sinr_db.max()
 
 
 def test_paired_errors_are_those_of_repeated_studies():
     """Standard errors of differences against the spread over seeds: z of a variance of 30 values."""
-    study = parse_study(study_text('[sweep]\naxis = "power_dbm"\nvalues = [10]', realizations=400, block=20), "s")
+    study = parse_study(
+        study_text('[sweep]\naxis = "power_dbm"\nvalues = [10]', realizations=400, block=20), "s"
+    )
     found = [studies.run_study(study, seed=seed).data for seed in range(30)]
     for name in ("hardening_sum_rate", "ergodic_sum_rate", "minimum_rate", "mean_gain"):
         difference = np.array([one[name, "difference"][1, 0] for one in found])

@@ -43,8 +43,18 @@ def blocks_of_studies(point, part):
     per_user = np.stack([own, own**2, others, own, rates], axis=1)
     observed = np.concatenate([rates.min(axis=1, keepdims=True), rates < OUTAGE_RATE], axis=1)
     K = own.shape[1]
-    shapes = {"per_user": (5 * K,), "interferences": (K, K, 1), "gain_products": (K, K, 1), "observed": (1 + K,)}
-    rows = {"per_user": per_user, "interferences": gram**2, "gain_products": np.zeros_like(gram), "observed": observed}
+    shapes = {
+        "per_user": (5 * K,),
+        "interferences": (K, K, 1),
+        "gain_products": (K, K, 1),
+        "observed": (1 + K,),
+    }
+    rows = {
+        "per_user": per_user,
+        "interferences": gram**2,
+        "gain_products": np.zeros_like(gram),
+        "observed": observed,
+    }
     found = {kind: moments(rows[kind].reshape(-1, BLOCK, *shapes[kind])) for kind in KINDS}
     for number in range(STUDIES // PARTS * BLOCKS):
         arrays = {"count": np.array(float(BLOCK))}
@@ -135,7 +145,9 @@ def test_skewed_estimates_do_not_stop():
     narrow = Estimate(10.0, 0.01)
     assert rule.reason(40, 0.0, narrow, rng.standard_normal(40)) == "half_width"
     assert rule.reason(40, 0.0, narrow, rng.exponential(size=40) ** 2) is None
-    assert rule.reason(40, 0.0, Estimate(np.array([1.0, 1.0]), np.array([0.01, 2.0])), np.zeros((40, 2))) is None
+    assert (
+        rule.reason(40, 0.0, Estimate(np.array([1.0, 1.0]), np.array([0.01, 2.0])), np.zeros((40, 2))) is None
+    )
 
 
 def test_reasons():

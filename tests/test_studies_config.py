@@ -84,8 +84,10 @@ def test_all_faults_are_told_at_once():
         (
             '"von_mises"',
             '"vonmises"',
-            "system.surface1.phase_noise.law: expected one of 'none', 'von_mises', 'uniform', "
-            "'wrapped_normal', 'quantization', 'sum', got 'vonmises'",
+            (
+                "system.surface1.phase_noise.law: expected one of 'none', 'von_mises', 'uniform', "
+                "'wrapped_normal', 'quantization', 'sum', got 'vonmises'"
+            ),
         ),
         (NOISE, "phase_noise = 2", "system.surface1.phase_noise: expected a table, got 2"),
         (
@@ -122,14 +124,18 @@ def test_all_faults_are_told_at_once():
         (
             "noise_power_dbm = 0",
             "bandwidth_hz = 1e6",
-            "transmission: expected either noise_power_dbm, or bandwidth_hz and noise_figure_db, "
-            "got bandwidth_hz",
+            (
+                "transmission: expected either noise_power_dbm, or bandwidth_hz and noise_figure_db, "
+                "got bandwidth_hz"
+            ),
         ),
         (
             "noise_power_dbm = 0",
             "noise_power_dbm = 0\nnoise_figure_db = 5",
-            "transmission: expected either noise_power_dbm, or bandwidth_hz and noise_figure_db, "
-            "got noise_power_dbm and noise_figure_db",
+            (
+                "transmission: expected either noise_power_dbm, or bandwidth_hz and noise_figure_db, "
+                "got noise_power_dbm and noise_figure_db"
+            ),
         ),
         (
             'design = "optimal"',
@@ -172,8 +178,10 @@ def test_fault(old, new, fault):
 def test_faults_of_schemes_name_scheme_and_value():
     text = changed(('links = ["double"]', 'links = ["triple"], "system.bs.antenas" = 3'))
     assert faults(text) == [
-        "system.links.0: expected 'direct', 'single', 'single1', 'single2' or 'double', got 'triple' "
-        "(scheme 'double', power_dbm = -10)",
+        (
+            "system.links.0: expected 'direct', 'single', 'single1', 'single2' or 'double', got 'triple' "
+            "(scheme 'double', power_dbm = -10)"
+        ),
         "system.bs.antenas: unknown key; did you mean 'antennas'? (scheme 'double', power_dbm = -10)",
     ]
 
@@ -299,8 +307,10 @@ def test_laws_towards_nodes_and_directions_of_users():
         (ISOTROPIC, ISOTROPIC + '\ntowards_bs = { law = "identity" }'),
         (
             "count = 2",
-            "count = 2\nseen_from_surface1 = { azimuth_deg = [10, 20], angular_spread_deg = 5 }\n"
-            "seen_from_bs = { azimuth_deg = 10, angular_spread_deg = 5 }",
+            (
+                "count = 2\nseen_from_surface1 = { azimuth_deg = [10, 20], angular_spread_deg = 5 }\n"
+                "seen_from_bs = { azimuth_deg = 10, angular_spread_deg = 5 }"
+            ),
         ),
     )
     system, _, _ = build(point(text))
@@ -321,7 +331,10 @@ def test_laws_towards_nodes_and_directions_of_users():
         ('{ law = "wrapped_normal", standard_deviation = 0.4 }', channels.WrappedNormal(0.4)),
         ('{ law = "quantization", bits = 2 }', channels.QuantizationNoise(2)),
         (
-            '{ law = "sum", terms = [{ law = "quantization", bits = 2 }, { law = "uniform", half_width = 1 }] }',
+            (
+                '{ law = "sum", terms = [{ law = "quantization", bits = 2 }, '
+                '{ law = "uniform", half_width = 1 }] }'
+            ),
             channels.QuantizationNoise(2) + channels.UniformNoise(1),
         ),
     ],

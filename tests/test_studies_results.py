@@ -1,6 +1,8 @@
 """Running a study, result files and their readers, tables and the budget."""
 
 import csv
+import dataclasses
+import io
 import math
 import os
 from pathlib import Path
@@ -9,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import xarray
+from rich.console import Console
 from small_study import TEXT, changed
 
 import channels
@@ -18,7 +21,7 @@ from studies.errors import OutputError, ResultFileError
 from studies.files import prepare_outputs, seal
 from studies.link_budget import link_budget
 from studies.quantities import PARTS, QUANTITIES, z_values
-from studies.report import z_tests
+from studies.report import z_table, z_tests
 from studies.results import read_result
 from studies.run import Plan, run_study
 from studies.scenario import build, power_and_noise
@@ -85,6 +88,18 @@ def test_z_tests_name_the_worst(result):
     assert math.erfc(threshold / math.sqrt(2)) * total == pytest.approx(1e-3, rel=1e-6)
 
 
+@pytest.mark.parametrize(("z", "words"), [(4.0, "Agreement: "), (6.0, "DISAGREEMENT: ")])
+def test_the_z_table_gives_a_verdict(result, z, words):
+    values = np.where(np.arange(2 * 3).reshape(2, 3) == 4, -z, 0.0)
+    zeros = {key: 0 * value for key, value in result.data.items()}
+    changed_result = dataclasses.replace(result, data={**zeros, ("hardening_sum_rate", "z"): values})
+    console = Console(record=True, width=200, file=io.StringIO())
+    console.print(z_table(changed_result))
+    told = console.export_text()
+    assert f"{words}largest |z| {z:.2f}" in told
+    assert ("--realizations" in told) == (z > 5)
+
+
 def test_threads_do_not_change_results(result):
     for other in (run_study(STUDY, workers=2), run_study(STUDY, workers=3)):
         for key, values in result.data.items():
@@ -128,6 +143,22 @@ def test_users_may_differ_between_schemes():
     assert np.isfinite(found.data["interference", "z"][0]).all()
     tests, _ = z_tests(found)
     assert all(np.isfinite(test.worst) for test in tests)
+
+
+def test_engines_are_schemes():
+    text = changed(('links = ["double"]', 'engine = "explicit", links = ["double"]'))
+    study = parse_study(text, "small")
+    assert [study.point(i, 0).simulation.engine for i in (0, 1)] == ["reduced", "explicit"]
+    other = run_study(study, quick=True, workers=1).data["mean_gain", "simulated"]
+    default = run_study(STUDY, quick=True, workers=1).data["mean_gain", "simulated"]
+    np.testing.assert_array_equal(other[0], default[0])
+    assert not np.array_equal(other[1], default[1])
+
+
+def test_long_study_files_fit_into_results(tmp_path):
+    study = parse_study(TEXT + "# long " * 30_000, "small")
+    run_study(study, quick=True, workers=1).write(tmp_path / "long.h5")
+    assert read_result(tmp_path / "long.h5").study == study
 
 
 def test_nominal_csi_runs():
@@ -200,7 +231,7 @@ def test_truncated_files_are_refused(file, tmp_path):
     cut = tmp_path / "cut.h5"
     for length in (0, 1, 100, len(content) // 2, len(content) - 1):
         cut.write_bytes(content[:length])
-        with pytest.raises(ResultFileError, match="cut.h5: "):
+        with pytest.raises(ResultFileError, match=r"cut\.h5: "):
             read_result(cut)
 
 

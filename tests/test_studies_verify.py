@@ -68,6 +68,7 @@ def test_systems_cover_what_they_should():
     assert {s.elements1 for s in systems} >= set(range(1, 11))
     assert {s.elements2 for s in systems} >= set(range(1, 11))
     assert {one.csi for one in chosen} == {"perfect", "nominal"}
+    assert {one.engine for one in chosen} == {"reduced", "explicit"}
     laws = {type(law).__name__ for s in systems for law in (s.phase_noise1, s.phase_noise2)}
     assert laws >= {"NoNoise", "VonMises", "UniformNoise", "WrappedNormal", "QuantizationNoise", "SumNoise"}
     hops = [hop for s in systems for hop in (s.bs_ris1, s.bs_ris2, s.ris1_ris2) if hop is not None]
@@ -117,7 +118,7 @@ def test_model_of_the_skewness_follows_the_truth():
     system = ris.DoubleRIS(
         bs_ris1=one, ris1_ris2=channels.Hop(1, eye(6), eye(8)), ris2_user=channels.UserHop([1.0], eye(8))
     )
-    chosen = verify.RandomSystem(system, np.zeros(6), np.zeros(8), 1.0, 1.0, "perfect", "iid")
+    chosen = verify.RandomSystem(system, np.zeros(6), np.zeros(8), 1.0, 1.0, "perfect", "explicit", "iid")
     H = ris.draw_channels(system, np.zeros(6), np.zeros(8), realizations=400_000, seed=1)
     square = np.sum(np.abs(H[:, :, 0]) ** 2, axis=1) ** 2
     sampled = np.mean((square - square.mean()) ** 3) / square.std() ** 3

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from channels._kernels.elementary import cos_sin_turn, log_unit
 from channels._kernels.philox import philox_block
 
-__all__ = ["box_muller", "complex_normal_pair", "fill_complex_normal"]
+__all__ = ["box_muller", "complex_normal_pair", "fill_complex_normal", "fill_realizations"]
 
 
 @njit(cache=True, error_model="numpy", forceinline=True)
@@ -79,3 +79,23 @@ def fill_complex_normal(
     if head + 2 * blocks < size:
         re, im, _, _ = complex_normal_pair(key0, key1, position + blocks, realization)
         out[size - 1] = complex(re, im)
+
+
+@njit(cache=True, error_model="numpy")
+def fill_realizations(out: NDArray[np.float64], key: NDArray[np.uint32], position: int, first: int) -> None:
+    """Write one pair of CN(0, 1) entries for each of the realizations first, first + 1, ...
+
+    Parameters
+    ----------
+    out : float64 array, shape (2, 2, B), contiguous
+        Overwritten by the entries number 2 position and 2 position + 1 of each realization's sequence; axes
+        (entry, real or imaginary part, realization).
+    key : uint32 array, shape (2,)
+        Key of the stream.
+    position, first : integer
+        Which pair, below 2**32, and number of the first realization.
+    """
+    key0, key1 = key[0], key[1]
+    re0, im0, re1, im1 = out[0, 0], out[0, 1], out[1, 0], out[1, 1]
+    for t in range(out.shape[2]):
+        re0[t], im0[t], re1[t], im1[t] = complex_normal_pair(key0, key1, position, first + t)

@@ -16,7 +16,7 @@ from channels._kernels.elementary import cos_sin
 from channels._kernels.gaussian import box_muller
 from channels._kernels.philox import philox_block
 
-__all__ = ["fill_phase_noise", "fill_phasors", "sample_phase_noise"]
+__all__ = ["fill_phase_noise", "fill_phasor_rows", "fill_phasors", "sample_phase_noise"]
 
 UNIFORM, WRAPPED_NORMAL, VON_MISES = 0, 1, 2
 LAYERS = 256
@@ -29,6 +29,7 @@ TERM_SHIFT = 24  # the attempt word counts terms of the sum above this bit and r
 LAYER_MASK = np.uint64(LAYERS - 1)
 SIGN_BIT = np.uint64(LAYERS)
 WORD_BITS = np.uint64(32)
+LOW_WORD = np.uint64(0xFFFFFFFF)
 FRACTION_SHIFT = np.uint64(11)
 
 TURN = 2 * np.pi
@@ -156,3 +157,104 @@ def sample_phase_noise(
     """Write the phase noise of the realizations first, first + 1, ... into the rows of out, shape (n, N)."""
     for realization in prange(out.shape[0]):
         fill_phase_noise(out[realization], table, key, first + realization)
+
+
+@njit(cache=True, error_model="numpy")
+def _first_points(points, words, row):
+    # The first point of each realization; infinity where it is right of the next edge, so not yet decided.
+    for t in range(points.size):
+        word = words[t]
+        layer = np.int64(word & LAYER_MASK)
+        x = _fraction(word) * row[EDGES + layer]
+        signed = x if word & SIGN_BIT != 0 else -x
+        points[t] = np.inf if x >= row[EDGES + layer + 1] else signed
+
+
+@njit(cache=True, error_model="numpy")
+def _draw_words(first_words, second_words, key0, key1, block, attempt, first):
+    for t in range(first_words.size):
+        x0, x1, x2, x3 = philox_block(key0, key1, block, attempt, first + t)
+        first_words[t], second_words[t] = _joined(x0, x1), _joined(x2, x3)
+
+
+@njit(cache=True, error_model="numpy")
+def _add_uniform_row(phases, words, half_width):
+    for t in range(phases.size):
+        phases[t] += half_width * (2.0 * _fraction(words[t]) - 1.0)
+
+
+@njit(cache=True, error_model="numpy")
+def _add_wrapped_normal_rows(even, odd, words, deviation):
+    # Neighbours are the real and the imaginary part of one number.
+    for t in range(even.size):
+        re, im = box_muller(np.uint32(words[t] >> WORD_BITS), np.uint32(words[t] & LOW_WORD))
+        even[t] += deviation * math.sqrt(2.0) * re
+        odd[t] += deviation * math.sqrt(2.0) * im
+
+
+@njit(cache=True)
+def _add_von_mises_row(phases, words, row, key0, key1, element, attempt, first):
+    points = np.empty(phases.size)
+    _first_points(points, words, row)
+    for t in range(phases.size):
+        if points[t] == np.inf:
+            points[t] = _von_mises(words[t], row, key0, key1, element, attempt, first + t)
+    phases += points
+
+
+@njit(cache=True, error_model="numpy")
+def _to_phasors(cosines, sines, phases):
+    for t in range(phases.size):
+        cosines[t], sines[t] = cos_sin(phases[t] - TURN * np.floor(phases[t] / TURN + 0.5))
+
+
+@njit(cache=True)
+def _fill_neighbours(out, table, key, block, first):
+    """Write the phase noise, not wrapped, of two neighbours in the realizations first, first + 1, ...
+
+    Parameters
+    ----------
+    out : float64 array, shape (2, B), contiguous
+        Overwritten, radians: elements 2 block and 2 block + 1.
+    table : float64 array, shape (terms, COLUMNS)
+        The law, as its `kernel_table` gives it.
+    key : uint32 array, shape (2,)
+        Key of the stream.
+    block, first : integer
+        Number of the pair of elements, and of the first realization, >= 0.
+    """
+    key0, key1 = key[0], key[1]
+    even, odd = out[0], out[1]
+    words = np.empty((2, out.shape[1]), np.uint64)
+    out[:] = 0.0
+    for term in range(table.shape[0]):
+        attempt = term << TERM_SHIFT
+        kind, parameter = table[term, KIND], table[term, PARAMETER]
+        _draw_words(words[0], words[1], key0, key1, block, attempt, first)
+        if kind == UNIFORM:
+            _add_uniform_row(even, words[0], parameter)
+            _add_uniform_row(odd, words[1], parameter)
+        elif kind == WRAPPED_NORMAL:
+            _add_wrapped_normal_rows(even, odd, words[0], parameter)
+        else:
+            _add_von_mises_row(even, words[0], table[term], key0, key1, 2 * block, attempt, first)
+            _add_von_mises_row(odd, words[1], table[term], key0, key1, 2 * block + 1, attempt, first)
+
+
+@njit(cache=True)
+def fill_phasor_rows(cosines, sines, table, key, first):
+    """Write cos(phi) and sin(phi) of all elements' phase noise, in the realizations from `first` on.
+
+    Parameters
+    ----------
+    cosines, sines : float64 array, shape (N, B), contiguous
+        Overwritten.
+    table, key, first
+        As for `fill_phase_noise`, which draws the same phi.
+    """
+    N, B = cosines.shape
+    phases = np.empty((2, B))
+    for block in range((N + 1) >> 1):
+        _fill_neighbours(phases, table, key, block, first)
+        for n in range(2 * block, min(2 * block + 2, N)):
+            _to_phasors(cosines[n], sines[n], phases[n - 2 * block])

@@ -20,8 +20,14 @@ theta1, theta2 = ris.optimal_phases(system)
 powers_dbm = np.arange(0, 41, 10)
 axes = (figure := Figure()).subplots()
 options = [{"power": 10 ** (dbm / 10), "noise_power": 10**-9.5} for dbm in powers_dbm]
-axes.plot(powers_dbm, [ris.closed_form_rate(system, theta1, theta2, **o).sum() for o in options], label="closed form")
-found = [ris.simulate(system, theta1, theta2, realizations=2000, seed=1, **o).hardening_sum_rate for o in options]
+axes.plot(
+    powers_dbm,
+    [ris.closed_form_rate(system, theta1, theta2, **o).sum() for o in options],
+    label="closed form",
+)
+found = [
+    ris.simulate(system, theta1, theta2, realizations=2000, seed=1, **o).hardening_sum_rate for o in options
+]
 errors = [2.58 * one.standard_error for one in found]
 axes.errorbar(powers_dbm, [one.value for one in found], errors, fmt="o", label="simulated, 99 % intervals")
 axes.set(xlabel="Transmit power (dBm)", ylabel="Sum rate (bit/s/Hz)")

@@ -3,9 +3,9 @@
 import numpy as np
 from numba import njit
 
-from channels._kernels.phase_noise import fill_phasors
+from channels._kernels.phase_noise import fill_phasor_rows, fill_phasors
 
-__all__ = ["reflect"]
+__all__ = ["reflect", "reflect_parts"]
 
 
 @njit(cache=True, nogil=True)
@@ -37,3 +37,27 @@ def reflect(columns, noisy, shifts, law, key, first):
                 columns[n, t, c] *= turned
             for c in range(noisy, C):
                 columns[n, t, c] *= shifts[n]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def reflect_parts(columns, noisy, shifts, law, key, first):
+    """As `reflect`, of columns with axes (element, real or imaginary part, column, realization)."""
+    N, _, C, B = columns.shape
+    cosines, sines = np.empty((N, B), columns.dtype), np.empty((N, B), columns.dtype)
+    fill_phasor_rows(cosines, sines, law, key, first)
+    cosine, sine = np.empty(B, columns.dtype), np.empty(B, columns.dtype)
+    for n in range(N):
+        cosine[:], sine[:] = shifts[n].real, shifts[n].imag
+        _turn(cosines[n], sines[n], cosine, sine)
+        for c in range(noisy):
+            _turn(columns[n, 0, c], columns[n, 1, c], cosines[n], sines[n])
+        for c in range(noisy, C):
+            _turn(columns[n, 0, c], columns[n, 1, c], cosine, sine)
+
+
+@njit(cache=True, error_model="numpy")
+def _turn(re, im, cosine, sine):
+    for t in range(re.size):
+        x, y = re[t], im[t]
+        re[t] = x * cosine[t] - y * sine[t]
+        im[t] = x * sine[t] + y * cosine[t]

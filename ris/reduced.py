@@ -1,0 +1,227 @@
+r"""The reduced engine: the law of all users' channels without any hop matrix.
+
+Given the columns V that reach a hop sqrt(gain) F_left W F_right^H from the users' side, the rows of
+W (F_right^H V), W of iid CN(0, 1) entries, are independent and Gaussian with the Gram matrix
+
+    G = gain (F_right^H V)^H (F_right^H V) = gain V^H R_right V
+
+as covariance of their entries: row^H row has mean G. So the hop acts on V as F_left Z L^H does, with Z of
+iid CN(0, 1) entries, one column for each of V, and L L^H = G. Hop by hop from the users inwards this gives
+the law of (h_1, ..., h_K) exactly, at the cost of K columns.
+
+More follows. What reaches an array through hops that have one covariance R_left in common, and from users
+whose covariance is that same R_left, is a sum of conditionally independent terms F_left Z_i L_i^H, and so of
+the law of F_left Z L^H with L L^H = sum_i L_i L_i^H: one draw and one product for all of them. The users'
+Gram matrix is the diagonal one of their gains. For nominal CSI there are 2 K columns: the K users with the
+phase noise, then the K users as the phase shifts alone would have it; both pass through the same hops, and a
+user's fading is the same in both, which makes its Gram matrix the 2 by 2 block matrix of equal diagonals.
+
+Arrays of a tile have axes (element, real or imaginary part, column, realization).
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from channels.correlation import Correlation, GridCorrelation
+from channels.factors import Factor, factor_of
+from channels.fading import Hop, UserHop
+from channels.phase_noise import PhaseNoise
+from channels.scratch import Scratch
+from channels.streams import Stream
+from ris._kernels.reduced import draw_columns, factor_grams, gram
+from ris._kernels.surface import reflect_parts
+from ris.options import Csi, Precision
+from ris.system import DoubleRIS
+
+__all__ = ["ReducedEngine"]
+
+Columns = NDArray[Any]
+"""Axes (element, real or imaginary part, column, realization), float64 or float32."""
+
+Grams = NDArray[np.float64]
+"""Axes (column, column, real or imaginary part, realization); the lower triangle counts."""
+
+
+class ReducedEngine:
+    """Draws tiles of channels, K or 2 K Gaussian columns a hop.
+
+    Parameters and attributes are those of `ris.explicit.ExplicitEngine`, and one more.
+
+    Parameters
+    ----------
+    precision : {"double", "single"}
+        Of the columns. Random numbers, phasors and Gram matrices are made in double precision.
+    """
+
+    def __init__(
+        self,
+        system: DoubleRIS,
+        theta1: NDArray[Any],
+        theta2: NDArray[Any],
+        stream: Stream,
+        csi: Csi,
+        precision: Precision = "double",
+    ) -> None:
+        self.dtype = dtype = np.float64 if precision == "double" else np.float32
+        single1, single2, double = system.single1, system.single2, system.double
+        self.single2, self.columns = single2, system.users * (1 if csi == "perfect" else 2)
+        self.scratch = Scratch(dtype)
+        factors = _Factors(dtype)
+        hops1 = [hop for hop in (system.bs_ris1,) if hop and (single1 or double)]
+        hop2 = system.bs_ris2 if single2 else None
+        hop3 = system.ris1_ris2 if double else None
+        hops2 = [hop for hop in (hop2, hop3) if hop]
+
+        def arrival(name: str, hops: list[Hop], users: UserHop | None) -> _Arrival:
+            return _Arrival(hops, users, self.columns, stream.child(name), factors)
+
+        self.at_bs = arrival("bs", [hop for hop in (hop2, *hops1) if hop], system.bs_user)
+        self.at_surface1 = arrival("surface1", [hop3] if hop3 else [], system.ris1_user if single1 else None)
+        self.at_surface2 = arrival("surface2", [], system.ris2_user if hops2 else None)
+        self.from_surface1 = _Departure(
+            hops1, theta1, system.phase_noise1, system.users, stream.child("phase_noise1"), factors
+        )
+        self.from_surface2 = _Departure(
+            hops2, theta2, system.phase_noise2, system.users, stream.child("phase_noise2"), factors
+        )
+        largest = max(system.antennas, system.elements1, system.elements2)
+        self.bytes_per_realization = 16 * largest * self.columns
+
+    def draw(self, first: int, count: int) -> Columns:
+        """Return the channels of that many realizations from number `first` on.
+
+        Returns
+        -------
+        ndarray, shape (M, 2, C, count)
+            Axes (antenna, real or imaginary part, column, realization).
+        """
+        scratch = self.scratch
+        grams2 = self.from_surface2.grams(self.at_surface2, [], first, count, scratch)
+        to_bs, to_surface1 = grams2[: self.single2], grams2[self.single2 :]
+        grams1 = self.from_surface1.grams(self.at_surface1, to_surface1, first, count, scratch)
+        h = np.empty((self.at_bs.size, 2, self.columns, count), self.dtype)
+        self.at_bs.draw(h, [*to_bs, *grams1], first, scratch)
+        return h
+
+
+class _Arrival:
+    """What reaches an array: the sum over hops and users, one draw for all that share a covariance."""
+
+    def __init__(
+        self, hops: list[Hop], users: UserHop | None, columns: int, stream: Stream, factors: "_Factors"
+    ) -> None:
+        self.columns, self.stream, self.factors = columns, stream, factors
+        self.groups: list[_Group] = []
+        for number, hop in enumerate(hops):
+            self._group(hop.left, slice(None)).hops.append((number, float(hop.gain)))
+        if users is not None:
+            K, R = users.users, users.correlation
+            own = len(R.shape) == 3 and R.shape[0] == K
+            for k, gain in enumerate(users.gain):
+                places = slice(k, None, K) if own else slice(None)
+                group = self._group(R[k if own else 0] if len(R.shape) == 3 else R, places)
+                mine = np.arange(columns)[places] % K == k
+                group.users += gain * np.outer(mine, mine)
+        self.size = self.groups[0].factor.size if self.groups else 0
+
+    def draw(self, out: Columns, grams: list[Grams], first: int, scratch: Scratch) -> None:
+        """Write the columns, given the Gram matrices that the hops hand on."""
+        if len(self.groups) == 1:
+            self.groups[0].draw(out, grams, first, scratch)
+            return
+        out[:] = 0.0
+        for group in self.groups:
+            part = scratch.array("group", (self.size, 2, len(group.users), out.shape[3]))
+            group.draw(part, grams, first, scratch)
+            out[:, :, group.places] += part
+
+    def _group(self, covariance: Correlation, places: slice) -> "_Group":
+        factor, stream = self.factors.of(covariance), self.stream.child(len(self.groups))
+        for group in self.groups:
+            if group.places == places and group.factor is factor:
+                return group
+        self.groups.append(_Group(factor, places, len(range(self.columns)[places]), stream))
+        return self.groups[-1]
+
+
+class _Group:
+    """Arrivals at an array that share a covariance there: hops by number, and users by their Gram matrix."""
+
+    def __init__(self, factor: Factor, places: slice, width: int, stream: Stream) -> None:
+        self.factor, self.places = factor, places
+        self.hops: list[tuple[int, float]] = []
+        self.users = np.zeros((width, width))
+        self.key = stream.key
+
+    def draw(self, out: Columns, grams: list[Grams], first: int, scratch: Scratch) -> None:
+        width, count = len(self.users), out.shape[3]
+        total = np.zeros((width, width, 2, count))
+        total[:, :, 0] += self.users[:, :, None]
+        for number, gain in self.hops:
+            total += gain * grams[number]
+        factors = np.empty_like(total)
+        factor_grams(factors, total)
+        numbers = scratch.array("inner", (self.factor.rank, 2, width, count))
+        draw_columns(numbers, factors, self.key, first, (0,) * width)
+        self.factor.times(out, numbers, scratch)
+
+
+class _Departure:
+    """What leaves a surface: the arriving columns, reflected, as the hops towards the BS see them."""
+
+    def __init__(
+        self,
+        hops: list[Hop],
+        theta: NDArray[Any],
+        law: PhaseNoise,
+        users: int,
+        stream: Stream,
+        factors: "_Factors",
+    ) -> None:
+        self.shifts, self.law = np.exp(1j * theta), law.kernel_table()
+        self.noisy, self.key = users, stream.key
+        by_hop = [factors.of(hop.right) for hop in hops]
+        self.factors = list(dict.fromkeys(by_hop))
+        self.places = [self.factors.index(factor) for factor in by_hop]
+
+    def grams(
+        self, arrival: _Arrival, arriving: list[Grams], first: int, count: int, scratch: Scratch
+    ) -> list[Grams]:
+        """Draw what arrives and return (F_right^H V)^H (F_right^H V) for each hop."""
+        if not self.factors:
+            return []
+        columns = scratch.array("columns", (arrival.size, 2, arrival.columns, count))
+        arrival.draw(columns, arriving, first, scratch)
+        reflect_parts(columns, self.noisy, self.shifts, self.law, self.key, first)
+        made = []
+        for factor in self.factors:
+            inner = scratch.array("inner", (factor.rank, *columns.shape[1:]))
+            factor.adjoint_times(inner, columns, scratch)
+            made.append(np.zeros((inner.shape[2], inner.shape[2], 2, count)))
+            gram(made[-1], inner)
+        return [made[place] for place in self.places]
+
+
+class _Factors:
+    """The factors in use, one for all covariances of the same value."""
+
+    def __init__(self, dtype: type[np.floating[Any]]) -> None:
+        self._dtype = dtype
+        self._known: list[tuple[Correlation, Factor]] = []
+
+    def of(self, covariance: Correlation) -> Factor:
+        for known, factor in self._known:
+            if _same(known, covariance):
+                return factor
+        self._known.append((covariance, factor_of(covariance, self._dtype)))
+        return self._known[-1][1]
+
+
+def _same(a: Correlation, b: Correlation) -> bool:
+    if a is b or a.shape != b.shape:
+        return a is b
+    if isinstance(a, GridCorrelation) and isinstance(b, GridCorrelation):
+        return a.grid == b.grid and np.array_equal(a.lags, b.lags)
+    return np.array_equal(a.matrix, b.matrix)

@@ -1,0 +1,1 @@
+"""Benchmarks of the package against what is written without it."""
