@@ -61,9 +61,7 @@ class PhaseNoise(ABC):
     def kernel_table(self) -> NDArray[np.float64]:
         """Return the law as `channels._kernels.phase_noise` takes it, shape (terms, columns)."""
 
-    def sample(
-        self, elements: int, realizations: int, stream: Stream, first: int = 0
-    ) -> NDArray[np.float64]:
+    def sample(self, elements: int, realizations: int, stream: Stream, first: int = 0) -> NDArray[np.float64]:
         """Draw phase noise.
 
         Parameters

@@ -116,6 +116,8 @@ class Simulation:
         |h_k^H f_j|^2, |f_k|^2, instantaneous rate.
     interferences, gain_products : Observations
         Of |h_k^H f_j|^2 and of |h_k|^2 |h_j|^2, shape (K, K, 1).
+    observed : Observations, optional
+        Of what the caller of `simulate` observes beside these.
     """
 
     power: float
@@ -124,6 +126,7 @@ class Simulation:
     per_user: Observations
     interferences: Observations
     gain_products: Observations
+    observed: Observations | None = None
 
     @property
     def realizations(self) -> int:
@@ -194,6 +197,7 @@ class Simulation:
             self.per_user.merge(other.per_user),
             self.interferences.merge(other.interferences),
             self.gain_products.merge(other.gain_products),
+            None if self.observed is None or other.observed is None else self.observed.merge(other.observed),
         )
 
     @property
@@ -244,6 +248,7 @@ def simulate(
     first: int = 0,
     threads: int | None = None,
     memory_limit: float = MEMORY_LIMIT,
+    observe: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Simulation:
     """Estimate moments and rates by simulation.
@@ -256,6 +261,10 @@ def simulate(
         Total transmit power (>= 0) and noise power at a user (> 0), linear, in the same unit.
     csi : {"perfect", "nominal"}
         What the BS knows, as for `closed_form_moments`.
+    observe : callable, optional
+        Called for each tile, in threads and in any order, with the instantaneous rates log2(1 + SINR_k) in
+        bit/s/Hz, shape (realizations, K); returns numbers of any kind for each realization, shape
+        (realizations, m), whose means and co-moments the simulation keeps in `observed`.
     progress : callable, optional
         Called with the number of realizations done, after each tile.
 
@@ -278,12 +287,12 @@ def simulate(
     total = float(np.sum(mean_precoder_gain(system, sampler.theta1, sampler.theta2, csi)))
     noise = noise_power * total / power if power > 0 else np.inf
 
-    def observe(_: int, tile: Tile) -> Simulation:
-        return _observe(tile, noise, power, noise_power, csi)
+    def measure_tile(_: int, tile: Tile) -> Simulation:
+        return _observe(tile, noise, power, noise_power, csi, observe)
 
     result = None
-    for observed in sampler.each(observe, first, realizations, threads):
-        result = observed if result is None else result.merge(observed)
+    for part in sampler.each(measure_tile, first, realizations, threads):
+        result = part if result is None else result.merge(part)
         if progress is not None:
             progress(result.realizations)
     assert result is not None  # noqa: S101 - there is at least one realization
@@ -295,7 +304,14 @@ def as_stream(seed: int | Stream) -> Stream:
     return seed if isinstance(seed, Stream) else Stream(seed)
 
 
-def _observe(tile: Tile, noise: float, power: float, noise_power: float, csi: Csi) -> Simulation:
+def _observe(
+    tile: Tile,
+    noise: float,
+    power: float,
+    noise_power: float,
+    csi: Csi,
+    observe: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None,
+) -> Simulation:
     _, _, columns, B = tile.shape
     K = columns if csi == "perfect" else columns // 2
     per_user, interference, product = np.empty((5, K, B)), np.empty((K, K, B)), np.empty((K, K, B))
@@ -307,6 +323,7 @@ def _observe(tile: Tile, noise: float, power: float, noise_power: float, csi: Cs
         Observations.of(per_user.reshape(-1, B).T),
         Observations.of(np.moveaxis(interference, -1, 0)[..., None]),
         Observations.of(np.moveaxis(product, -1, 0)[..., None]),
+        None if observe is None else Observations.of(observe(per_user[4].T)),
     )
 
 

@@ -33,9 +33,19 @@ from ris.options import Csi, Engine
 from studies.citations import BIBTEX
 from studies.errors import Fault, FaultsError, StudyFileError
 from studies.faults import faults_of
+from studies.metrics import known_metrics
 from studies.options import LinkName, Metric, PhaseDesignName, Precoder, Scale
 
-__all__ = ["Point", "Settings", "Study", "load_study", "parse_study"]
+__all__ = [
+    "Dimension",
+    "Point",
+    "Settings",
+    "Study",
+    "dimensions_of",
+    "load_study",
+    "parse_study",
+    "places_of",
+]
 
 
 class Table(BaseModel):
@@ -48,10 +58,18 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
-def _number(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise PydanticCustomError("number", "expected a finite number")
+def _axis_value(value: Any) -> Any:
+    """Return a finite number, a text or a list of these."""
+    items = value if isinstance(value, list) and value else [value]
+    if not all(isinstance(item, str) or _is_number(item) for item in items):
+        raise PydanticCustomError("axis_value", "expected a finite number, a text, or a list of these")
     return value
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) < 2**63
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _known_paper(key: str) -> str:
@@ -60,12 +78,18 @@ def _known_paper(key: str) -> str:
     return key
 
 
+def _known_metric(name: str) -> str:
+    if name not in known_metrics():
+        raise PydanticCustomError("metric", "expected a metric that register_metric knows")
+    return name
+
+
 Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=65_536)]
 Decibels = Annotated[float, Field(ge=-400, le=400)]
 PerUser = Annotated[list[Decibels], BeforeValidator(_listed), Field(min_length=1)]
 Angles = Annotated[list[float], BeforeValidator(_listed), Field(min_length=1)]
-Number = Annotated[Any, AfterValidator(_number)]
+AxisValue = Annotated[Any, AfterValidator(_axis_value)]
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -309,6 +333,15 @@ class Phases(Table):
     bits: Annotated[int, Field(ge=1, le=32)] | None = None
 
 
+class PowerModel(Table):
+    """Power consumption: that of the amplifiers, power over efficiency, and what never rests, in watts."""
+
+    amplifier_efficiency: float = Field(gt=0, le=1)
+    bs_w: float = Field(ge=0)
+    element_w: float = Field(ge=0)
+    user_w: float = Field(default=0, ge=0)
+
+
 class Simulation(Table):
     """How channels are drawn."""
 
@@ -321,6 +354,7 @@ class Point(Table):
     system: System
     transmission: Transmission
     phases: Phases
+    power_model: PowerModel | None = None
     simulation: Simulation = Simulation()
 
     @model_validator(mode="after")
@@ -336,23 +370,87 @@ class Point(Table):
 # The study ----------------------------------------------------------------------------------------------
 
 
-class Sweep(Table):
-    """One axis: a key, or an alias of keys, and its values."""
+class Axis(Table):
+    """A key, or an alias of keys, and its values: increasing numbers, or texts or lists in any order."""
 
     axis: Text
-    values: Annotated[list[Number], Field(min_length=1)]
-    quick_values: Annotated[list[Number], Field(min_length=1)] | None = None
+    values: Annotated[list[AxisValue], Field(min_length=1)]
+    quick_values: Annotated[list[AxisValue], Field(min_length=1)] | None = None
+
+    def chosen(self, quick: bool) -> list[Any]:
+        """Return the values, or the quick ones."""
+        return self.quick_values or self.values if quick else self.values
 
     @model_validator(mode="after")
-    def _increasing(self) -> Self:
+    def _ordered(self) -> Self:
         faults = [
-            Fault(key, f"expected increasing numbers, got {values}")
-            for key, values in (("values", self.values), ("quick_values", self.quick_values or []))
-            if any(a >= b for a, b in itertools.pairwise(values))
+            *_order_faults("values", self.values),
+            *_order_faults("quick_values", self.quick_values or []),
         ]
         if faults:
             raise FaultsError(faults)
         return self
+
+
+def _order_faults(key: str, values: list[Any]) -> Iterator[Fault]:
+    if all(map(_is_number, values)):
+        if any(a >= b for a, b in itertools.pairwise(values)):
+            yield Fault(key, f"expected increasing numbers, got {values}")
+    elif len(set(map(repr, values))) < len(values):
+        yield Fault(key, f"expected values that differ, got {values}")
+
+
+class Sweep(Table):
+    """One axis, or several: the grid of all their values, where axes in `zip` advance together."""
+
+    axis: Text | None = None
+    values: Annotated[list[AxisValue], Field(min_length=1)] | None = None
+    quick_values: Annotated[list[AxisValue], Field(min_length=1)] | None = None
+    axes: Annotated[list[Axis], Field(min_length=1)] | None = None
+    zip: list[Text] = []
+
+    @model_validator(mode="after")
+    def _axes(self) -> Self:
+        own = {key: getattr(self, key) for key in ("axis", "values", "quick_values")}
+        if self.axes is not None:
+            faults = [
+                Fault(key, "expected nothing beside axes") for key, value in own.items() if value is not None
+            ]
+        else:
+            faults = [
+                Fault(key, "expected a value, got nothing") for key in ("axis", "values") if own[key] is None
+            ]
+            faults += _order_faults("values", self.values or [])
+            faults += _order_faults("quick_values", self.quick_values or [])
+        if faults:
+            raise FaultsError(faults)
+        names = [axis.axis for axis in self.all_axes]
+        faults = [
+            Fault("zip", f"expected axes of the sweep, got {name!r}")
+            for name in self.zip
+            if name not in names
+        ]
+        faults += _twice("zip", self.zip)
+        every = [target for name in names for target in targets(name)]
+        faults += _twice("axes", every)
+        for quick in (False, True):
+            lengths = {len(axis.chosen(quick)) for axis in self.all_axes if axis.axis in self.zip}
+            if len(lengths) > 1:
+                faults.append(Fault("zip", f"expected axes of one length, got lengths {sorted(lengths)}"))
+        if faults:
+            raise FaultsError(faults)
+        return self
+
+    @property
+    def all_axes(self) -> list[Axis]:
+        """The axes, also of a sweep with one."""
+        if self.axes is not None:
+            return self.axes
+        return [Axis.model_construct(axis=self.axis, values=self.values, quick_values=self.quick_values)]
+
+
+def _twice(path: str, names: list[str]) -> list[Fault]:
+    return [Fault(path, f"expected {name} once") for i, name in enumerate(names) if name in names[:i]]
 
 
 class Scheme(Table):
@@ -380,6 +478,40 @@ class Plot(Table):
     panel: Annotated[list[Panel], Field(min_length=1)] = [Panel()]
 
 
+class Metrics(Table):
+    """What to estimate beside the quantities of every study; rates in bit/s/Hz."""
+
+    outage_rate: Positive | None = None
+    sinr_quantiles: list[Annotated[float, Field(gt=0, lt=1)]] = []
+    registered: list[Annotated[str, AfterValidator(_known_metric)]] = []
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        faults = _twice("registered", self.registered)
+        if any(a >= b for a, b in itertools.pairwise(self.sinr_quantiles)):
+            faults.append(Fault("sinr_quantiles", f"expected increasing numbers, got {self.sinr_quantiles}"))
+        if faults:
+            raise FaultsError(faults)
+        return self
+
+
+class Stop(Table):
+    """When a point has enough realizations before their largest number; see `studies.stopping`."""
+
+    metric: Text
+    half_width: Positive | None = None
+    relative_half_width: Positive | None = None
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)
+    min_realizations: int = Field(default=0, ge=0)
+    wall_time_s: Positive | None = None
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        if (self.half_width is None) == (self.relative_half_width is None):
+            raise FaultsError([Fault("", "expected either half_width or relative_half_width")])
+        return self
+
+
 class Settings(Point):
     """A study file."""
 
@@ -388,9 +520,12 @@ class Settings(Point):
     seed: int = Field(default=1, ge=0, lt=2**63)
     realizations: int = Field(ge=2)
     quick_realizations: int = Field(default=1000, ge=2)
+    block_realizations: int = Field(default=1024, ge=2)
     citations: list[Annotated[str, AfterValidator(_known_paper)]] = []
     sweep: Sweep
     scheme: Annotated[list[Scheme], Field(min_length=1)] = [Scheme(label="base system")]
+    metrics: Metrics = Metrics()
+    stop: Stop | None = None
     plot: Plot
 
     @model_validator(mode="after")
@@ -407,17 +542,37 @@ class Settings(Point):
             for label in panel.schemes or []
             if label not in labels
         ]
-        axis = set(targets(self.sweep.axis))
         faults += [
-            Fault(f"scheme.{i}.set.{key}", f"expected a key that the sweep of {self.sweep.axis} leaves alone")
+            Fault(f"scheme.{i}.set.{key}", f"expected a key that the sweep of {axis.axis} leaves alone")
             for i, scheme in enumerate(self.scheme)
             for key in scheme.set
-            if axis & set(targets(key))
+            for axis in self.sweep.all_axes
+            if set(targets(axis.axis)) & set(targets(key))
         ]
+        faults += self._asked_for()
         if faults:
             raise FaultsError(faults)
         return self
 
+    def _asked_for(self) -> Iterator[Fault]:
+        """Yield faults of metrics that are stopped by or shown, and not computed."""
+        from studies.quantities import quantities
+
+        known = quantities(self)
+        if self.stop is not None and (self.stop.metric not in known or not known[self.stop.metric].paired):
+            names = ", ".join(name for name, quantity in known.items() if quantity.paired)
+            yield Fault("stop.metric", f"expected one of {names}, got {self.stop.metric!r}")
+        for i, panel in enumerate(self.plot.panel):
+            for metric in panel.metrics:
+                if metric not in known:
+                    yield Fault(
+                        f"plot.panel.{i}.metrics",
+                        f"expected a metric that the study computes, got {metric!r}",
+                    )
+
+
+LARGEST_STUDY = 100_000
+"""Most points of a study, all schemes together."""
 
 BOTH = ("system.surface1", "system.surface2")
 ALIASES: Mapping[str, tuple[str, ...]] = {
@@ -482,6 +637,41 @@ def _merged(old: Any, new: Any) -> Any:
 
 
 @dataclass(frozen=True)
+class Dimension:
+    """One dimension of a sweep.
+
+    Attributes
+    ----------
+    keys : tuple of str
+        The axis, and those zipped to it.
+    values : tuple of tuple
+        What the keys are set to, place by place.
+    """
+
+    keys: tuple[str, ...]
+    values: tuple[tuple[Any, ...], ...]
+
+    @property
+    def name(self) -> str:
+        """Name in results."""
+        return self.keys[0].replace(".", "_")
+
+    @property
+    def coordinates(self) -> dict[str, list[Any]]:
+        """Values by name of every axis in the dimension: numbers, or else texts."""
+        return {
+            key.replace(".", "_"): _coordinate([values[i] for values in self.values])
+            for i, key in enumerate(self.keys)
+        }
+
+
+def _coordinate(values: list[Any]) -> list[Any]:
+    if all(map(_is_number, values)):
+        return [float(value) for value in values]
+    return [value if isinstance(value, str) else ", ".join(map(str, _listed(value))) for value in values]
+
+
+@dataclass(frozen=True)
 class Study:
     """A checked study.
 
@@ -504,24 +694,33 @@ class Study:
         """Labels of the schemes."""
         return [scheme.label for scheme in self.settings.scheme]
 
-    def values(self, quick: bool = False) -> list[float]:
-        """Return the values of the axis."""
-        sweep = self.settings.sweep
-        return sweep.quick_values or sweep.values if quick else sweep.values
+    def dimensions(self, quick: bool = False) -> list[Dimension]:
+        """Return the dimensions of the sweep, in the order of the results."""
+        return dimensions_of(self.settings.sweep, quick)
+
+    def values(self, quick: bool = False) -> list[Any]:
+        """Return the values of the first axis."""
+        return [values[0] for values in self.dimensions(quick)[0].values]
+
+    def places(self, quick: bool = False) -> Iterator[tuple[Any, ...]]:
+        """Yield the values of all axes at every place of the grid, the last dimension fastest."""
+        return places_of(self.dimensions(quick))
 
     def realizations(self, quick: bool = False) -> int:
         """Return the number of realizations a point."""
         return self.settings.quick_realizations if quick else self.settings.realizations
 
-    def point(self, scheme: int, value: float) -> Point:
-        """Return the system of a scheme at a value of the axis.
+    def point(self, scheme: int, *values: Any) -> Point:
+        """Return the system of a scheme at values of the axes, as `places` yields them.
 
         Raises
         ------
         pydantic.ValidationError, FaultsError
             If what results is no valid system; not after `parse_study`.
         """
-        return Point.model_validate(_raw_point(tomllib.loads(self.text), self.settings, scheme, value))
+        return Point.model_validate(
+            _raw_point(_base(tomllib.loads(self.text)), self.settings, scheme, values)
+        )
 
 
 def load_study(path: Path) -> Study:
@@ -545,7 +744,7 @@ def parse_study(text: str, name: str, source: str = "") -> Study:
     source = source or name
     try:
         raw = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits
         raise StudyFileError(source, [Fault("", f"is not TOML: {error}")]) from None
     try:
         settings = Settings.model_validate(raw)
@@ -556,31 +755,68 @@ def parse_study(text: str, name: str, source: str = "") -> Study:
     return Study(name, text, settings)
 
 
-def _raw_point(raw: Mapping[str, Any], settings: Settings, scheme: int, value: float) -> dict[str, Any]:
-    base = {key: raw[key] for key in Point.model_fields if key in raw}
-    return overridden(base, {**settings.scheme[scheme].set, settings.sweep.axis: value})
+def _base(raw: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: raw[key] for key in Point.model_fields if key in raw}
+
+
+def _raw_point(
+    base: Mapping[str, Any], settings: Settings, scheme: int, values: Sequence[Any]
+) -> dict[str, Any]:
+    keys = (key for dimension in dimensions_of(settings.sweep, False) for key in dimension.keys)
+    return overridden(base, {**settings.scheme[scheme].set, **dict(zip(keys, values, strict=True))})
+
+
+def dimensions_of(sweep: Sweep, quick: bool = False) -> list[Dimension]:
+    """Return zipped axes as one dimension, in place of the first of them, and the others each as one."""
+    groups: dict[str, list[Axis]] = {}
+    for axis in sweep.all_axes:
+        groups.setdefault("" if axis.axis in sweep.zip else axis.axis, []).append(axis)
+    return [
+        Dimension(
+            tuple(axis.axis for axis in group),
+            tuple(zip(*(axis.chosen(quick) for axis in group), strict=True)),
+        )
+        for group in groups.values()
+    ]
+
+
+def places_of(dimensions: Sequence[Dimension]) -> Iterator[tuple[Any, ...]]:
+    """Yield the values of all axes at every place of the grid, the last dimension fastest."""
+    for place in itertools.product(*(dimension.values for dimension in dimensions)):
+        yield tuple(itertools.chain.from_iterable(place))
 
 
 def _point_faults(raw: Mapping[str, Any], settings: Settings) -> Iterator[Fault]:
-    """Yield the faults of all schemes at all values, each once for a scheme."""
-    sweep = settings.sweep
+    """Yield the faults of all schemes at all places, each once for a scheme."""
+    grids = [dimensions_of(settings.sweep, quick) for quick in (False, True)]
+    size = len(settings.scheme) * sum(math.prod(len(one.values) for one in grid) for grid in grids)
+    if size > 2 * LARGEST_STUDY:
+        yield Fault(
+            "sweep", f"expected at most {LARGEST_STUDY} points, all schemes together, got {size // 2}"
+        )
+        return
+    base = _base(raw)
+    keys = [key for dimension in grids[0] for key in dimension.keys]
+    places = {repr(place): place for grid in grids for place in places_of(grid)}
     for number, scheme in enumerate(settings.scheme):
         known: set[Fault] = set()
-        for value in sorted({*sweep.values, *(sweep.quick_values or [])}):
-            for fault in _faults_at(raw, settings, number, value):
+        for place in places.values():
+            for fault in _faults_at(base, settings, number, place):
                 if fault not in known:
                     known.add(fault)
-                    where = f"scheme {scheme.label!r}, {sweep.axis} = {value}"
-                    yield Fault(fault.path, f"{fault.problem} ({where})")
+                    where = ", ".join(f"{key} = {value}" for key, value in zip(keys, place, strict=True))
+                    yield Fault(fault.path, f"{fault.problem} (scheme {scheme.label!r}, {where})")
 
 
-def _faults_at(raw: Mapping[str, Any], settings: Settings, scheme: int, value: float) -> Sequence[Fault]:
+def _faults_at(
+    base: Mapping[str, Any], settings: Settings, scheme: int, values: Sequence[Any]
+) -> Sequence[Fault]:
     try:
-        point = _raw_point(raw, settings, scheme, value)
+        raw = _raw_point(base, settings, scheme, values)
     except FaultsError as error:
         return error.faults
     try:
-        Point.model_validate(point)
+        Point.model_validate(raw)
     except ValidationError as error:
-        return faults_of(error, Point, point)
+        return faults_of(error, Point, raw)
     return ()

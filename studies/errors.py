@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Fault", "FaultsError", "OutputError", "ResultFileError", "StudyFileError", "UsageError"]
+__all__ = [
+    "CheckpointError",
+    "EngineError",
+    "Fault",
+    "FaultsError",
+    "OutputError",
+    "ResultFileError",
+    "StudyFileError",
+    "UsageError",
+]
 
 
 @dataclass(frozen=True)
@@ -56,3 +65,11 @@ class OutputError(OSError):
 
 class UsageError(ValueError):
     """A command was asked for something that is not there."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is damaged, in use, belongs to another run, or lacks blocks."""
+
+
+class EngineError(RuntimeError):
+    """An engine cannot be had, or lost its workers."""

@@ -2,7 +2,10 @@
 
 from typing import Literal
 
-__all__ = ["LinkName", "Metric", "PhaseDesignName", "Precoder", "Scale"]
+__all__ = ["ExecutorName", "LinkName", "Metric", "PhaseDesignName", "Precoder", "Scale", "StopReason"]
+
+ExecutorName = Literal["serial", "processes", "dask"]
+"""Where blocks of realizations are computed."""
 
 LinkName = Literal["direct", "single", "single1", "single2", "double"]
 """Paths from the BS to the users; "single" stands for the single reflections at both surfaces."""
@@ -17,6 +20,17 @@ Scale = Literal["linear", "log"]
 """Scale of an axis of a plot."""
 
 Metric = Literal[
-    "hardening_sum_rate", "ratio_sum_rate", "ergodic_sum_rate", "hardening_rate", "ergodic_rate", "mean_gain"
+    "hardening_sum_rate",
+    "ratio_sum_rate",
+    "ergodic_sum_rate",
+    "minimum_rate",
+    "hardening_rate",
+    "ergodic_rate",
+    "mean_gain",
+    "outage",
+    "energy_efficiency",
 ]
-"""What a panel of a plot can show; rates without "sum" and the mean gain are those of the first user."""
+"""What a panel of a plot can show; rates without "sum", outage and the mean gain are those of the first user."""
+
+StopReason = Literal["half_width", "max_realizations", "wall_time"]
+"""Why a point got no more realizations."""

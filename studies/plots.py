@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from studies.config import Panel
 from studies.errors import OutputError
+from studies.files import replace_file
 from studies.options import Metric
-from studies.quantities import QUANTITIES, Part
-from studies.results import StudyResult, replace_file
+from studies.quantities import OPTIONAL, QUANTITIES, Part
+from studies.results import StudyResult
 
-__all__ = ["INTERVAL", "draw", "save"]
+__all__ = ["INTERVAL", "STYLE", "draw", "draw_series", "save"]
 
 INTERVAL = 2.5758293035489004
 """Half-width of a 99 % interval in standard errors, of the normal law."""
@@ -60,6 +61,10 @@ DASHES: tuple[Any, ...] = (
 MARKERS = ("o", "s", "^", "D", "v", "<", "p", ">", "h")
 
 
+ALL = {**QUANTITIES, **OPTIONAL}
+"""Quantities that a panel may show."""
+
+
 @dataclass(frozen=True)
 class _Shown:
     """How a metric looks: its own name, and that of the axis it shares with its like."""
@@ -75,6 +80,9 @@ _SHOWN: Mapping[Metric, _Shown] = {
     "ergodic_sum_rate": _Shown("ergodic rate (simulation only)", "sum rate"),
     "hardening_rate": _Shown("hardening bound", "rate of user 1"),
     "ergodic_rate": _Shown("ergodic rate (simulation only)", "rate of user 1"),
+    "minimum_rate": _Shown("smallest instantaneous rate (simulation only)", "rate"),
+    "outage": _Shown("outage (simulation only)", "outage of user 1"),
+    "energy_efficiency": _Shown("hardening bound", "energy efficiency"),
     "mean_gain": _Shown("mean gain", "mean gain of user 1", decibel=True),
 }
 
@@ -175,21 +183,31 @@ def _columns(labels: list[str], width: float) -> int:
 
 def _draw_curve(axes: Axes, result: StudyResult, curve: _Curve, number: int) -> Any:
     """Draw a curve, the line first, and return its artists for the legend."""
+    line = _values(result, curve, "closed_form") if ALL[curve.metric].closed else None
+    simulated, error = (_values(result, curve, part) for part in ("simulated", "standard_error"))
+    return draw_series(axes, result.values, line, simulated, error, number, _SHOWN[curve.metric].decibel)
+
+
+def draw_series(
+    axes: Axes,
+    x: NDArray[Any],
+    line: NDArray[np.float64] | None,
+    markers: NDArray[np.float64],
+    error: NDArray[np.float64],
+    number: int,
+    decibel: bool = False,
+) -> tuple[Any, ...]:
+    """Draw a line and markers with 99 % intervals in the style of curve `number`; return the artists."""
+
+    def shown(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return 10 * np.log10(values) if decibel else values
+
     colour = COLOURS[number % len(COLOURS)]
-    x = result.values
     artists: list[Any] = []
-    if QUANTITIES[curve.metric].closed:
-        artists += axes.plot(
-            x,
-            _in_units(curve.metric, _values(result, curve, "closed_form")),
-            color=colour,
-            linestyle=DASHES[number % len(DASHES)],
-            zorder=2,
-        )
-    simulated = _values(result, curve, "simulated")
-    reach = INTERVAL * _values(result, curve, "standard_error")
-    ends = simulated - reach, simulated, simulated + reach
-    low, middle, high = (_in_units(curve.metric, end) for end in ends)
+    if line is not None:
+        artists += axes.plot(x, shown(line), color=colour, linestyle=DASHES[number % len(DASHES)], zorder=2)
+    reach = INTERVAL * error
+    low, middle, high = shown(markers - reach), shown(markers), shown(markers + reach)
     artists.append(
         axes.errorbar(
             x,
@@ -209,23 +227,20 @@ def _draw_curve(axes: Axes, result: StudyResult, curve: _Curve, number: int) -> 
 
 
 def _values(result: StudyResult, curve: _Curve, part: Part) -> NDArray[np.float64]:
-    """Values along the axis; of the first user where there is one for each."""
+    """Values along the first axis, at the first values of others; of the first user where each has its own."""
     values = result.data[curve.metric, part][result.study.schemes.index(curve.scheme)]
     return np.asarray(values.reshape(len(values), -1)[:, 0])
-
-
-def _in_units(metric: Metric, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 10 * np.log10(values) if _SHOWN[metric].decibel else values
 
 
 def _finish(axes: Axes, result: StudyResult, panel: Panel) -> None:
     plot = result.study.settings.plot
     shown = [_SHOWN[metric] for metric in panel.metrics]
-    units = "dB" if shown[0].decibel else QUANTITIES[panel.metrics[0]].units
+    units = "dB" if shown[0].decibel else ALL[panel.metrics[0]].units
     name = f"{shown[0].axis}, {shown[0].name}" if len(shown) == 1 and not shown[0].decibel else shown[0].axis
     axes.set_xlabel(f"{plot.x_label} ({plot.x_unit})" if plot.x_unit else plot.x_label)
     axes.set_ylabel(f"{name[0].upper()}{name[1:]} ({units})")
-    axes.set_xscale(plot.x_scale)
+    if result.values.dtype != object:
+        axes.set_xscale(plot.x_scale)
     if plot.x_scale == "log" and len(result.values) <= MOST_TICKS:
         axes.set_xticks(result.values, [f"{value:g}" for value in result.values])
         axes.set_xticks([], minor=True)

@@ -1,7 +1,8 @@
 """Results as text: link budget, rates and the z-test, in tables for a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from rich.console import Group, RenderableType
@@ -10,12 +11,12 @@ from rich.text import Text
 from scipy.special import ndtri
 
 from studies.link_budget import LinkBudget
-from studies.quantities import QUANTITIES
+from studies.quantities import QUANTITIES, Part
 from studies.results import StudyResult
 from studies.verify import FALSE_ALARM as VERIFY_FALSE_ALARM
 from studies.verify import POWER, Comparison, Verification
 
-__all__ = ["ZTest", "budget_table", "rate_tables", "verification_table", "z_table", "z_tests"]
+__all__ = ["ZTest", "budget_table", "rate_tables", "summary", "verification_table", "z_table", "z_tests"]
 
 FALSE_ALARM = 1e-3
 """Chance that a z-table of a correct study has a value above its threshold, in the normal approximation."""
@@ -90,24 +91,58 @@ def budget_table(budgets: Mapping[str, LinkBudget], where: str) -> RenderableTyp
 
 def rate_tables(result: StudyResult) -> RenderableType:
     """Sum rates of every scheme: closed form and simulation of the hardening bound, and the ergodic rate."""
-    plot = result.study.settings.plot
-    axis = f"{plot.x_label} ({plot.x_unit})" if plot.x_unit else plot.x_label
     tables: list[RenderableType] = []
+    paired = len(result.study.schemes) > 1
     for number, scheme in enumerate(result.study.schemes):
         table = Table(title=f"{scheme}: sum rate, bit/s/Hz", title_justify="left")
-        for name in (axis, "hardening bound", "simulated", "ratio of moments", "simulated", "ergodic rate"):
+        names = ["hardening bound", "simulated", "ratio of moments", "simulated", "ergodic rate"]
+        if paired and number > 0:
+            names.append(f"less {result.study.schemes[0]!r}")
+        for name in (*_axis_labels(result), *names, "realizations", "stopped by"):
             table.add_column(name, justify="right")
-        for i, value in enumerate(result.values):
-            cells = [f"{value:g}"]
+        for place, values in _places(result):
+            where = (number, *place)
+            cells = [value if isinstance(value, str) else f"{value:g}" for value in values]
             for name in ("hardening_sum_rate", "ratio_sum_rate", "ergodic_sum_rate"):
                 if QUANTITIES[name].closed:
-                    cells.append(f"{result.data[name, 'closed_form'][number, i]:.4f}")
-                estimate = result.data[name, "simulated"][number, i]
-                error = result.data[name, "standard_error"][number, i]
-                cells.append(f"{estimate:.4f} ± {error:.4f}")
-            table.add_row(*cells)
+                    cells.append(f"{result.data[name, 'closed_form'][where]:.4f}")
+                cells.append(_estimate(result, name, "simulated", "standard_error", where))
+            if paired and number > 0:
+                parts: tuple[Part, Part] = ("difference", "difference_standard_error")
+                cells.append(_estimate(result, "ergodic_sum_rate", *parts, where))
+            table.add_row(*cells, f"{result.counts[where]:,}", result.reasons[where].replace("_", " "))
         tables.append(table)
     return Group(*tables)
+
+
+def _estimate(result: StudyResult, name: str, value: Part, error: Part, where: tuple[int, ...]) -> str:
+    shown, spread = result.data[name, value][where], result.data[name, error][where]
+    return f"{shown:.4f}" if np.isnan(spread) else f"{shown:.4f} ± {spread:.4f}"
+
+
+def _axis_labels(result: StudyResult) -> list[str]:
+    """Heads of the columns of the axes; the first has the label of the picture."""
+    plot = result.study.settings.plot
+    names = [name for dimension in result.dimensions for name in dimension.coordinates]
+    return [f"{plot.x_label} ({plot.x_unit})" if plot.x_unit else plot.x_label, *names[1:]]
+
+
+def _places(result: StudyResult) -> Iterator[tuple[tuple[int, ...], list[Any]]]:
+    """Yield the places of the sweep and the values of all axes there."""
+    rows = [list(zip(*dimension.coordinates.values(), strict=True)) for dimension in result.dimensions]
+    for place in np.ndindex(result.counts.shape[1:]):
+        yield place, [value for row, i in zip(rows, place, strict=True) for value in row[i]]
+
+
+def summary(result: StudyResult) -> str:
+    """Where the numbers come from, in one line."""
+    counts = result.counts
+    most = f"{counts.max():,}" if counts.min() == counts.max() else f"{counts.min():,} to {counts.max():,}"
+    made = ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    return (
+        f"Seed {result.seed}, {most} realizations a point, {result.wall_time_s:.1f} s of computation; "
+        f"{made}; fingerprint {result.fingerprint[:16]}."
+    )
 
 
 def z_table(result: StudyResult) -> RenderableType:

@@ -1,18 +1,17 @@
 """Result files: one netCDF4-valid HDF5 file a study, labelled, self-describing and whole.
 
-Dimensions are scheme, the axis of the sweep, user and other_user, each with its coordinate variable; the
-variables are those of `studies.quantities`. Attributes hold the study file as text, the seed, the number of
-realizations, versions and the wall time. A digest over everything makes damage visible. The file appears
-under its name only when it is complete. Any HDF5 or netCDF reader opens it (h5py, xarray, MATLAB's h5read).
+Dimensions are scheme, those of the sweep, user, other_user and, with quantiles of the SINR, quantile, each with its
+coordinate variable; axes zipped to another one are further variables along its dimension. The variables are those
+of `studies.quantities`, and for every point its number of realizations and why there are no more. Attributes hold
+the study file as text, the seed, the largest number of realizations, versions, the time that the blocks took and
+the fingerprint of all that the numbers depend on. A digest at the end makes damage visible; the file appears under
+its name only when it is complete. Any HDF5 or netCDF reader opens it (h5py, xarray, MATLAB's h5read).
 """
 
 import csv
-import hashlib
 import importlib.metadata
-import os
 import platform
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +19,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.config import Study, parse_study
-from studies.errors import OutputError, ResultFileError, StudyFileError
-from studies.quantities import PARTS, QUANTITIES, Part
+from studies.config import Dimension, Study, parse_study
+from studies.errors import ResultFileError, StudyFileError
+from studies.files import replace_file
+from studies.netcdf import Variables, read_netcdf, write_netcdf
+from studies.quantities import PARTS, Part, quantities
 
-__all__ = ["StudyResult", "prepare_outputs", "read_result", "versions"]
+__all__ = ["Data", "StudyResult", "read_result", "versions"]
 
 FORMAT = "double-ris study result"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+Data = dict[tuple[str, Part], NDArray[np.float64]]
+"""Values by quantity and part."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,16 +43,20 @@ class StudyResult:
     study : Study
         The study that was run.
     seed, realizations : int
-        Seed, and number of realizations at each point.
+        Seed, and largest number of realizations at a point.
     quick : bool
         Whether the quick values were taken.
     data : dict
         By quantity and part, arrays of shape (schemes, values, ...) with the quantity's own axes last; NaN
-        where a point has fewer users than others.
+        where a point has fewer users than others. One axis of values for each dimension of the sweep.
+    counts, reasons : ndarray, shape (schemes, values)
+        Realizations of each point, and why it has no more.
     versions : dict of str to str
         Of Python and the packages that computed the results.
     wall_time_s : float
-        Time that it took, seconds.
+        Time that the blocks of all points took, added up, seconds.
+    fingerprint : str
+        SHA-256 of all that the numbers depend on.
     """
 
     study: Study
@@ -56,13 +64,22 @@ class StudyResult:
     realizations: int
     quick: bool
     data: Mapping[tuple[str, Part], NDArray[np.float64]]
+    counts: NDArray[np.int64]
+    reasons: NDArray[Any]
     versions: Mapping[str, str]
     wall_time_s: float
+    fingerprint: str
 
     @property
     def values(self) -> NDArray[np.float64]:
-        """Values of the axis."""
-        return np.asarray(self.study.values(self.quick), dtype=np.float64)
+        """Values of the first axis."""
+        values = next(iter(self.dimensions[0].coordinates.values()))
+        return np.array(values, dtype=object if isinstance(values[0], str) else np.float64)
+
+    @property
+    def dimensions(self) -> list[Dimension]:
+        """Dimensions of the sweep."""
+        return self.study.dimensions(self.quick)
 
     @property
     def users(self) -> int:
@@ -85,61 +102,80 @@ class StudyResult:
         def write(temporary: Path) -> None:
             with temporary.open("w", newline="", encoding="utf-8") as file:
                 table = csv.writer(file)
-                axis = self.study.settings.sweep.axis
-                table.writerow(["scheme", axis, "quantity", "units", "user", "other_user", *PARTS])
+                axes = [key for dimension in self.dimensions for key in dimension.coordinates]
+                more = ["realizations", "stop_reason"]
+                table.writerow(["scheme", *axes, "quantity", "units", "user", "other_user", *PARTS, *more])
                 table.writerows(self._rows())
 
         replace_file(path, write)
 
     def _rows(self) -> Iterator[list[Any]]:
-        for s, scheme in enumerate(self.study.schemes):
-            for v, value in enumerate(self.values):
-                for name, quantity in QUANTITIES.items():
-                    parts = {part: self.data[name, part][s, v] for part in quantity.parts}
-                    for index in np.ndindex(parts["simulated"].shape):
-                        if np.isnan(parts["simulated"][index]):
-                            continue
-                        users = [i + 1 for i in index] + [""] * (2 - len(index))
-                        numbers = [repr(float(parts[part][index])) if part in parts else "" for part in PARTS]
-                        yield [scheme, repr(float(value)), name, quantity.units, *users, *numbers]
+        coordinates = [list(zip(*one.coordinates.values(), strict=True)) for one in self.dimensions]
+        for where in np.ndindex(self.counts.shape):
+            scheme, *place = where
+            values = [_cell(v) for own, i in zip(coordinates, place, strict=True) for v in own[i]]
+            more = [int(self.counts[where]), self.reasons[where]]
+            for name, quantity in quantities(self.study.settings).items():
+                parts = {part: self.data[name, part][where] for part in quantity.parts(self.counts.shape[0])}
+                for index in np.ndindex(parts["simulated"].shape):
+                    if np.isnan(parts["simulated"][index]):
+                        continue
+                    labels = dict(zip(quantity.axes, index, strict=True))
+                    users = [labels[axis] + 1 if axis in labels else "" for axis in ("user", "other_user")]
+                    full = name
+                    if "quantile" in labels:
+                        full += f" {self.study.settings.metrics.sinr_quantiles[labels['quantile']]:g}"
+                    numbers = [_cell(parts[part][index]) if part in parts else "" for part in PARTS]
+                    yield [self.study.schemes[scheme], *values, full, quantity.units, *users, *numbers, *more]
 
     def _write(self, path: Path) -> None:
-        import h5netcdf
-        import h5py
+        write_netcdf(path, *self._content())
 
-        dimensions, variables, attributes = self._content()
-        with h5netcdf.File(path, "w") as file:
-            file.dimensions = dimensions
-            for name, (axes, values, notes) in variables.items():
-                dtype = h5py.string_dtype() if values.dtype == object else values.dtype
-                variable = file.create_variable(name, axes, dtype)
-                variable[...] = values
-                variable.attrs.update(notes)
-            file.attrs.update({**attributes, "sha256": _digest(variables, attributes)})
-
-    def _content(self) -> tuple[dict[str, int], "_Variables", dict[str, Any]]:
+    def _content(self) -> tuple[dict[str, int], "Variables", dict[str, Any]]:
         """Return dimensions, variables and attributes as the file holds them."""
-        plot, axis = self.study.settings.plot, self._axis
-        dimensions = {
-            "scheme": len(self.study.schemes),
-            axis: len(self.values),
+        settings, sweep = self.study.settings, tuple(one.name for one in self.dimensions)
+        lead = ("scheme", *sweep)
+        dimensions = dict(zip(lead, self.counts.shape, strict=True)) | {
             "user": self.users,
             "other_user": self.users,
         }
         numbers = np.arange(1, self.users + 1)
-        variables: _Variables = {
+        variables: Variables = {
             "scheme": (("scheme",), np.array(self.study.schemes, dtype=object), {"long_name": "scheme"}),
-            axis: ((axis,), self.values, {"long_name": plot.x_label, "units": plot.x_unit or "1"}),
             "user": (("user",), numbers, {"long_name": "user"}),
             "other_user": (("other_user",), numbers, {"long_name": "user that the precoder serves"}),
         }
-        for name, quantity in QUANTITIES.items():
-            for part in quantity.parts:
+        for number, one in enumerate(self.dimensions):
+            for name, values in one.coordinates.items():
+                first = number == 0 and name == one.name
+                long_name, units = (settings.plot.x_label, settings.plot.x_unit) if first else (name, "")
+                array = np.array(values, dtype=object if isinstance(values[0], str) else np.float64)
+                variables[name] = ((one.name,), array, {"long_name": long_name, "units": units or "1"})
+        if settings.metrics.sinr_quantiles:
+            dimensions["quantile"] = len(settings.metrics.sinr_quantiles)
+            shares = np.array(settings.metrics.sinr_quantiles)
+            variables["quantile"] = (
+                ("quantile",),
+                shares,
+                {"long_name": "share of realizations", "units": "1"},
+            )
+        for name, quantity in quantities(settings).items():
+            for part in quantity.parts(len(self.study.schemes)):
                 notes = {
                     "units": "1" if part == "z" else quantity.units,
                     "long_name": f"{quantity.long_name}: {_PART_NAMES[part]}",
                 }
-                variables[f"{name}_{part}"] = (("scheme", axis, *quantity.axes), self.data[name, part], notes)
+                variables[f"{name}_{part}"] = ((*lead, *quantity.axes), self.data[name, part], notes)
+        variables["realizations"] = (
+            lead,
+            self.counts,
+            {"units": "1", "long_name": "realizations of the point"},
+        )
+        variables["stop_reason"] = (
+            lead,
+            self.reasons,
+            {"long_name": "why the point has no more realizations"},
+        )
         attributes = {
             "format": FORMAT,
             "schema_version": SCHEMA_VERSION,
@@ -148,24 +184,21 @@ class StudyResult:
             "configuration": self.study.text,
             "seed": self.seed,
             "realizations": self.realizations,
+            "fingerprint": self.fingerprint,
             "quick": int(self.quick),
             "wall_time_s": self.wall_time_s,
             **{f"version_{name}": version for name, version in self.versions.items()},
         }
         return dimensions, variables, attributes
 
-    @property
-    def _axis(self) -> str:
-        return self.study.settings.sweep.axis.replace(".", "_")
-
-
-_Variables = dict[str, tuple[tuple[str, ...], NDArray[Any], dict[str, str]]]
 
 _PART_NAMES: Mapping[Part, str] = {
     "closed_form": "closed form",
     "simulated": "simulated",
     "standard_error": "standard error of the simulated value",
     "z": "(simulated - closed form) / standard error",
+    "difference": "simulated, less that of the first scheme",
+    "difference_standard_error": "standard error of the difference, over shared random numbers",
 }
 
 
@@ -177,34 +210,11 @@ def read_result(path: Path) -> StudyResult:
     ResultFileError
         If the file cannot be read, is of another kind or version, or is damaged.
     """
-    import h5netcdf
-
-    try:
-        with h5netcdf.File(path, "r") as file:
-            attributes = {name: _plain(value) for name, value in file.attrs.items()}
-            variables: _Variables = {
-                name: (
-                    tuple(variable.dimensions),
-                    np.asarray(variable[...]),
-                    {key: str(value) for key, value in variable.attrs.items()},
-                )
-                for name, variable in file.variables.items()
-            }
-    except FileNotFoundError:
-        raise ResultFileError(f"{path}: no such file") from None
-    except Exception as error:  # HDF5 readers meet damage with exceptions of many kinds
-        raise ResultFileError(f"{path}: not a readable result file ({_first_line(error)})") from None
-    if attributes.get("format") != FORMAT:
-        raise ResultFileError(f"{path}: not a result file of `ris run`")
-    if attributes.get("schema_version") != SCHEMA_VERSION:
-        found = attributes.get("schema_version")
-        raise ResultFileError(f"{path}: schema version {found}; this program reads {SCHEMA_VERSION}")
-    if attributes.pop("sha256", None) != _digest(variables, attributes):
-        raise ResultFileError(f"{path}: damaged (its content does not match its digest)")
+    variables, attributes = read_netcdf(path, FORMAT, SCHEMA_VERSION)
     return _result(path, variables, attributes)
 
 
-def _result(path: Path, variables: _Variables, attributes: Mapping[str, Any]) -> StudyResult:
+def _result(path: Path, variables: Variables, attributes: Mapping[str, Any]) -> StudyResult:
     try:
         study = parse_study(attributes["configuration"], attributes["study"])
         return StudyResult(
@@ -214,9 +224,12 @@ def _result(path: Path, variables: _Variables, attributes: Mapping[str, Any]) ->
             quick=bool(attributes["quick"]),
             data={
                 (name, part): variables[f"{name}_{part}"][1]
-                for name, quantity in QUANTITIES.items()
-                for part in quantity.parts
+                for name, quantity in quantities(study.settings).items()
+                for part in quantity.parts(len(study.schemes))
             },
+            counts=variables["realizations"][1],
+            reasons=variables["stop_reason"][1],
+            fingerprint=attributes["fingerprint"],
             versions={
                 name.removeprefix("version_"): value
                 for name, value in attributes.items()
@@ -230,40 +243,6 @@ def _result(path: Path, variables: _Variables, attributes: Mapping[str, Any]) ->
         raise ResultFileError(f"{path}: its configuration is no valid study: {error}") from None
 
 
-def prepare_outputs(paths: list[Path], *, force: bool = False) -> None:
-    """Make sure, before hours of work, that outputs can be written.
-
-    Raises
-    ------
-    OutputError
-        If an output exists and may not be overwritten, or a directory cannot be made or written to.
-    """
-    existing = [str(path) for path in paths if path.exists()]
-    if existing and not force:
-        raise OutputError(f"{', '.join(existing)} already there: give --force to overwrite, or another --out")
-    for directory in {path.parent for path in paths}:
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=directory):
-                pass
-        except OSError as error:
-            raise OutputError(f"cannot write into {directory}: {error.strerror or error}") from None
-
-
-def replace_file(path: Path, write: Callable[[Path], None]) -> None:
-    """Have `write` make a temporary file beside `path`, and give it that name when it is complete."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that compute the numbers."""
     found = {"python": platform.python_version()}
@@ -275,28 +254,5 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic | np.ndarray) and np.size(value) == 1 else value
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _digest(variables: _Variables, attributes: Mapping[str, Any]) -> str:
-    digest = hashlib.sha256()
-
-    def take(text: str) -> None:
-        encoded = text.encode()
-        digest.update(len(encoded).to_bytes(8, "little") + encoded)
-
-    for name in sorted(attributes):
-        take(f"{name} = {attributes[name]!r}")
-    for name in sorted(variables):
-        axes, values, notes = variables[name]
-        take(f"{name} {axes} {values.shape} {sorted((key, str(note)) for key, note in notes.items())}")
-        if values.dtype == object:
-            take(repr([text.decode() if isinstance(text, bytes) else text for text in values.tolist()]))
-        else:
-            digest.update(np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<")).tobytes())
-    return digest.hexdigest()
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else repr(float(value))

@@ -12,7 +12,7 @@ from channels.errors import InvalidArgumentError
 from ris.montecarlo import MEMORY_LIMIT
 from studies import config
 
-__all__ = ["build", "build_system", "noise_power_dbm", "phase_shifts", "power_and_noise"]
+__all__ = ["build", "build_system", "consumption_w", "noise_power_dbm", "phase_shifts", "power_and_noise"]
 
 THERMAL_NOISE_DBM_HZ = 10 * math.log10(1.380649e-23 * 290 * 1e3)
 """Thermal noise density at 290 K, k T in dBm/Hz: -173.98."""
@@ -206,3 +206,10 @@ def _noise(law: Any) -> channels.PhaseNoise:
         case config.SumOfLaws():
             return channels.SumNoise(_noise(term) for term in law.terms)
     raise InvalidArgumentError("law", "a phase-noise law of a study file", repr(law))
+
+
+def consumption_w(model: config.PowerModel, power: float, system: ris.DoubleRIS) -> float:
+    """Power consumption in watts: transmit power (milliwatts) over efficiency, BS, elements and users."""
+    elements = system.elements1 + system.elements2
+    fixed = model.bs_w + model.element_w * elements + model.user_w * system.users
+    return power * 1e-3 / model.amplifier_efficiency + fixed

@@ -1,22 +1,31 @@
 """The `ris` command: what it prints, what it writes, how it ends."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import h5py
+import numpy as np
+import pyfive
 import pytest
 from small_study import TEXT, changed
+from sweeps import same_data
 
-from studies import verify
+from studies import realizations, verify
 from studies.citations import BIBTEX
 from studies.cli import FIGURES, run_command
+from studies.config import load_study, parse_study
 from studies.results import read_result
+from studies.run import Status, run_study
 from studies.verify import Comparison, Verification
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("list", "run", "plot", "verify", "cite")
+COMMANDS = (
+    "list", "run", "plot", "verify", "cite", "merge", "show", "export", "export-channels", "new"
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -74,7 +83,7 @@ def test_run_refuses_to_overwrite_unless_forced(capsys, study, tmp_path):
     assert "small-quick.h5" in told
     assert "--force" in told
     assert (tmp_path / "out" / "small-quick.h5").read_bytes() == before
-    ends(capsys, 0, *run, "--seed", "9", "--force", "--realizations", "50", "--threads", "1")
+    ends(capsys, 0, *run, "--seed", "9", "--force", "--realizations", "50", "--workers", "1")
     result = read_result(tmp_path / "out" / "small-quick.h5")
     assert (result.seed, result.realizations) == (9, 50)
 
@@ -90,9 +99,123 @@ def test_plot_draws_a_result_again(capsys, study, tmp_path):
     ends(capsys, 0, "plot", str(out / "small-quick.h5"), "--force")
 
 
+def test_run_goes_on_and_knows_when_it_is_done(capsys, study, tmp_path):
+    out = tmp_path / "out"
+    run = ["run", study, "--quick", "--out", str(out)]
+    ends(capsys, 0, *run)
+    before = (out / "small-quick.h5").read_bytes()
+    (out / "small-quick.csv").unlink()
+    ends(capsys, 0, *run)
+    assert (out / "small-quick.csv").is_file()
+    assert "is complete" in ends(capsys, 0, *run)
+    assert (out / "small-quick.h5").read_bytes() == before
+    assert ends(capsys, 0, *run, "--force", "--quiet") == ""
+
+
+def test_shards_and_merge(capsys, study, tmp_path):
+    out = tmp_path / "out"
+    for shard in ("1/2", "2/2"):
+        told = ends(capsys, 0, "run", study, "--out", str(out), "--shard", shard)
+        assert "ris merge" in told
+    files = [str(out / f"small.{shard}-of-2.partial") for shard in (1, 2)]
+    ends(capsys, 0, "merge", *files)
+    ends(capsys, 0, "run", study, "--out", str(tmp_path / "whole"))
+    one, other = (read_result(path) for path in (out / "small.h5", tmp_path / "whole" / "small.h5"))
+    assert same_data(one, other)
+    assert "is missing" in ends(capsys, 2, "merge", files[0], "--out", str(tmp_path / "half.h5"))
+    assert "--force" in ends(capsys, 2, "merge", *files)
+    assert "another run" in ends(capsys, 2, "run", study, "--out", str(out), "--shard", "1/2", "--seed", "9")
+
+
+def test_show_export_and_plots_of_any_axes(capsys, study, tmp_path):
+    ends(capsys, 0, "run", study, "--quick", "--out", str(tmp_path))
+    result = str(tmp_path / "small-quick.h5")
+    told = ends(capsys, 0, "show", result)
+    for words in (
+        "A small study",
+        "double: sum rate",
+        "less 'all'",
+        "max realizations",
+        "fingerprint",
+        "numpy",
+    ):
+        assert words in " ".join(told.split()), words
+    ends(capsys, 0, "export", result, "--csv", str(tmp_path / "a.csv"))
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "small-quick.csv").read_bytes()
+    for x, y, by in (
+        ("power_dbm", "sum_rate", "scheme"),
+        ("scheme", "ergodic_rate", "user"),
+        ("user", "rate", "power_dbm"),
+    ):
+        told = ends(capsys, 0, "plot", result, "--x", x, "--y", y, "--by", by)
+        assert (tmp_path / f"small-quick-{y}-over-{x}-by-{by}.png").read_bytes().startswith(b"\x89PNG")
+    for options, words in (
+        (["--x", "time"], "--x: expected one of scheme, power_dbm"),
+        (["--x", "power_dbm", "--y", "speed"], "--y: expected one of sum_rate"),
+        (["--x", "power_dbm", "--by", "user"], "--by: expected one of scheme, power_dbm"),
+        (["--x", "scheme", "--by", "scheme"], "--by: expected another axis"),
+    ):
+        assert words in ends(capsys, 2, "plot", result, *options)
+
+
+def test_exported_channels_are_those_of_the_run(capsys, study, tmp_path, monkeypatch):
+    monkeypatch.setattr(realizations, "BLOCK_BYTES", 1000)  # several blocks
+    out = str(tmp_path / "h.h5")
+    ends(
+        capsys,
+        0,
+        "export-channels",
+        study,
+        "--realizations",
+        "400",
+        "--at",
+        "10",
+        "--scheme",
+        "double",
+        "--out",
+        out,
+    )
+    with h5py.File(out) as file, pyfive.File(out) as again:
+        h = file["channels_real"][...] + 1j * file["channels_imag"][...]
+        assert np.array_equal(again["channels_imag"][...], h.imag)
+        assert h.shape == (400, 2, 2)
+        assert file["theta1"].shape == (4,)
+        assert (file.attrs["scheme"], file.attrs["power_dbm"], file.attrs["seed"]) == ("double", 10, 7)
+    found = run_study(load_study(Path(study))).data["mean_gain", "simulated"][1, 2]
+    np.testing.assert_allclose(np.mean(np.sum(np.abs(h) ** 2, axis=1), axis=0), found, rtol=1e-12)
+    for options, words in (
+        (["--at", "11"], "--at: expected values"),
+        (["--scheme", "x"], "--scheme: expected one of all"),
+    ):
+        bad = ["export-channels", study, "--realizations", "4", "--out", str(tmp_path / "x.h5"), *options]
+        assert words in ends(capsys, 2, *bad)
+
+
+def test_a_new_study_is_valid_and_commented(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ends(capsys, 0, "new", "mine")
+    loaded = load_study(tmp_path / "mine.toml")
+    assert loaded.settings.title == "mine"
+    # What is commented out is valid too.
+    lines = (tmp_path / "mine.toml").read_text().splitlines()
+    text = "\n".join(line[2:] if re.match(r"# (\[|\w+ = )", line) else line for line in lines)
+    more = parse_study(text, "more").settings
+    assert more.stop.metric == "ergodic_sum_rate"
+    assert more.metrics.outage_rate == more.phases.bits / 2 == 1
+    assert "already there" in ends(capsys, 2, "new", "mine")
+    assert "expected a name" in ends(capsys, 2, "new", "../mine")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["run", "power", "--shard", "3/2"], "--shard"),
+        (["run", "power", "--shard", "one"], "--shard"),
+        (["run", "power", "--engine", "mpi"], "--engine"),
+        (["run", "power", "--engine", "dask"], "scheduler"),
+        (["merge", "nothing.partial"], "no such checkpoint"),
+        (["show", "nothing.h5"], "no such file"),
+        (["export", "nothing.h5"], "no such file"),
         (["run"], "STUDY"),
         (["run", "pwer"], "did you mean 'power'?"),
         (["run", "zzz"], "known: "),
@@ -101,7 +224,7 @@ def test_plot_draws_a_result_again(capsys, study, tmp_path):
         (["run", "power", "--realizations", "1"], ">= 2"),
         (["run", "power", "--realizations", "many"], "--realizations"),
         (["run", "power", "--seed", "-1"], "--seed"),
-        (["run", "power", "--threads", "0"], "--threads"),
+        (["run", "power", "--workers", "0"], "--workers"),
         (["run", "power", "--fast"], "--fast"),
         (["plot", "nothing.h5"], "no such file"),
         (["cite", "nothing"], "no study 'nothing'"),
@@ -136,12 +259,12 @@ def test_a_request_for_too_much_memory(capsys, tmp_path):
 
 
 def test_a_bug_is_not_hidden(monkeypatch, study, tmp_path):
-    import studies.sweep
+    import studies.run
 
     def broken(*_, **__):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(studies.sweep, "run_study", broken)
+    monkeypatch.setattr(studies.run, "run_study", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         run_command(["run", study, "--out", str(tmp_path)])
 
@@ -233,15 +356,19 @@ def test_interruption(study, tmp_path):
         _, told = process.communicate(timeout=120)
     assert process.returncode == 130
     assert told.strip() == "ris: interrupted"
-    assert list((tmp_path / "out").iterdir()) == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["small.partial"]
 
 
 def test_progress_is_told_without_a_terminal(capsys, monkeypatch):
     from studies import cli
 
     monkeypatch.setattr(cli, "SECONDS_BETWEEN_LINES", 0.0)
-    with cli._progress("label") as progress:
-        progress(0.25)
-        progress(1.0)
+    with cli._progress("label", quiet=False) as progress:
+        progress(Status(4, 1, 0.25, 1000, "a, x = 1", None))
+        progress(Status(4, 4, 1.0, 3000, "b, x = 2", 0.125))
     told = capsys.readouterr().err.splitlines()
-    assert [line.split(" after ")[0] for line in told] == ["label: 25%", "label: 100%"]
+    assert told[0].startswith("label: 25%, ")
+    assert told[1].startswith("label: 100%, about 0 s left; 4/4 points, ")
+    assert told[1].endswith(" realizations/s, at b, x = 2, half-width 0.125")
+    with cli._progress("label", quiet=True) as progress:
+        assert progress is None

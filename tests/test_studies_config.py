@@ -150,7 +150,11 @@ def test_all_faults_are_told_at_once():
         ("realizations = 400", "realizations = 0", "realizations: expected >= 2, got 0"),
         ("values = [-10, 0, 10]", "values = []", "sweep.values: expected at least 1 entry, got []"),
         ("values = [-10, 0, 10]", "values = [1, 0]", "sweep.values: expected increasing numbers, got [1, 0]"),
-        ("values = [-10, 0, 10]", 'values = ["a"]', "sweep.values.0: expected a finite number, got 'a'"),
+        (
+            "values = [-10, 0, 10]",
+            "values = [true]",
+            "sweep.values.0: expected a finite number, a text, or a list of these, got True",
+        ),
         ('label = "double"', 'label = "all"', "scheme.1.label: expected a label of its own, got 'all' again"),
         (
             "set = { links",

@@ -9,7 +9,7 @@ from small_study import TEXT, changed
 
 from studies import plots
 from studies.config import parse_study
-from studies.sweep import run_study
+from studies.run import run_study
 
 PANELS = """
 [[plot.panel]]
@@ -24,12 +24,12 @@ schemes = ["double"]
 
 @pytest.fixture(scope="module")
 def simple():
-    return run_study(parse_study(TEXT, "small"), threads=1)
+    return run_study(parse_study(TEXT, "small"), workers=1)
 
 
 @pytest.fixture(scope="module")
 def panels():
-    return run_study(parse_study(TEXT + PANELS, "small"), threads=1)
+    return run_study(parse_study(TEXT + PANELS, "small"), workers=1)
 
 
 def lines(axes):
@@ -116,7 +116,7 @@ def test_logarithmic_axes_have_a_tick_at_each_value():
         ('label = "double"\nset = { links = ["double"], phase_noise = { law = "none" } }', 'label = "same"'),
         ('x_unit = "dBm"', 'x_scale = "log"'),
     )
-    (axes,) = plots.draw(run_study(parse_study(text, "small"), threads=1)).axes
+    (axes,) = plots.draw(run_study(parse_study(text, "small"), workers=1)).axes
     assert axes.get_xscale() == "log"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0.5", "2", "8"]
     assert axes.get_xlabel() == "Transmit power"

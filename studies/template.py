@@ -1,0 +1,91 @@
+"""The study file that `ris new` writes: every table with a comment on each key."""
+
+__all__ = ["TEMPLATE"]
+
+TEMPLATE = """\
+# A study: one system, an axis to sweep, schemes to compare. Run it with: ris run {name}.toml --quick
+# Units stand in the names of the keys; spacings are in wavelengths, phases in radians.
+title = "{name}"
+description = "What the study shows."
+seed = 1
+realizations = 20_000          # of each point; with [stop], the largest number
+quick_realizations = 1_000     # with --quick
+block_realizations = 1_024     # what is computed, kept and resumed as one piece
+
+[system]
+links = ["direct", "single", "double"]   # paths in use; also "single1", "single2"
+
+[system.bs]
+antennas = 16
+spacing = 0.5
+# Laws: identity, isotropic, planar_isotropic, exponential (coefficient, phase),
+# local_scattering (azimuth_deg, elevation_deg, angular_spread_deg).
+correlation = {{ law = "exponential", coefficient = 0.5 }}
+
+[system.surface1]              # near the BS
+rows = 8
+columns = 8
+spacing = 0.25
+correlation = {{ law = "isotropic" }}
+# Laws: none, von_mises (concentration), uniform (half_width), wrapped_normal (standard_deviation),
+# quantization (bits), sum (terms).
+phase_noise = {{ law = "von_mises", concentration = 2.0 }}
+
+[system.surface2]              # near the users
+rows = 8
+columns = 8
+spacing = 0.25
+correlation = {{ law = "isotropic" }}
+
+[system.users]
+count = 4
+
+[system.gains]                 # of each hop between two single elements; to users one number, or one each
+bs_ris1_db = -60
+bs_ris2_db = -80
+ris1_ris2_db = -40
+ris1_user_db = -80
+ris2_user_db = -60
+bs_user_db = -115
+
+[transmission]
+power_dbm = 20
+noise_power_dbm = -95          # or bandwidth_hz and noise_figure_db
+csi = "perfect"                # or "nominal": the BS does not know the phase noise
+
+[phases]
+design = "optimal"             # or "uniform", "random", "steered"
+# bits = 2                     # round to 2^bits levels
+
+[sweep]                        # one axis; several: axes = [{{ axis = ..., values = [...] }}, ...], zip = [...]
+axis = "power_dbm"             # any key, as "system.bs.spacing", or a short name
+values = [0, 10, 20, 30, 40]
+quick_values = [0, 20, 40]
+
+[[scheme]]
+label = "phase noise"
+
+[[scheme]]
+label = "no phase noise"
+set = {{ phase_noise = {{ law = "none" }} }}
+
+# [metrics]                    # beside the rates and gains of every study
+# outage_rate = 1.0            # bit/s/Hz
+# sinr_quantiles = [0.05, 0.5]
+
+# [power_model]                # adds the energy efficiency
+# amplifier_efficiency = 0.4
+# bs_w = 10
+# element_w = 0.01
+
+# [stop]                       # fewer realizations where they are enough
+# metric = "ergodic_sum_rate"
+# relative_half_width = 0.01   # or half_width, in the unit of the metric
+# confidence = 0.95
+# min_realizations = 16_384
+# wall_time_s = 600            # time of the blocks of a point, added up
+
+[plot]
+x_label = "Transmit power"
+x_unit = "dBm"
+"""
