@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
@@ -464,6 +464,47 @@ def verify(
         )
     _console().print(report.verification_table(found))
     return 0 if found.passed else FAILED_VERIFICATION
+
+
+@app.command
+def bench(
+    what: Literal["engine"] = "engine",
+    /,
+    *,
+    quick: Flag = False,
+    threads: Count | None = None,
+    out: Path = Path("results"),
+    force: Flag = False,
+) -> None:
+    """Measure how fast channels are drawn: against NumPy, and against what this machine can do.
+
+    Three tables, from runs that take turns: the engines against NumPy at the same law, with the share of the
+    bound; time per realization by number of elements; thread scaling. Writes bench-engine.h5.
+
+    Example: `ris bench engine --quick`
+
+    Parameters
+    ----------
+    what
+        What is measured.
+    quick
+        Fewer sizes and turns: a minute instead of several.
+    threads
+        Most threads; all processors by default.
+    out
+        Directory of the result file; made if it is not there.
+    force
+        Overwrite a result file that is there.
+    """
+    from studies.benchmarks import engine
+    from studies.files import prepare_outputs
+
+    path = out / f"bench-{what}.h5"
+    prepare_outputs([path], force=force)
+    result = engine.run(quick, threads, lambda line: print(f"measuring {line}", file=sys.stderr, flush=True))
+    print(result.text())
+    result.write(path)
+    print(f"Written: {path}")
 
 
 @app.command
