@@ -1,4 +1,4 @@
-"""Mean gains of the channels alone: what a simulation needs of the closed form, on surfaces of any size."""
+"""Second moments of the channels: what a simulation needs of the closed form, on surfaces of any size."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from channels.fading import Hop, UserHop
 from ris.options import Csi
 from ris.system import DoubleRIS
 
-__all__ = ["mean_precoder_gain"]
+__all__ = ["channel_covariances", "mean_precoder_gain"]
 
 
 def mean_precoder_gain(
@@ -35,26 +35,54 @@ def mean_precoder_gain(
     -----
     O(N^2), and O(N log N) without a matrix where both covariances at a surface belong to one grid.
     """
+    over1, over2 = _weights(system, theta1, theta2, csi)
+    gains = np.zeros(system.users)
+    if system.bs_user is not None:
+        gains += system.bs_user.gain * np.array([_trace(R) for R in _each(system.bs_user)])
+    if system.bs_ris1 is not None:
+        gains += over1 * _trace(system.bs_ris1.left)
+    if system.bs_ris2 is not None:
+        gains += over2 * _trace(system.bs_ris2.left)
+    return gains
+
+
+def channel_covariances(
+    system: DoubleRIS, theta1: NDArray[Any], theta2: NDArray[Any]
+) -> NDArray[np.complex128]:
+    """Return E h_k h_k^H, shape (K, M, M); parameters and cost are those of `mean_precoder_gain`."""
+    over1, over2 = _weights(system, theta1, theta2, "perfect")
+    covariances = np.zeros((system.users, system.antennas, system.antennas), np.complex128)
+    if system.bs_user is not None:
+        covariances += system.bs_user.gain[:, None, None] * np.stack(
+            [np.asarray(R) for R in _each(system.bs_user)]
+        )
+    if system.bs_ris1 is not None:
+        covariances += over1[:, None, None] * np.asarray(system.bs_ris1.left)
+    if system.bs_ris2 is not None:
+        covariances += over2[:, None, None] * np.asarray(system.bs_ris2.left)
+    return covariances
+
+
+def _weights(
+    system: DoubleRIS, theta1: NDArray[Any], theta2: NDArray[Any], csi: Csi
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weights of RB1 and RB2 in E h_k h_k^H, shapes (K,)."""
     r1, r2 = (
         law.moment(1) if csi == "perfect" else 1.0 for law in (system.phase_noise1, system.phase_noise2)
     )
     x1, x2 = np.exp(1j * theta1), np.exp(1j * theta2)
     hop1, hop2, between = system.bs_ris1, system.bs_ris2, system.ris1_ris2
-    users1, users2, direct = system.ris1_user, system.ris2_user, system.bs_user
-    gains = np.zeros(system.users)
-    if direct is not None:
-        gains += direct.gain * np.array([_trace(R) for R in _each(direct)])
+    users1, users2 = system.ris1_user, system.ris2_user
+    over1, over2 = np.zeros(system.users), np.zeros(system.users)
     if hop1 is not None:
-        over1 = np.zeros(system.users)
         if users1 is not None:
-            over1 += _to_users(hop1, users1, x1, r1)
+            over1 += hop1.gain * _to_users(hop1, users1, x1, r1)
         if between is not None and users2 is not None:
             onward = between.gain * _reflected(hop1.right, between.left, x1, r1)
-            over1 += onward * _to_users(between, users2, x2, r2)
-        gains += hop1.gain * _trace(hop1.left) * over1
+            over1 += hop1.gain * onward * _to_users(between, users2, x2, r2)
     if hop2 is not None and users2 is not None:
-        gains += hop2.gain * _trace(hop2.left) * _to_users(hop2, users2, x2, r2)
-    return gains
+        over2 += hop2.gain * _to_users(hop2, users2, x2, r2)
+    return over1, over2
 
 
 def _to_users(hop: Hop, users: UserHop, x: NDArray[Any], r: float) -> NDArray[np.float64]:

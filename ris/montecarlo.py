@@ -12,9 +12,11 @@ from channels.checks import integer, non_negative, positive
 from channels.errors import InvalidArgumentError, MemoryLimitError
 from channels.streams import Stream
 from ris._kernels.statistics import measure
+from ris.csi import AnyCsi, LmmseCsi
 from ris.estimates import Estimate, Observations
 from ris.mean_gain import mean_precoder_gain
 from ris.options import Csi, Engine, Precision
+from ris.pilots import PilotEstimator
 from ris.sampler import ChannelSampler, Tile, check_threads
 from ris.system import DoubleRIS
 
@@ -109,7 +111,7 @@ class Simulation:
     ----------
     power, noise_power : float
         Total transmit power and noise power at a user, linear, in one unit.
-    csi : {"perfect", "nominal"}
+    csi : {"perfect", "nominal"} or LmmseCsi
         What the BS knows.
     per_user : Observations
         Of five numbers for each user, shape (5 K,): Re h_k^H f_k, |h_k^H f_k|^2, sum over j != k of
@@ -122,7 +124,7 @@ class Simulation:
 
     power: float
     noise_power: float
-    csi: Csi
+    csi: AnyCsi
     per_user: Observations
     interferences: Observations
     gain_products: Observations
@@ -242,7 +244,7 @@ def simulate(
     noise_power: float,
     realizations: int,
     seed: int | Stream,
-    csi: Csi = "perfect",
+    csi: AnyCsi = "perfect",
     engine: Engine = "reduced",
     precision: Precision = "double",
     first: int = 0,
@@ -259,7 +261,7 @@ def simulate(
         As for `draw_channels`.
     power, noise_power : float
         Total transmit power (>= 0) and noise power at a user (> 0), linear, in the same unit.
-    csi : {"perfect", "nominal"}
+    csi : {"perfect", "nominal"} or LmmseCsi
         What the BS knows, as for `closed_form_moments`.
     observe : callable, optional
         Called for each tile, in threads and in any order, with the instantaneous rates log2(1 + SINR_k) in
@@ -282,13 +284,22 @@ def simulate(
     integer("first", first, minimum=0)
     power, noise_power = non_negative("power", power), positive("noise_power", noise_power)
     threads = check_threads(threads)
-    sampler = ChannelSampler(system, theta1, theta2, as_stream(seed), csi, engine, precision)
+    drawn: Csi = "perfect" if isinstance(csi, LmmseCsi) else csi
+    sampler = ChannelSampler(system, theta1, theta2, as_stream(seed), drawn, engine, precision)
     _check_memory(sampler, 0, threads, memory_limit)
-    total = float(np.sum(mean_precoder_gain(system, sampler.theta1, sampler.theta2, csi)))
+    theta1, theta2 = sampler.theta1, sampler.theta2
+    pilots = None
+    if isinstance(csi, LmmseCsi):
+        pilots = PilotEstimator(system, theta1, theta2, csi, as_stream(seed).child("pilots"))
+        total = pilots.mean_gain
+    else:
+        total = float(np.sum(mean_precoder_gain(system, theta1, theta2, csi)))
     noise = noise_power * total / power if power > 0 else np.inf
+    K = system.users
 
-    def measure_tile(_: int, tile: Tile) -> Simulation:
-        return _observe(tile, noise, power, noise_power, csi, observe)
+    def measure_tile(done: int, tile: Tile) -> Simulation:
+        precoders = tile[:, :, -K:] if pilots is None else pilots.estimates(tile, first + done)
+        return _observe(tile[:, :, :K], precoders, noise, power, noise_power, csi, observe)
 
     result = None
     for part in sampler.each(measure_tile, first, realizations, threads):
@@ -305,17 +316,17 @@ def as_stream(seed: int | Stream) -> Stream:
 
 
 def _observe(
-    tile: Tile,
+    channels: Tile,
+    precoders: Tile,
     noise: float,
     power: float,
     noise_power: float,
-    csi: Csi,
+    csi: AnyCsi,
     observe: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None,
 ) -> Simulation:
-    _, _, columns, B = tile.shape
-    K = columns if csi == "perfect" else columns // 2
+    _, _, K, B = channels.shape
     per_user, interference, product = np.empty((5, K, B)), np.empty((K, K, B)), np.empty((K, K, B))
-    measure(per_user, interference, product, tile[:, :, :K], tile[:, :, columns - K :], noise)
+    measure(per_user, interference, product, channels, precoders, noise)
     return Simulation(
         power,
         noise_power,

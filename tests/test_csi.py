@@ -8,6 +8,7 @@ from systems import PATH_SETS, DiscreteNoise, random_phases, random_system
 
 import channels
 import ris
+from ris._kernels.pilots import estimate_channels, receive_pilots
 
 LAW = DiscreteNoise.three_point(1.1, 0.7)
 
@@ -89,6 +90,67 @@ def test_batches_and_array_libraries(generic):
     strict = ris.closed_form_moments(system, *map(array_api_strict.asarray, phases), csi=csi)
     expected = ris.closed_form_moments(system, *phases, csi=csi)
     np.testing.assert_allclose(np.asarray(strict.interference), expected.interference, rtol=1e-12)
+
+
+@pytest.mark.parametrize("paths", PATH_SETS, ids="+".join)
+def test_simulated_pilots_agree_with_the_closed_form(paths):
+    """6.5 standard errors: false alarms below 1e-7 in total for some 150 comparisons."""
+    rng = np.random.default_rng(50 + len("".join(paths)))
+    noise = channels.VonMises(2.0), channels.QuantizationNoise(2)
+    system = random_system(rng, paths, elements=(5, 4), users=3, noise=noise)
+    phases = random_phases(rng, system)
+    csi = ris.LmmseCsi(2, 0.5, 3.0)
+    powers = {"power": 2.0, "noise_power": 9.0}
+    e = ris.simulate(system, *phases, **powers, realizations=40000, seed=5, csi=csi)
+    m = ris.closed_form_moments(system, *phases, csi=csi)
+    expected = {
+        "mean_gain": m.mean_gain,
+        "interference": m.interference,
+        "precoder_gain": m.precoder_gain,
+        "hardening_rate": ris.rate_from_moments(m, **powers),
+    }
+    for name, value in expected.items():
+        estimate = getattr(e, name)
+        z = (estimate.value - value) / estimate.standard_error
+        assert np.all(np.abs(z) < 6.5), f"{name}: {z}"
+    unaware = ris.closed_form_moments(system, *phases)
+    assert np.any(np.abs(e.mean_gain.value - unaware.mean_gain) > 6.5 * e.mean_gain.standard_error)
+
+
+def test_pilot_kernels_against_numpy(generic):
+    """Without pilot noise the received pilot is the sum of its users, and the filters are matrix products."""
+    rng = np.random.default_rng(6)
+    channels_drawn, filters = rng.standard_normal((5, 2, 3, 7)), rng.standard_normal((2, 3, 5, 5))
+    pilots = np.array([0, 1, 0])
+    received, estimates = np.empty((5, 2, 2, 7)), np.empty((5, 2, 3, 7))
+    receive_pilots(received, channels_drawn, pilots, 0.0, channels.Stream(1).key, 0)
+    h = channels_drawn[:, 0] + 1j * channels_drawn[:, 1]
+    y = np.stack([h[:, 0] + h[:, 2], h[:, 1]], axis=1)
+    np.testing.assert_allclose(received[:, 0] + 1j * received[:, 1], y, rtol=1e-13)
+    L = filters[0] + 1j * filters[1]
+    estimate_channels(estimates, received, pilots, L)
+    expected = np.einsum("kmn,nkt->mkt", L, y[:, pilots])
+    np.testing.assert_allclose(estimates[:, 0] + 1j * estimates[:, 1], expected, rtol=1e-11)
+
+
+def test_pilot_noise_is_white_and_of_the_stated_power():
+    received = np.empty((3, 2, 3, 40000))
+    receive_pilots(received, np.zeros((3, 2, 1, 40000)), np.array([0]), 0.7, channels.Stream(1).key, 0)
+    noise = (received[:, 0] + 1j * received[:, 1]).reshape(9, -1)
+    covariance = noise @ noise.conj().T / 40000
+    # Entries of a sample covariance of 40,000 draws: standard error 0.49 / 200, real and imaginary together.
+    assert np.all(np.abs(covariance - 0.49 * np.eye(9)) < 6.5 * 0.49 / 200)
+
+
+def test_threads_and_cuts_change_no_bit_of_the_pilots(generic):
+    system, phases = generic
+    common = {"power": 1.0, "noise_power": 1.0, "seed": 9, "csi": ris.LmmseCsi(2, 0.5, 3.0)}
+    one, two = (ris.simulate(system, *phases, realizations=1500, threads=n, **common) for n in (1, 2))
+    np.testing.assert_array_equal(one.per_user.mean, two.per_user.mean)
+    parts = ris.simulate(system, *phases, realizations=700, **common).merge(
+        ris.simulate(system, *phases, realizations=800, first=700, **common)
+    )
+    np.testing.assert_allclose(parts.per_user.mean, one.per_user.mean, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
