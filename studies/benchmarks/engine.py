@@ -29,7 +29,8 @@ from channels._kernels.phase_noise import fill_phasor_rows
 from channels.factors import factor_of
 from ris.sampler import ChannelSampler, check_threads
 from studies.benchmarks.baselines import HopMatrices, ReducedNumPy, UserSide
-from studies.results import replace_file, versions
+from studies.files import replace_file
+from studies.results import versions
 
 __all__ = ["EngineBenchmark", "Measurement", "run"]
 
