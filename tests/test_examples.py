@@ -1,12 +1,14 @@
 """The examples run as they are, and stay short."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "docs" / "examples"
 
 TOLD = {
     "channel_models": ("effective rank", []),
@@ -26,7 +28,12 @@ def test_examples(name, tmp_path):
     words, files = TOLD[name]
     arguments = [f"out.{'h5' if name == 'sweep' else 'png'}"] if files else []
     done = subprocess.run(
-        [sys.executable, path, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, path, *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert words in done.stdout
     assert done.stderr == ""
