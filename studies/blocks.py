@@ -1,7 +1,7 @@
 """Blocks of a study: a range of realizations of one scheme at one place of the sweep.
 
-The arrays of a block are the count, means and co-moments of what `ris.simulate` observes, counts of SINRs where
-quantiles are wanted, and in block 0 the closed forms of the point. Blocks merge in their order.
+The arrays of a block are the count, means and co-moments of what `ris.simulate` observes, counts of SINRs
+where quantiles are wanted, and in block 0 the closed forms of the point. Blocks merge in their order.
 """
 
 import functools

@@ -1,14 +1,14 @@
 """Checkpoints: every finished block of a run, in one SQLite file that survives kill -9 and power loss.
 
 A run is cut into tasks, and a task into blocks that depend on nothing but their task and number: whoever
-computes a block, and however often, gets the same numbers. So a checkpoint is a set of finished blocks, and to
-go on with a run is to compute those that are missing. One process writes; it commits blocks whole, so a crash
-at any moment costs the blocks in flight and no other. Every row carries a digest, and the header says which run
-the blocks belong to: damaged rows and rows of other runs are found, never merged.
+computes a block, and however often, gets the same numbers. So a checkpoint is a set of finished blocks, and
+to go on with a run is to compute those that are missing. One process writes; it commits blocks whole, so a
+crash at any moment costs the blocks in flight and no other. Every row carries a digest, and the header says
+which run the blocks belong to: damaged rows and rows of other runs are found, never merged.
 
-Layout: table `header` (key, value) with the format, the configuration of the run and the text of the study, each
-JSON; table `blocks` (task, block, names, data, seconds, sha256) with the arrays of a block one after the other
-as little-endian float64, `names` their names and shapes.
+Layout: table `header` (key, value) with the format, the configuration of the run and the text of the study,
+each JSON; table `blocks` (task, block, names, data, seconds, sha256) with the arrays of a block one after the
+other as little-endian float64, `names` their names and shapes.
 """
 
 import hashlib
@@ -184,7 +184,7 @@ class Checkpoint:
 
     def _open(self, configuration: Mapping[str, Any] | None, about: Mapping[str, Any]) -> None:
         with self._writing():
-            # One writer: the lock is taken at once and held, which also lets the log work without shared memory.
+            # One writer: the lock is taken at once and held, so that the log works without shared memory.
             for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
                 self._file.execute(f"PRAGMA {pragma}")
             self._file.execute("BEGIN EXCLUSIVE")
@@ -202,8 +202,8 @@ class Checkpoint:
     def _create(self, configuration: Mapping[str, Any], about: Mapping[str, Any]) -> None:
         self._file.execute("CREATE TABLE header (key TEXT PRIMARY KEY, value TEXT)")
         self._file.execute(
-            "CREATE TABLE blocks (task INTEGER, block INTEGER, names TEXT, data BLOB, seconds REAL, sha256 TEXT, "
-            "PRIMARY KEY (task, block))"
+            "CREATE TABLE blocks (task INTEGER, block INTEGER, names TEXT, data BLOB, seconds REAL, "
+            "sha256 TEXT, PRIMARY KEY (task, block))"
         )
         header = {"configuration": canonical(configuration), "about": canonical(about), "format": FORMAT}
         header["sha256"] = _header_digest(header)

@@ -121,15 +121,17 @@ def run(
 ) -> None:
     """Run a study: closed form and simulation of every scheme at every point, then tables and a picture.
 
-    Writes NAME.h5 (everything, netCDF4), NAME.csv, NAME.png and NAME.pdf; with --quick, NAME-quick.*. Until they
-    are there, NAME.partial keeps every finished block of realizations: after an interruption of any kind, run
-    the same command again to go on. The numbers depend on none of engine, workers, interruptions and shards.
+    Writes NAME.h5 (everything, netCDF4), NAME.csv, NAME.png and NAME.pdf; with --quick, NAME-quick.*. Until
+    they are there, NAME.partial keeps every finished block of realizations: after an interruption of any
+    kind, run the same command again to go on. The numbers depend on none of engine, workers, interruptions
+    and shards.
 
     Example: `ris run power --quick`
 
     Example: `ris run my_study.toml --out my_results --realizations 50000 --engine processes`
 
-    Example: `ris run my_study.toml --shard 2/8`, and when all eight are done `ris merge results/my_study.*.partial`
+    Example: `ris run my_study.toml --shard 2/8`, and when all eight are done `ris merge
+    results/my_study.*.partial`
 
     Parameters
     ----------
@@ -308,8 +310,8 @@ def export_channels(
 ) -> None:
     """Write realizations of the users' channels at one point of a study, in bounded memory.
 
-    An HDF5 file for h5py, MATLAB and Octave: channels_real and channels_imag (realization, antenna, user), the
-    phase shifts theta1 and theta2, and attributes. They are the realizations that `ris run` sees.
+    An HDF5 file for h5py, MATLAB and Octave: channels_real and channels_imag (realization, antenna, user),
+    the phase shifts theta1 and theta2, and attributes. They are the realizations that `ris run` sees.
 
     Example: `ris export-channels power --realizations 1000 --out channels.h5`
 

@@ -1,7 +1,8 @@
 """Files that appear whole or not at all, and whose damage shows.
 
-A sealed file ends in one line with the SHA-256 of all that stands before it. HDF5 readers ignore what follows the
-end of their data, so a sealed HDF5 file opens everywhere; our own readers look at the seal before any other byte.
+A sealed file ends in one line with the SHA-256 of all that stands before it. HDF5 readers ignore what follows
+the end of their data, so a sealed HDF5 file opens everywhere; our own readers look at the seal before any
+other byte.
 """
 
 import hashlib

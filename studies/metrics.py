@@ -1,7 +1,8 @@
 """What is estimated from the instantaneous rates of each realization, and metrics of users' own.
 
-Everything here is a mean over realizations, but for the quantiles of the SINR. Those come from counts in bins of
-`BIN_DB` decibel, which merge exactly; a quantile is interpolated inside its bin, so it is off by less than a bin.
+Everything here is a mean over realizations, but for the quantiles of the SINR. Those come from counts in bins
+of `BIN_DB` decibel, which merge exactly; a quantile is interpolated inside its bin, so it is off by less than
+a bin.
 """
 
 import math
@@ -151,9 +152,9 @@ class Observer:
 def quantile(counts: NDArray[np.float64], share: float) -> Estimate:
     """Quantile of SINRs in decibel from their counts, shape (..., bins).
 
-    The standard error follows from the order statistics (Woodruff, 1952): the number of realizations below the
-    quantile is binomial, so the quantiles at share -+ d, d its standard deviation over n, lie one standard
-    error away.
+    The standard error follows from the order statistics (Woodruff, 1952): the number of realizations below
+    the quantile is binomial, so the quantiles at share -+ d, d its standard deviation over n, lie one
+    standard error away.
     """
     n = counts.sum(axis=-1)
     spread = np.sqrt(share * (1 - share) / n)

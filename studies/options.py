@@ -30,7 +30,7 @@ Metric = Literal[
     "outage",
     "energy_efficiency",
 ]
-"""What a panel of a plot can show; rates without "sum", outage and the mean gain are those of the first user."""
+"""What a panel of a plot can show; rates without "sum", outage and mean gain are those of the first user."""
 
 StopReason = Literal["half_width", "max_realizations", "wall_time"]
 """Why a point got no more realizations."""

@@ -227,7 +227,7 @@ def draw_series(
 
 
 def _values(result: StudyResult, curve: _Curve, part: Part) -> NDArray[np.float64]:
-    """Values along the first axis, at the first values of others; of the first user where each has its own."""
+    """Values along the first axis, at the first values of others, of the first user."""
     values = result.data[curve.metric, part][result.study.schemes.index(curve.scheme)]
     return np.asarray(values.reshape(len(values), -1)[:, 0])
 

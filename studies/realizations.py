@@ -2,11 +2,11 @@
 
 Layout, readable with plain h5py, MATLAB's h5read and Octave:
 
-    /channels_real, /channels_imag   float64 (realization, antenna, user): channels h_k, column vectors towards
-                                     the BS; user k receives h_k^H x. (MATLAB shows the axes reversed.)
+    /channels_real, /channels_imag   float64 (realization, antenna, user): channels h_k, column vectors
+                                     towards the BS; user k receives h_k^H x. (MATLAB reverses the axes.)
     /theta1, /theta2                 float64 (element,), radians: phase shifts of the surfaces
-    attributes                       title, scheme, the axes' values, seed, stream, power and noise power in dBm,
-                                     versions, and the study file as text
+    attributes                       title, scheme, the axes' values, seed, stream, power and noise power in
+                                     dBm, versions, and the study file as text
 """
 
 from collections.abc import Callable

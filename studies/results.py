@@ -1,11 +1,12 @@
 """Result files: one netCDF4-valid HDF5 file a study, labelled, self-describing and whole.
 
-Dimensions are scheme, those of the sweep, user, other_user and, with quantiles of the SINR, quantile, each with its
-coordinate variable; axes zipped to another one are further variables along its dimension. The variables are those
-of `studies.quantities`, and for every point its number of realizations and why there are no more. Attributes hold
-the study file as text, the seed, the largest number of realizations, versions, the time that the blocks took and
-the fingerprint of all that the numbers depend on. A digest at the end makes damage visible; the file appears under
-its name only when it is complete. Any HDF5 or netCDF reader opens it (h5py, xarray, MATLAB's h5read).
+Dimensions are scheme, those of the sweep, user, other_user and, with quantiles of the SINR, quantile, each
+with its coordinate variable; axes zipped to another one are further variables along its dimension. The
+variables are those of `studies.quantities`, and for every point its number of realizations and why there are
+no more. Attributes hold the study file as text, the seed, the largest number of realizations, versions, the
+time that the blocks took and the fingerprint of all that the numbers depend on. A digest at the end makes
+damage visible; the file appears under its name only when it is complete. Any HDF5 or netCDF reader opens it
+(h5py, xarray, MATLAB's h5read).
 """
 
 import csv

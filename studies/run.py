@@ -418,7 +418,7 @@ class _Union:
 
 
 def checkpoint_path(result: Path, shard: tuple[int, int] | None = None) -> Path:
-    """Return where the blocks of a result are kept until it is complete: NAME.partial, or NAME.1-of-4.partial."""
+    """Return where blocks are kept until the result is complete: NAME.partial, or NAME.1-of-4.partial."""
     suffix = ".partial" if shard is None else f".{shard[0] + 1}-of-{shard[1]}.partial"
     return result.with_name(result.stem + suffix)
 

@@ -1,27 +1,28 @@
 r"""When a point has enough realizations.
 
 A confidence interval is looked at after b_1 < b_2 < ... blocks, b_1 at least `FIRST_LOOK` and each next one
-`GROWTH` times the one before, and the point stops at the first look where its half-width reaches the target and
-the estimate is no longer skewed. The half-width is
+`GROWTH` times the one before, and the point stops at the first look where its half-width reaches the target
+and the estimate is no longer skewed. The half-width is
 
     h = t_{b-1, (1 + confidence) / 2} * standard error,
 
-with the quantile of Student's law for b - 1 degrees of freedom. The skewness of the estimate is s = g / sqrt(b),
-g that of the influences of the blocks (`studies.blocks.Measurement.influences`).
+with the quantile of Student's law for b - 1 degrees of freedom. The skewness of the estimate is s = g /
+sqrt(b), g that of the influences of the blocks (`studies.blocks.Measurement.influences`).
 
-To stop where h is small is to choose sets of realizations with a small sample variance. For this fixed-width rule
-the coverage tends to the stated one as the target shrinks (Chow and Robbins, "On the asymptotic theory of
-fixed-width sequential confidence intervals for the mean", Annals of Mathematical Statistics 36(2), 1965; for
-estimators of simulations Glynn and Whitt, "The asymptotic validity of sequential stopping rules for stochastic
-simulations", Annals of Applied Probability 2(1), 1992). What remains at a finite number n of realizations:
+To stop where h is small is to choose sets of realizations with a small sample variance. For this fixed-width
+rule the coverage tends to the stated one as the target shrinks (Chow and Robbins, "On the asymptotic theory
+of fixed-width sequential confidence intervals for the mean", Annals of Mathematical Statistics 36(2), 1965;
+for estimators of simulations Glynn and Whitt, "The asymptotic validity of sequential stopping rules for
+stochastic simulations", Annals of Applied Probability 2(1), 1992). What remains at a finite number n of
+realizations:
 
-- The chosen variance is too small, by a relative O(1/n). The quantile of b - 1 degrees, where n - 1 would do for a
-  single look, adds 0.9 points to a coverage of 95 % at 32 blocks and 0.3 at 100 (0.4 and 0.1 to 99 %).
-- A skewed metric has low estimates together with low variances. In the Edgeworth expansion of the studentized mean
-  (Hall, The Bootstrap and Edgeworth Expansion, Springer, 1992, section 2.6) skewness takes
-  phi(z) s^2 (z^5 + 2 z^3 - 3 z) / 9 off the coverage: 0.25 points of 95 % and 0.22 of 99 % at s = 0.1, which is
-  the largest that `LARGEST_SKEWNESS` lets stop. The moments of products of several hops are so skewed that they
-  need hundreds of thousands of realizations for it; rates need few.
+- The chosen variance is too small, by a relative O(1/n). The quantile of b - 1 degrees, where n - 1 would do
+  for a single look, adds 0.9 points to a coverage of 95 % at 32 blocks and 0.3 at 100 (0.4 and 0.1 to 99 %).
+- A skewed metric has low estimates together with low variances. In the Edgeworth expansion of the studentized
+  mean (Hall, The Bootstrap and Edgeworth Expansion, Springer, 1992, section 2.6) skewness takes
+  phi(z) s^2 (z^5 + 2 z^3 - 3 z) / 9 off the coverage: 0.25 points of 95 % and 0.22 of 99 % at s = 0.1, which
+  is the largest that `LARGEST_SKEWNESS` lets stop. The moments of products of several hops are so skewed that
+  they need hundreds of thousands of realizations for it; rates need few.
 """
 
 import math

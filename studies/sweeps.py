@@ -144,8 +144,8 @@ def sweep(
     Parameters
     ----------
     metric : callable
-        Called with the parameters by name and, with `realizations`, a `Draws` before them. Returns a number or an
-        array (m,); with `realizations` a number or a row for each of them: (draws.realizations,) or
+        Called with the parameters by name and, with `realizations`, a `Draws` before them. Returns a number
+        or an array (m,); with `realizations` a number or a row for each of them: (draws.realizations,) or
         (draws.realizations, m). The numbers must depend on the arguments alone. Other engines than "serial"
         need a function that can be imported.
     axes : dict of str to sequence
@@ -321,8 +321,10 @@ def _read(path: Path, dimensions: list[Dimension], mark: str) -> SweepResult:
     variables, attributes = read_netcdf(path, FORMAT, SCHEMA_VERSION)
     if attributes["fingerprint"] != mark:
         raise OutputError(f"{path} already there, of another sweep: remove it, or choose another file")
-    names = ("value", "standard_error", "realizations", "stop_reason")
-    return SweepResult(dimensions, *(variables[name][1] for name in names), mark)
+    value, error, counts, reasons = (
+        variables[name][1] for name in ("value", "standard_error", "realizations", "stop_reason")
+    )
+    return SweepResult(dimensions, value, error, counts, reasons, mark)
 
 
 def _identity(metric: Callable[..., Any]) -> dict[str, str]:

@@ -57,7 +57,7 @@ csi = "perfect"                # or "nominal": the BS does not know the phase no
 design = "optimal"             # or "uniform", "random", "steered"
 # bits = 2                     # round to 2^bits levels
 
-[sweep]                        # one axis; several: axes = [{{ axis = ..., values = [...] }}, ...], zip = [...]
+[sweep]                        # several axes: axes = [{{ axis = ..., values = [...] }}, ...], zip = [...]
 axis = "power_dbm"             # any key, as "system.bs.spacing", or a short name
 values = [0, 10, 20, 30, 40]
 quick_values = [0, 20, 40]

@@ -18,7 +18,7 @@ users = {{ count = 2 }}
 rows = 1
 columns = 2
 spacing = 0.5
-correlation = {{ law = "identity" }}
+correlation = {{ law = "exponential", coefficient = 0.9 }}
 phase_noise = {{ law = "von_mises", concentration = 2.0 }}
 [system.surface2]
 rows = 1

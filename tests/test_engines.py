@@ -160,19 +160,19 @@ def test_errors_of_blocks_come_through_after_the_good_ones_are_kept():
 
 
 def test_lost_blocks_are_sent_again_and_not_for_ever():
-    class Lost(Exception):
+    class LostError(Exception):
         pass
 
     def work(losses, payload, number):
         if len(losses) > 0:
             losses.pop()
-            raise Lost
+            raise LostError
         return _number(payload, number)
 
     for losses, message in (([0] * 5, None), ([0] * 50, "lost with its worker")):
         course = Course(1)
         with open_engine("serial") as engine:
-            lossy = Engine(engine.executor, 1, None, (Lost,))
+            lossy = Engine(engine.executor, 1, None, (LostError,))
             run = functools.partial(
                 run_tasks, [(0, course)], functools.partial(work, losses), Memory(), lossy, lambda *_: None
             )

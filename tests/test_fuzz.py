@@ -16,19 +16,98 @@ STOP = '[stop]\nmetric = "ergodic_sum_rate"\nrelative_half_width = 0.5'
 TEXT = study_text(TWO_AXES, METRICS, POWER_MODEL, STOP, realizations=8, block=4)
 
 TOKENS = (
-    '"', "'", "[", "]", "[[", "{", "}", "=", ".", ",", "\n", "#", "\\", "\0", "é", "-", "_", "+", "0", "1e999", "nan", "-inf",
-    "9" * 30, "9" * 5000, "1_0", "0x", "true", "false", "1979-05-27", '"""', "''''", "[" * 3000, "zip = [\"antennas\"]",
-    "law", "axes", "quick_values = [1]", "realizations", "system", "= -1", "= 0", "= []", "= {}", '= ""', "= [[1]]",
-    "outage_rate", "links", '"none"', '"sum"', "terms = []", "elements", "users",
-)  # fmt: skip
+    '"',
+    "'",
+    "[",
+    "]",
+    "[[",
+    "{",
+    "}",
+    "=",
+    ".",
+    ",",
+    "\n",
+    "#",
+    "\\",
+    "\0",
+    "é",
+    "-",
+    "_",
+    "+",
+    "0",
+    "1e999",
+    "nan",
+    "-inf",
+    "9" * 30,
+    "9" * 5000,
+    "1_0",
+    "0x",
+    "true",
+    "false",
+    "1979-05-27",
+    '"""',
+    "''''",
+    "[" * 3000,
+    'zip = ["antennas"]',
+    "law",
+    "axes",
+    "quick_values = [1]",
+    "realizations",
+    "system",
+    "= -1",
+    "= 0",
+    "= []",
+    "= {}",
+    '= ""',
+    "= [[1]]",
+    "outage_rate",
+    "links",
+    '"none"',
+    '"sum"',
+    "terms = []",
+    "elements",
+    "users",
+)
 
 
 VALUES = (
-    "0", "-1", "1", "2", "3", "1e308", "-1e308", "1e-308", "nan", "inf", "9223372036854775808", "0.5", "true", '""', '"a"',
-    "[]", "[1]", "[0, 1]", "[[1, 2], [3]]", '["direct"]', '["direct", "direct"]', "{}", '{ law = "identity" }', "1979-05-27",
-    '{ law = "sum", terms = [] }', '{ law = "exponential", coefficient = 1.0 }', '"outage"', '"users"', '"antennas"',
-    '"system"', '"system.users"', '"system.bs.antennas.x"', '"phase_noise"', '"elements"', '"power_dbm"', '"optimal"',
-)  # fmt: skip
+    "0",
+    "-1",
+    "1",
+    "2",
+    "3",
+    "1e308",
+    "-1e308",
+    "1e-308",
+    "nan",
+    "inf",
+    "9223372036854775808",
+    "0.5",
+    "true",
+    '""',
+    '"a"',
+    "[]",
+    "[1]",
+    "[0, 1]",
+    "[[1, 2], [3]]",
+    '["direct"]',
+    '["direct", "direct"]',
+    "{}",
+    '{ law = "identity" }',
+    "1979-05-27",
+    '{ law = "sum", terms = [] }',
+    '{ law = "exponential", coefficient = 1.0 }',
+    '"outage"',
+    '"users"',
+    '"antennas"',
+    '"system"',
+    '"system.users"',
+    '"system.bs.antennas.x"',
+    '"phase_noise"',
+    '"elements"',
+    '"power_dbm"',
+    '"optimal"',
+)
 
 
 def mutated(rng, text):
@@ -61,22 +140,25 @@ def mutated(rng, text):
     return text
 
 
-@pytest.mark.timeout(300)
+def parsed(text):
+    """Faults of a text, and the study if there are none."""
+    try:
+        return [], parse_study(text, "mutated")
+    except StudyFileError as error:
+        return error.faults, None
+
+
 def test_mutated_study_files():
     rng = np.random.default_rng(1)
     refused = keyed = 0
     for _ in range(10_000):
         text = mutated(rng, TEXT)
-        try:
-            study = parse_study(text, "mutated")
-        except StudyFileError as error:
-            refused += 1
-            assert error.faults
-            assert all(fault.problem for fault in error.faults)
-            keyed += all(fault.path for fault in error.faults)
-        else:
-            # What is accepted can be laid out: every point is valid.
-            assert all(study.point(0, *place) for place in list(study.places())[:2])
+        faults, study = parsed(text)
+        refused += study is None
+        keyed += bool(faults) and all(fault.path for fault in faults)
+        # What is accepted can be laid out: every point is valid.
+        assert faults or all(study.point(0, *place) for place in list(study.places())[:2])
+        assert all(fault.problem for fault in faults)
     assert 2_000 < keyed < refused < 9_900
 
 

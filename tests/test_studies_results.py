@@ -249,7 +249,7 @@ def test_flipped_numbers_are_found(result, file):
 def test_other_formats_and_versions_are_refused(file, name, value):
     with h5py.File(file, "r+") as data:
         data.attrs[name] = value
-    with pytest.raises(ResultFileError, match="cut short|damaged"):
+    with pytest.raises(ResultFileError, match=r"cut short|damaged"):
         read_result(file)
     seal(file)
     with pytest.raises(ResultFileError, match=r"schema version 99|not a result file"):

@@ -1,4 +1,4 @@
-"""Sweep a metric of your own: how many antennas does a sum rate of 8 bit/s/Hz take?"""
+"""Sweep a metric of your own over a grid, with as many realizations as the error bars need."""
 
 import sys
 
@@ -26,6 +26,5 @@ if __name__ == "__main__":
     found = studies.sweep(sum_rate, axes, realizations=65_536, relative_half_width=0.005, out=out)
     for place, reason in np.ndenumerate(found.reasons):
         value, error = found.value[place], found.standard_error[place]
-        print(
-            f"{axes['antennas'][place[0]]:3} antennas, {axes['snr_db'][place[1]]:2} dB: {value:.3f} ± {error:.3f} ({reason})"
-        )
+        where = f"{axes['antennas'][place[0]]:3} antennas, {axes['snr_db'][place[1]]:2} dB"
+        print(f"{where}: {value:.3f} ± {error:.3f} ({reason})")
