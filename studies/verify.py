@@ -31,7 +31,8 @@ from scipy.special import gammaln, log_ndtr, ndtri
 import channels
 import ris
 from channels.checks import integer
-from ris.options import Csi, Engine
+from ris.csi import AnyCsi
+from ris.options import Engine
 from studies.quantities import z_values
 
 __all__ = ["FALSE_ALARM", "POWER", "Comparison", "RandomSystem", "Verification", "random_system", "verify"]
@@ -63,7 +64,7 @@ class RandomSystem:
     theta2: NDArray[np.float64]
     power: float
     noise_power: float
-    csi: Csi
+    csi: AnyCsi
     engine: Engine
     name: str
 
@@ -235,7 +236,6 @@ def _drawn(rng: np.random.Generator, number: int) -> RandomSystem:
     M, N1, N2, K = (int(rng.integers(1, top + 1)) for top in (6, 10, 10, 4))
     subsets = [paths for size in range(1, 5) for paths in itertools.combinations(PATHS, size)]
     paths = subsets[rng.integers(len(subsets))]
-    csi: Csi = "nominal" if rng.random() < 0.3 else "perfect"
 
     def hop(left: int, right: int) -> channels.Hop:
         return channels.Hop(rng.uniform(0.3, 3), _covariance(rng, left), _covariance(rng, right))
@@ -255,11 +255,31 @@ def _drawn(rng: np.random.Generator, number: int) -> RandomSystem:
         phase_noise2=_noise(rng),
     )
     theta1, theta2 = (rng.uniform(-np.pi, np.pi, n) for n in (system.elements1, system.elements2))
+    csi = _csi(rng, system, theta1, theta2)
     gain = float(np.sum(ris.closed_form_moments(system, theta1, theta2, csi).precoder_gain))
     noise_power = gain / K * 10 ** rng.uniform(-2, 1)
     engine = get_args(Engine)[rng.integers(len(get_args(Engine)))]
-    name = f"{number}: {' + '.join(paths)}, M={M}, N1={N1}, N2={N2}, K={K}, {csi} CSI, {engine} engine"
+    sizes = f"M={M}, N1={N1}, N2={N2}, K={K}"
+    name = f"{number}: {' + '.join(paths)}, {sizes}, {_csi_name(csi)} CSI, {engine} engine"
     return RandomSystem(system, theta1, theta2, 1.0, noise_power, csi, engine, name)
+
+
+def _csi(
+    rng: np.random.Generator,
+    system: ris.DoubleRIS,
+    theta1: NDArray[np.float64],
+    theta2: NDArray[np.float64],
+) -> AnyCsi:
+    draw = rng.random()
+    if draw < 0.75:
+        return "nominal" if draw < 0.25 else "perfect"
+    gain = float(np.mean(ris.closed_form_moments(system, theta1, theta2).mean_gain)) / system.antennas
+    length = int(rng.integers(1, system.users + 1))
+    return ris.LmmseCsi(length, power=1.0, noise_power=length * gain * 10 ** rng.uniform(-1.5, 0.5))
+
+
+def _csi_name(csi: AnyCsi) -> str:
+    return f"{csi.length}-pilot LMMSE" if isinstance(csi, ris.LmmseCsi) else csi
 
 
 def _covariance(rng: np.random.Generator, size: int, lead: tuple[int, ...] = ()) -> NDArray[np.complex128]:
@@ -293,7 +313,7 @@ def _threshold(rate: float, skewness: float) -> float:
     return float(brentq(excess, 0, min(40.0, 1 / skewness) if skewness > 0 else 40.0))
 
 
-def _comparisons(users: int, csi: Csi) -> int:
+def _comparisons(users: int, csi: AnyCsi) -> int:
     pairs = users * (users + 1) // 2
     return users + (pairs + pairs - users if csi == "perfect" else users**2 + users) + users
 
