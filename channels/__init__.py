@@ -1,4 +1,4 @@
-"""Propagation: arrays, spatial correlation, fading hops, phase noise and counter-based random streams."""
+"""Propagation: geometry, path loss, spatial correlation, fading hops, phase noise, random streams."""
 
 from channels.arrays import AntennaArray, ArbitraryArray, Orientation, UniformLinearArray, UniformPlanarArray
 from channels.correlation import (
@@ -9,6 +9,27 @@ from channels.correlation import (
 )
 from channels.errors import InvalidArgumentError, MemoryLimitError
 from channels.fading import Hop, UserHop
+from channels.geometry import (
+    Node,
+    Sightline,
+    UserDrop,
+    UsersAt,
+    UsersInDisc,
+    UsersInRectangle,
+    fraunhofer_distance_m,
+    is_near_field,
+    sightline,
+)
+from channels.pathloss import (
+    FreeSpace,
+    IndoorOffice,
+    LogDistance,
+    PathLoss,
+    SurfaceElement,
+    UrbanMacro,
+    UrbanMicro,
+    noise_power_dbm,
+)
 from channels.phase_noise import (
     NoNoise,
     PhaseNoise,
@@ -24,22 +45,39 @@ __all__ = [
     "AntennaArray",
     "ArbitraryArray",
     "Correlation",
+    "FreeSpace",
     "Hop",
+    "IndoorOffice",
     "InvalidArgumentError",
+    "LogDistance",
     "MemoryLimitError",
     "NoNoise",
+    "Node",
     "Orientation",
+    "PathLoss",
     "PhaseNoise",
     "QuantizationNoise",
+    "Sightline",
     "Stream",
     "SumNoise",
+    "SurfaceElement",
     "UniformLinearArray",
     "UniformNoise",
     "UniformPlanarArray",
+    "UrbanMacro",
+    "UrbanMicro",
+    "UserDrop",
     "UserHop",
+    "UsersAt",
+    "UsersInDisc",
+    "UsersInRectangle",
     "VonMises",
     "WrappedNormal",
     "exponential_correlation",
+    "fraunhofer_distance_m",
+    "is_near_field",
     "isotropic_correlation",
     "local_scattering_correlation",
+    "noise_power_dbm",
+    "sightline",
 ]

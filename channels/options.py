@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-__all__ = ["ScatteringDimensions", "ScatteringMethod"]
+__all__ = ["Office", "ScatteringDimensions", "ScatteringMethod"]
 
+Office = Literal["mixed", "open"]
 ScatteringDimensions = Literal[2, 3]
 ScatteringMethod = Literal["quadrature", "small_angle"]

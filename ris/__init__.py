@@ -3,6 +3,7 @@
 from ris.csi import LmmseCsi
 from ris.estimates import Estimate
 from ris.hops import HopRealizations, draw_hops
+from ris.link_budget import BudgetRow, LinkBudget
 from ris.moments import ClosedFormMoments, closed_form_moments
 from ris.montecarlo import Simulation, draw_channels, simulate
 from ris.optimize import RateDesign, maximise_rate
@@ -15,16 +16,23 @@ from ris.phases import (
     uniform_phases,
 )
 from ris.rates import closed_form_rate, rate_from_moments
+from ris.scenario import HopDraw, HopLaw, LargeScale, Scenario
 from ris.system import DoubleRIS
 
 __all__ = [
+    "BudgetRow",
     "ClosedFormMoments",
     "DoubleRIS",
     "Estimate",
+    "HopDraw",
+    "HopLaw",
     "HopRealizations",
+    "LargeScale",
+    "LinkBudget",
     "LmmseCsi",
     "PhaseDesign",
     "RateDesign",
+    "Scenario",
     "Simulation",
     "closed_form_moments",
     "closed_form_rate",

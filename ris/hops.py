@@ -14,8 +14,7 @@ from channels.streams import Stream
 from ris._kernels.hop import draw_matrices, draw_vectors
 from ris.link import check_phases
 from ris.montecarlo import MEMORY_LIMIT, as_stream
-from ris.sampler import check_single
-from ris.system import DoubleRIS
+from ris.system import DoubleRIS, check_single
 
 __all__ = ["HopRealizations", "draw_hops"]
 
@@ -108,7 +107,7 @@ def draw_hops(
     """
     n = integer("realizations", realizations, minimum=1)
     integer("first", first, minimum=0)
-    check_single(system)
+    check_single(system, "simulate")
     stream = as_stream(seed)
     M, N1, N2, K = system.antennas, system.elements1, system.elements2, system.users
     entries = M * (N1 + N2) + N1 * N2 + K * (M + N1 + N2) + N1 + N2

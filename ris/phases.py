@@ -40,12 +40,11 @@ from channels.phase_noise import UniformNoise
 from channels.streams import Stream
 from ris.link import Link, Surface
 from ris.montecarlo import as_stream
-from ris.system import DoubleRIS
+from ris.system import DoubleRIS, check_single
 
 __all__ = [
     "PhaseDesign",
     "check_bits",
-    "check_design",
     "optimal_phases",
     "quantize_phases",
     "random_phases",
@@ -118,7 +117,7 @@ def optimal_phases(system: DoubleRIS) -> PhaseDesign:
     The mean gain is not the rate: with several users the interference also depends on the phases, and
     `maximise_rate` may do better. For the derivation see the module.
     """
-    check_design(system)
+    check_single(system, "design phases for")
     return _design(system, np.ones(system.users), "all users")
 
 
@@ -142,7 +141,7 @@ def steered_phases(system: DoubleRIS, user: int) -> PhaseDesign:
     InvalidArgumentError
         As for `optimal_phases`, and if there is no such user.
     """
-    check_design(system)
+    check_single(system, "design phases for")
     if integer("user", user, minimum=0) >= system.users:
         raise InvalidArgumentError("user", f"a number below K = {system.users}", repr(user))
     return _design(system, np.arange(system.users) == user, f"user {user}")
@@ -206,22 +205,6 @@ def check_bits(bits: int) -> int:
     if integer("bits", bits, minimum=1) > 32:
         raise InvalidArgumentError("bits", "an integer from 1 to 32", repr(bits))
     return int(bits)
-
-
-def check_design(system: DoubleRIS) -> None:
-    """Refuse what phase design cannot take: batches, and arrays of other libraries."""
-    if not isinstance(system, DoubleRIS):
-        raise InvalidArgumentError("system", "a ris.DoubleRIS", repr(system))
-    if system.batch_shape:
-        raise InvalidArgumentError(
-            "system", "one system to design phases for", f"batch axes {system.batch_shape}"
-        )
-    for name in ("bs_ris1", "bs_ris2", "ris1_ris2", "ris1_user", "ris2_user", "bs_user"):
-        hop = getattr(system, name)
-        if hop is not None and not isinstance(hop.gain, np.ndarray | np.generic):
-            raise InvalidArgumentError(
-                name, "NumPy arrays to design phases for", f"{type(hop.gain).__module__} arrays"
-            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -97,8 +97,12 @@ def rate_from_moments(
     noise = (noise_power * xp.sum(precoder, axis=-1))[..., None]
     others = power[..., None] * (xp.sum(J, axis=-1) - F) + noise
     if bound == "ratio":
-        return xp.log2(1 + power[..., None] * F / others)
-    return xp.log2(1 + power[..., None] * C**2 / (power[..., None] * (F - C**2) + others))
+        signal = power[..., None] * F
+    else:
+        signal = power[..., None] * C**2
+        others = others + power[..., None] * (F - C**2)
+    # A user without any channel has rate 0, also where no user has one and all powers are 0.
+    return xp.log2(1 + signal / xp.where(signal == 0, xp.ones_like(others), others))
 
 
 def _check_powers(power: Any, noise_power: Any) -> tuple[Array, Array]:

@@ -22,7 +22,7 @@ from ris.explicit import ExplicitEngine
 from ris.link import check_phases
 from ris.options import Csi, Engine, Precision
 from ris.reduced import ReducedEngine
-from ris.system import DoubleRIS
+from ris.system import DoubleRIS, check_single
 
 __all__ = ["ChannelSampler", "Tile"]
 
@@ -79,7 +79,7 @@ class ChannelSampler:
         precision: Precision = "double",
     ) -> None:
         one_of("csi", csi, Csi)
-        check_single(system)
+        check_single(system, "simulate")
         self.theta1 = _check_shifts("theta1", theta1, system.elements1)
         self.theta2 = _check_shifts("theta2", theta2, system.elements2)
         self._engine: ExplicitEngine | ReducedEngine
@@ -136,18 +136,6 @@ class ChannelSampler:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
-
-
-def check_single(system: DoubleRIS) -> None:
-    """Refuse systems that a simulation cannot take: batches, and arrays of other libraries."""
-    if system.batch_shape:
-        raise InvalidArgumentError(
-            "system", "a single system to simulate", f"batch axes {system.batch_shape}"
-        )
-    for name in ("bs_ris1", "bs_ris2", "ris1_ris2", "ris1_user", "ris2_user", "bs_user"):
-        hop = getattr(system, name)
-        if hop is not None and not isinstance(hop.gain, np.ndarray | np.generic):
-            raise InvalidArgumentError(name, "NumPy arrays to simulate", f"{type(hop.gain).__name__}")
 
 
 def check_threads(threads: int | None) -> int:

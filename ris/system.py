@@ -9,7 +9,7 @@ from channels.errors import InvalidArgumentError
 from channels.fading import Hop, UserHop
 from channels.phase_noise import NoNoise, PhaseNoise
 
-__all__ = ["DoubleRIS"]
+__all__ = ["DoubleRIS", "check_single"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -168,6 +168,28 @@ class DoubleRIS:
             found = ", ".join(f"{name} has {size}" for name, size in sides.items())
             raise InvalidArgumentError("DoubleRIS", f"one number of {what}", found)
         return sizes.pop() if sizes else 0
+
+
+def check_single(system: DoubleRIS, purpose: str) -> None:
+    """Refuse anything but one system of NumPy arrays; `purpose` ends the sentence "a single system to ...".
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it is no `DoubleRIS`, has batch axes, or has arrays of another library.
+    """
+    if not isinstance(system, DoubleRIS):
+        raise InvalidArgumentError("system", "a ris.DoubleRIS", repr(system))
+    if system.batch_shape:
+        raise InvalidArgumentError(
+            "system", f"a single system to {purpose}", f"batch axes {system.batch_shape}"
+        )
+    for name in _HOPS:
+        hop = getattr(system, name)
+        if hop is not None and not isinstance(hop.gain, np.ndarray | np.generic):
+            raise InvalidArgumentError(
+                name, f"NumPy arrays to {purpose}", f"{type(hop.gain).__module__} arrays"
+            )
 
 
 _HOPS: dict[str, type[Hop] | type[UserHop]] = {

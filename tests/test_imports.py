@@ -1,6 +1,7 @@
 """What may import what."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,15 @@ def test_kernels_import_numba_numpy_math_and_the_kernels_of_channels_alone(path)
         for module in modules:
             root = ".".join(module.split(".")[:2]) if module.startswith("channels") else module.split(".")[0]
             assert root in allowed, f"{path.name} imports {module}"
+
+
+@pytest.mark.parametrize("path", KERNELS, ids=lambda path: "/".join(path.parts[-3:]))
+def test_kernels_of_channels_leave_fastmath_to_no_caller(path):
+    module = importlib.import_module(".".join([*path.parts[-3:-1], path.stem]).removesuffix(".__init__"))
+    kernels = [kernel for kernel in vars(module).values() if hasattr(kernel, "targetoptions")]
+    for kernel in kernels:
+        if kernel.py_func.__module__.startswith("channels."):
+            assert kernel.targetoptions.get("fastmath") is False, kernel
 
 
 @pytest.mark.parametrize("package", ["channels", "ris"])

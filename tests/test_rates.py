@@ -105,6 +105,14 @@ def test_rate_rises_with_power_and_hardening_is_below_ratio(generic, csi):
     assert np.all(hardening < ratio)
 
 
+@pytest.mark.parametrize("gains", [(0.0, 1.0), (0.0, 0.0)])
+def test_no_gain_is_no_rate(gains):
+    system = ris.DoubleRIS(bs_user=channels.UserHop(np.array(gains), np.eye(3)))
+    for bound in ("hardening", "ratio"):
+        rate = ris.closed_form_rate(system, power=1.0, noise_power=1.0, bound=bound)
+        assert np.array_equal(rate == 0, np.array(gains) == 0)
+
+
 def test_no_power_is_no_rate(generic):
     system, phases = generic
     for bound in ("hardening", "ratio"):

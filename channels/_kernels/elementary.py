@@ -24,7 +24,7 @@ HALF_PI_HIGH = 1.57079632673412561417e00
 HALF_PI_LOW = 6.07710050650619224932e-11
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@njit(cache=True, error_model="numpy", forceinline=True, fastmath=False)
 def log_unit(u: float) -> Any:
     """Return log(u) for a normal double u > 0, to within 1 unit in the last place.
 
@@ -47,7 +47,7 @@ def log_unit(u: float) -> Any:
     return k_float * LN2_HIGH - ((half_square - (s * (half_square + remainder) + k_float * LN2_LOW)) - f)
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@njit(cache=True, error_model="numpy", forceinline=True, fastmath=False)
 def _octant_cos_sin(x: float) -> tuple[float, float]:
     # cos and sin of |x| <= pi / 4.
     z = x * x
@@ -66,7 +66,7 @@ def _octant_cos_sin(x: float) -> tuple[float, float]:
     return lead + (((1.0 - lead) - half) + z * cosine), sine
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@njit(cache=True, error_model="numpy", forceinline=True, fastmath=False)
 def _turn_quarters(cosine: float, sine: float, quarters: Any) -> tuple[float, float]:
     # (cos, sin) of an angle plus `quarters` quarter turns.
     odd = (quarters & 1) != 0
@@ -77,7 +77,7 @@ def _turn_quarters(cosine: float, sine: float, quarters: Any) -> tuple[float, fl
     return c, s
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@njit(cache=True, error_model="numpy", forceinline=True, fastmath=False)
 def cos_sin_turn(word: Any) -> Any:
     """Return cos and sin of 2 pi word / 2^32 for a 32-bit word."""
     number = np.int64(word)
@@ -86,7 +86,7 @@ def cos_sin_turn(word: Any) -> Any:
     return _turn_quarters(cosine, sine, quarters)
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@njit(cache=True, error_model="numpy", forceinline=True, fastmath=False)
 def cos_sin(x: float) -> Any:
     """Return cos and sin of an angle in radians, |x| <= 2 pi."""
     quarters = np.floor(x * (2.0 / np.pi) + 0.5)

@@ -13,7 +13,7 @@ from channels._kernels.philox import philox_block
 __all__ = ["box_muller", "complex_normal_pair", "fill_complex_normal", "fill_realizations"]
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@njit(cache=True, error_model="numpy", forceinline=True, fastmath=False)
 def box_muller(radius_word: Any, angle_word: Any) -> tuple[float, float]:
     """Return real and imaginary part of a CN(0, 1) number made of two 32-bit words.
 
@@ -31,7 +31,7 @@ def box_muller(radius_word: Any, angle_word: Any) -> tuple[float, float]:
     return radius * cosine, radius * sine
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@njit(cache=True, error_model="numpy", forceinline=True, fastmath=False)
 def complex_normal_pair(
     key0: Any, key1: Any, position: int, realization: int
 ) -> tuple[float, float, float, float]:
@@ -42,7 +42,7 @@ def complex_normal_pair(
     return re0, im0, re1, im1
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def fill_complex_normal(
     out: NDArray[np.complex128], key: NDArray[np.uint32], realization: int, first: int
 ) -> None:
@@ -81,7 +81,7 @@ def fill_complex_normal(
         out[size - 1] = complex(re, im)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def fill_realizations(out: NDArray[np.float64], key: NDArray[np.uint32], position: int, first: int) -> None:
     """Write one pair of CN(0, 1) entries for each of the realizations first, first + 1, ...
 

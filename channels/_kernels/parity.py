@@ -9,7 +9,7 @@ __all__ = ["fold", "unfold"]
 HALF_ROOT = math.sqrt(0.5)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 def fold(parts, columns, rows):
     """Split columns into their parts that are even or odd in each axis of the grid.
 
@@ -58,7 +58,7 @@ def fold(parts, columns, rows):
                 ee[:] = a
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 def unfold(columns, parts, rows):
     """Join the parts that `fold` made: its inverse, with the same arguments; `columns` is overwritten."""
     N, width = columns.shape

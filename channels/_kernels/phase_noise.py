@@ -35,18 +35,18 @@ FRACTION_SHIFT = np.uint64(11)
 TURN = 2 * np.pi
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@njit(cache=True, error_model="numpy", forceinline=True, fastmath=False)
 def _joined(high: Any, low: Any) -> Any:
     return (np.uint64(high) << WORD_BITS) | np.uint64(low)
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@njit(cache=True, error_model="numpy", forceinline=True, fastmath=False)
 def _fraction(word: Any) -> Any:
     # Uniform on [0, 1) from the upper 53 bits of a 64-bit word.
     return np.float64(np.int64(word >> FRACTION_SHIFT)) * 2.0**-53
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@njit(cache=True, error_model="numpy", forceinline=True, fastmath=False)
 def _von_mises(
     word: Any, row: NDArray[np.float64], key0: Any, key1: Any, element: int, attempt: int, realization: int
 ) -> Any:
@@ -67,7 +67,7 @@ def _von_mises(
         return x if word & SIGN_BIT else -x
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def _add_uniform(
     out: NDArray[Any], half_width: float, key0: Any, key1: Any, attempt: int, realization: int
 ) -> None:
@@ -77,7 +77,7 @@ def _add_uniform(
         out[n] += half_width * (2.0 * _fraction(word) - 1.0)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def _add_wrapped_normal(
     out: NDArray[Any], deviation: float, key0: Any, key1: Any, attempt: int, realization: int
 ) -> None:
@@ -87,7 +87,7 @@ def _add_wrapped_normal(
         out[n] += deviation * math.sqrt(2.0) * (im if n & 1 else re)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def _add_von_mises(
     out: NDArray[Any], row: NDArray[np.float64], key0: Any, key1: Any, attempt: int, realization: int
 ) -> None:
@@ -99,7 +99,7 @@ def _add_von_mises(
             out[n + 1] += _von_mises(_joined(x2, x3), row, key0, key1, n + 1, attempt, realization)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def fill_phase_noise(
     out: NDArray[Any], table: NDArray[np.float64], key: NDArray[np.uint32], realization: int
 ) -> None:
@@ -131,7 +131,7 @@ def fill_phase_noise(
         out[n] = out[n].real - TURN * np.floor(out[n].real / TURN + 0.5)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def fill_phasors(
     out: NDArray[np.complex128], table: NDArray[np.float64], key: NDArray[np.uint32], realization: int
 ) -> None:
@@ -150,7 +150,7 @@ def fill_phasors(
         out[n] = complex(cosine, sine)
 
 
-@njit(cache=True, error_model="numpy", parallel=True)
+@njit(cache=True, error_model="numpy", parallel=True, fastmath=False)
 def sample_phase_noise(
     out: NDArray[np.float64], table: NDArray[np.float64], key: NDArray[np.uint32], first: int
 ) -> None:
@@ -159,7 +159,7 @@ def sample_phase_noise(
         fill_phase_noise(out[realization], table, key, first + realization)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def _first_points(points, words, row):
     # The first point of each realization; infinity where it is right of the next edge, so not yet decided.
     for t in range(points.size):
@@ -170,20 +170,20 @@ def _first_points(points, words, row):
         points[t] = np.inf if x >= row[EDGES + layer + 1] else signed
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def _draw_words(first_words, second_words, key0, key1, block, attempt, first):
     for t in range(first_words.size):
         x0, x1, x2, x3 = philox_block(key0, key1, block, attempt, first + t)
         first_words[t], second_words[t] = _joined(x0, x1), _joined(x2, x3)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def _add_uniform_row(phases, words, half_width):
     for t in range(phases.size):
         phases[t] += half_width * (2.0 * _fraction(words[t]) - 1.0)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def _add_wrapped_normal_rows(even, odd, words, deviation):
     # Neighbours are the real and the imaginary part of one number.
     for t in range(even.size):
@@ -192,7 +192,7 @@ def _add_wrapped_normal_rows(even, odd, words, deviation):
         odd[t] += deviation * math.sqrt(2.0) * im
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=False)
 def _add_von_mises_row(phases, words, row, key0, key1, element, attempt, first):
     points = np.empty(phases.size)
     _first_points(points, words, row)
@@ -202,13 +202,13 @@ def _add_von_mises_row(phases, words, row, key0, key1, element, attempt, first):
     phases += points
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def _to_phasors(cosines, sines, phases):
     for t in range(phases.size):
         cosines[t], sines[t] = cos_sin(phases[t] - TURN * np.floor(phases[t] / TURN + 0.5))
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=False)
 def _fill_neighbours(out, table, key, block, first):
     """Write the phase noise, not wrapped, of two neighbours in the realizations first, first + 1, ...
 
@@ -241,7 +241,7 @@ def _fill_neighbours(out, table, key, block, first):
             _add_von_mises_row(odd, words[1], table[term], key0, key1, 2 * block + 1, attempt, first)
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=False)
 def fill_phasor_rows(cosines, sines, table, key, first):
     """Write cos(phi) and sin(phi) of all elements' phase noise, in the realizations from `first` on.
 
