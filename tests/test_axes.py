@@ -111,8 +111,8 @@ def test_tables_and_pictures(result):
             "sweep.zip: expected axes of the sweep, got 'bits'",
         ),
         (
-            'axes = [{ axis = "power_dbm", values = [1] }, { axis = "antennas", values = [1, 2] }]\n'
-            'zip = ["power_dbm", "antennas"]',
+            'zip = ["power_dbm", "antennas"]\naxes = [{ axis = "power_dbm", values = [1] }, '
+            + '{ axis = "antennas", values = [1, 2] }]',
             "sweep.zip: expected axes of one length, got lengths [1, 2]",
         ),
         (
