@@ -103,16 +103,15 @@ def test_tables_and_pictures(result):
         ('axes = [{ axis = "csi", values = ["perfect", "perfect"] }]', "expected values that differ"),
         ('axes = [{ axis = "csi", values = ["perfect", "none"] }]', "transmission.csi: expected 'perfect'"),
         (
-            'axes = [{ axis = "power_dbm", values = [1] }, { axis = "transmission.power_dbm", values = [1] }]',
-            "sweep.axes: expected transmission.power_dbm once",
+            'axes = [{ axis = "bits", values = [1] }, { axis = "phases.bits", values = [1] }]',
+            "sweep.axes: expected phases.bits once",
         ),
         (
             'axis = "power_dbm"\nvalues = [1]\nzip = ["bits"]',
             "sweep.zip: expected axes of the sweep, got 'bits'",
         ),
         (
-            'zip = ["power_dbm", "antennas"]\naxes = [{ axis = "power_dbm", values = [1] }, '
-            + '{ axis = "antennas", values = [1, 2] }]',
+            'zip = ["bits", "users"]\naxes = [{axis = "bits", values = [1]}, {axis = "users", values = [1, 2]}]',
             "sweep.zip: expected axes of one length, got lengths [1, 2]",
         ),
         (
