@@ -10,6 +10,7 @@ decibel. Directions are relative to the broadside of the array that they belong 
 """
 
 import copy
+import functools
 import itertools
 import math
 import tomllib
@@ -718,9 +719,12 @@ class Study:
         pydantic.ValidationError, FaultsError
             If what results is no valid system; not after `parse_study`.
         """
-        return Point.model_validate(
-            _raw_point(_base(tomllib.loads(self.text)), self.settings, scheme, values)
-        )
+        return Point.model_validate(_raw_point(self._base, self.settings, scheme, values))
+
+    @functools.cached_property
+    def _base(self) -> dict[str, Any]:
+        """The base system as the file has it."""
+        return _base(tomllib.loads(self.text))
 
 
 def load_study(path: Path) -> Study:
@@ -762,22 +766,27 @@ def _base(raw: Mapping[str, Any]) -> dict[str, Any]:
 def _raw_point(
     base: Mapping[str, Any], settings: Settings, scheme: int, values: Sequence[Any]
 ) -> dict[str, Any]:
-    keys = (key for dimension in dimensions_of(settings.sweep, False) for key in dimension.keys)
+    keys = (axis.axis for group in _groups(settings.sweep) for axis in group)
     return overridden(base, {**settings.scheme[scheme].set, **dict(zip(keys, values, strict=True))})
 
 
 def dimensions_of(sweep: Sweep, quick: bool = False) -> list[Dimension]:
-    """Return zipped axes as one dimension, in place of the first of them, and the others each as one."""
-    groups: dict[str, list[Axis]] = {}
-    for axis in sweep.all_axes:
-        groups.setdefault("" if axis.axis in sweep.zip else axis.axis, []).append(axis)
+    """Return the dimensions of a sweep: zipped axes make one."""
     return [
         Dimension(
             tuple(axis.axis for axis in group),
             tuple(zip(*(axis.chosen(quick) for axis in group), strict=True)),
         )
-        for group in groups.values()
+        for group in _groups(sweep)
     ]
+
+
+def _groups(sweep: Sweep) -> list[list[Axis]]:
+    """Return zipped axes together, in place of the first of them, and the others each alone."""
+    groups: dict[str, list[Axis]] = {}
+    for axis in sweep.all_axes:
+        groups.setdefault("" if axis.axis in sweep.zip else axis.axis, []).append(axis)
+    return list(groups.values())
 
 
 def places_of(dimensions: Sequence[Dimension]) -> Iterator[tuple[Any, ...]]:

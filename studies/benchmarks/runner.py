@@ -66,7 +66,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         early, late, end = memory_growth(5_000, Path(directory))
         sys.stdout.write(
-            f"peak memory of a sweep of 10,000 points: {early:.0f} MiB after 1,000, {late:.0f} MiB after all, "
+            f"peak memory of 10,000 points: {early:.0f} MiB after 1,000, {late:.0f} MiB after all, "
             f"{end:.0f} MiB with the result\n"
         )
         sys.stdout.write(f"overhead of 1,000 points of 0.1 s: {overhead(1000, Path(directory)):.2%}\n")
