@@ -111,8 +111,7 @@ def test_tables_and_pictures(result):
             "sweep.zip: expected axes of the sweep, got 'bits'",
         ),
         (
-            'zip = ["bits", "users"]\n'
-            'axes = [{axis = "bits", values = [1]}, {axis = "users", values = [1, 2]}]',
+            "zip = ['bits', 'csi']\naxes = [{axis='bits', values=[1]}, {axis='csi', values=['a', 'b']}]",
             "sweep.zip: expected axes of one length, got lengths [1, 2]",
         ),
         (
