@@ -12,9 +12,9 @@ import scipy.linalg
 import scipy.special
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
-from threadpoolctl import ThreadpoolController
 
 from channels.arrays import AntennaArray, UniformArray, as_angles, direction
+from channels.blas import one_blas_thread
 from channels.checks import as_array, finite, frozen, integer, non_negative, one_of, pair, real
 from channels.errors import InvalidArgumentError, MemoryLimitError
 from channels.options import ScatteringDimensions, ScatteringMethod
@@ -495,18 +495,6 @@ def _checked(array: Any) -> AntennaArray:
     if not isinstance(array, AntennaArray):
         raise InvalidArgumentError("array", "an antenna array of channels", repr(array))
     return array
-
-
-@functools.cache
-def _blas() -> ThreadpoolController:
-    # Kept, since to look for the loaded BLAS libraries takes longer than most decompositions.
-    return ThreadpoolController()
-
-
-def one_blas_thread() -> Any:
-    # Else the vectors of a repeated eigenvalue, and so every draw made with them, and the last bits of a
-    # product would change with the number of threads.
-    return _blas().limit(limits=1, user_api="blas")
 
 
 def _adjoint(matrix: Any) -> Any:

@@ -17,7 +17,8 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from channels._kernels.parity import fold, unfold
-from channels.correlation import Correlation, GridCorrelation, one_blas_thread
+from channels.blas import one_blas_thread
+from channels.correlation import Correlation, GridCorrelation
 from channels.isotropic import IsotropicFactor
 from channels.scratch import Scratch
 from channels.spectral import DISCARDED, block_factors

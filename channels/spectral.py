@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from channels.correlation import one_blas_thread
+from channels.blas import one_blas_thread
 
 __all__ = ["DISCARDED", "block_factors"]
 

@@ -26,6 +26,7 @@ from typing import Any
 
 import array_api_compat
 
+from channels.blas import one_blas_thread
 from ris.backend import Array
 from ris.csi import AnyCsi, LmmseCsi, check_csi
 from ris.link import Link, batch_shape
@@ -35,6 +36,9 @@ from ris.perfect_moments import perfect_moments, surface1_tables, surface2_table
 from ris.system import DoubleRIS
 
 __all__ = ["ClosedFormMoments", "closed_form_moments"]
+
+SHARED_ELEMENTS = 256
+"""Elements of a surface from which on products gain from the threads of BLAS."""
 
 PART_BYTES = 2**22
 """A batch is worked through in parts whose stacks of covariances have about this size, to stay in cache."""
@@ -101,6 +105,13 @@ def closed_form_moments(
     O(K N^2), whatever the batch.
     """
     check_csi(csi)
+    if max(system.elements1, system.elements2) >= SHARED_ELEMENTS:
+        return _in_parts(system, theta1, theta2, csi)
+    with one_blas_thread():
+        return _in_parts(system, theta1, theta2, csi)
+
+
+def _in_parts(system: DoubleRIS, theta1: Any, theta2: Any, csi: AnyCsi) -> ClosedFormMoments:
     batch = batch_shape(system, theta1, theta2)
     stack = 16 * math.prod(batch) * system.users * max(system.elements1, system.elements2) ** 2
     if not batch or stack <= PART_BYTES:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult, minimize
-from threadpoolctl import threadpool_limits
 
+from channels.blas import one_blas_thread
 from channels.checks import frozen, integer, non_negative, positive
 from channels.errors import InvalidArgumentError
 from channels.streams import Stream
@@ -124,7 +124,7 @@ def maximise_rate(
     rates = functools.partial(closed_form_rate, system, power=power, noise_power=noise_power)
     gradient = functools.partial(sum_rate_gradient, system, power=power, noise_power=noise_power)
 
-    with threadpool_limits(limits=1, user_api="blas"):  # the same phases for any number of threads
+    with one_blas_thread():  # the same phases for any number of threads
         ascents = [_Ascent.of(gradient, start, tolerance, max_iterations) for start in begins]
         if bits is None:
             best = max(ascents, key=lambda ascent: ascent.history[-1])

@@ -32,8 +32,8 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csgraph
-from threadpoolctl import threadpool_limits
 
+from channels.blas import one_blas_thread
 from channels.checks import as_array, finite, frozen, integer, real
 from channels.errors import InvalidArgumentError
 from channels.phase_noise import UniformNoise
@@ -309,7 +309,7 @@ _Phasors = tuple[NDArray[np.complex128], NDArray[np.complex128]]
 
 def _design(system: DoubleRIS, chosen: NDArray[Any], whom: str) -> PhaseDesign:
     """Design for the chosen users, shape (K,), 1 or 0."""
-    with threadpool_limits(limits=1, user_api="blas"):  # the same phases for any number of threads
+    with one_blas_thread():  # the same phases for any number of threads
         return _designed(_MeanGain(system, chosen), whom)
 
 

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
+from channels.blas import one_blas_thread
 from channels.checks import integer, one_of
 from channels.errors import InvalidArgumentError
 from channels.streams import Stream
@@ -128,7 +128,7 @@ class ChannelSampler:
             return use(max(start - first, 0), self.draw(number)[..., wanted])
 
         # BLAS inside the threads must not start threads of its own: many times slower, and other bits.
-        with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
             pending: deque[Future[Result]] = deque()
             for number in range(first // self.tile, -(-stop // self.tile)):
                 pending.append(pool.submit(run, number))
