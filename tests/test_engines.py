@@ -40,7 +40,7 @@ def test_threads_and_processes(study, serial):
 def test_dask_with_a_worker_that_dies(study, serial):
     killed = []
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50
     ) as cluster:
         pids = {worker.pid for worker in cluster.workers.values()}
         assert len(pids) == 2
