@@ -145,6 +145,8 @@ class UniformArray(AntennaArray):
     with the two grid steps a, b. So positions differ by whole multiples of the steps alone.
     """
 
+    orientation: Orientation
+
     @property
     @abc.abstractmethod
     def grid(self) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import scipy.constants
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import pdist
 
-from channels.arrays import AntennaArray, Orientation, direction
+from channels.arrays import AntennaArray, UniformArray, direction
 from channels.checks import as_array, finite, frozen, integer, non_negative, pair, positive, real
 from channels.errors import InvalidArgumentError
 from channels.pathloss import SurfaceElement
@@ -61,16 +61,16 @@ class Node:
             return
         if not isinstance(self.element, SurfaceElement):
             raise InvalidArgumentError("element", "a channels.SurfaceElement or None", repr(self.element))
-        if not isinstance(getattr(self.array, "orientation", None), Orientation):
+        if not isinstance(self.array, UniformArray):
             raise InvalidArgumentError("element", "None for an array without orientation", repr(self.element))
 
     def element_gain(self, azimuth: ArrayLike, elevation: ArrayLike) -> NDArray[np.float64]:
         """Return the linear power gain of one element towards a direction in global axes, shape (...)."""
         towards = direction(azimuth, elevation)
-        if self.element is None:
+        # Arrays without an orientation have no element: the constructor sees to it.
+        if self.element is None or not isinstance(self.array, UniformArray):
             return np.ones(towards.shape[:-1])
-        orientation: Orientation = self.array.orientation  # type: ignore[attr-defined]
-        return self.element.gain(np.clip(towards @ orientation.matrix[:, 0], -1, 1))
+        return self.element.gain(np.clip(towards @ self.array.orientation.matrix[:, 0], -1, 1))
 
 
 @dataclass(frozen=True, eq=False)

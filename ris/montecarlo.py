@@ -1,6 +1,7 @@
 """Monte Carlo: draws of the users' channels, and estimates of moments and rates from them."""
 
 import functools
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -301,12 +302,10 @@ def simulate(
         precoders = tile[:, :, -K:] if pilots is None else pilots.estimates(tile, first + done)
         return _observe(tile[:, :, :K], precoders, noise, power, noise_power, csi, observe)
 
-    result = None
-    for part in sampler.each(measure_tile, first, realizations, threads):
-        result = part if result is None else result.merge(part)
+    parts = sampler.each(measure_tile, first, realizations, threads)
+    for result in itertools.accumulate(parts, Simulation.merge):
         if progress is not None:
             progress(result.realizations)
-    assert result is not None  # noqa: S101 - there is at least one realization
     return result
 
 
