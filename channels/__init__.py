@@ -20,6 +20,7 @@ from channels.geometry import (
     is_near_field,
     sightline,
 )
+from channels.hardware import ElementFailures, Hardware, PhaseDependentAmplitude
 from channels.pathloss import (
     FreeSpace,
     IndoorOffice,
@@ -45,7 +46,9 @@ __all__ = [
     "AntennaArray",
     "ArbitraryArray",
     "Correlation",
+    "ElementFailures",
     "FreeSpace",
+    "Hardware",
     "Hop",
     "IndoorOffice",
     "InvalidArgumentError",
@@ -55,6 +58,7 @@ __all__ = [
     "Node",
     "Orientation",
     "PathLoss",
+    "PhaseDependentAmplitude",
     "PhaseNoise",
     "QuantizationNoise",
     "Sightline",

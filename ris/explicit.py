@@ -33,7 +33,7 @@ class ExplicitEngine:
     stream : Stream
         Where the numbers come from; every hop and surface draws from a child of its own.
     csi : {"perfect", "nominal"}
-        What the precoding channels see of the phase noise.
+        What the precoding channels see of phase noise and hardware.
 
     Attributes
     ----------
@@ -57,6 +57,11 @@ class ExplicitEngine:
         self.shifts = np.exp(1j * theta1), np.exp(1j * theta2)
         self.laws = system.phase_noise1.kernel_table(), system.phase_noise2.kernel_table()
         self.keys = stream.child("phase_noise1").key, stream.child("phase_noise2").key
+        self.hardware = (
+            system.hardware1.kernel_table(system.elements1),
+            system.hardware2.kernel_table(system.elements2),
+        )
+        self.failure_keys = stream.child("failures1").key, stream.child("failures2").key
         largest = max(system.antennas, system.elements1, system.elements2)
         self.bytes_per_realization = 16 * largest * self.users * self.copies
 
@@ -87,7 +92,16 @@ class ExplicitEngine:
         return np.ascontiguousarray(parts.transpose(1, 0, 3, 2))
 
     def _reflected(self, surface: int, columns: NDArray[np.complex128], first: int) -> NDArray[np.complex128]:
-        reflect(columns, self.users, self.shifts[surface], self.laws[surface], self.keys[surface], first)
+        reflect(
+            columns,
+            self.users,
+            self.shifts[surface],
+            self.laws[surface],
+            self.keys[surface],
+            self.hardware[surface],
+            self.failure_keys[surface],
+            first,
+        )
         return columns
 
     def _copied(self, columns: NDArray[np.complex128]) -> NDArray[np.complex128]:

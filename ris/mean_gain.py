@@ -1,5 +1,7 @@
 """Second moments of the channels: what a simulation needs of the closed form, on surfaces of any size."""
 
+import functools
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -7,10 +9,11 @@ from numpy.typing import NDArray
 
 from channels.correlation import Correlation, GridCorrelation
 from channels.fading import Hop, UserHop
+from ris.element_moments import IDEAL, ElementMoments
 from ris.options import Csi
 from ris.system import DoubleRIS
 
-__all__ = ["channel_covariances", "mean_precoder_gain"]
+__all__ = ["channel_covariances", "mean_precoder_gain", "nominal_turns"]
 
 
 def mean_precoder_gain(
@@ -25,7 +28,7 @@ def mean_precoder_gain(
     theta1, theta2 : ndarray, shapes (N1,) and (N2,), radians
         Phase shifts.
     csi : {"perfect", "nominal"}
-        Whether the precoders see the phase noise.
+        Whether the precoders see phase noise and hardware.
 
     Returns
     -------
@@ -35,22 +38,26 @@ def mean_precoder_gain(
     -----
     O(N^2), and O(N log N) without a matrix where both covariances at a surface belong to one grid.
     """
-    over1, over2 = _weights(system, theta1, theta2, csi)
-    gains = np.zeros(system.users)
-    if system.bs_user is not None:
-        gains += system.bs_user.gain * np.array([_trace(R) for R in _each(system.bs_user)])
-    if system.bs_ris1 is not None:
-        gains += over1 * _trace(system.bs_ris1.left)
-    if system.bs_ris2 is not None:
-        gains += over2 * _trace(system.bs_ris2.left)
-    return gains
+    over1, over2 = _weights(system, _surfaces(system, theta1, theta2, csi))
+    return _mean_trace(system, over1, over2)
+
+
+def nominal_turns(system: DoubleRIS, theta1: NDArray[Any], theta2: NDArray[Any]) -> NDArray[np.complex128]:
+    """Return the phasors of conj(E h_k^H f_k) of nominal precoders, shape (K,); 1 where the mean is zero.
+
+    Parameters are those of `mean_precoder_gain`.
+    """
+    over1, over2 = _weights(system, _surfaces(system, theta1, theta2, "mixed"))
+    means = _mean_trace(system, over1, over2)
+    sizes = np.abs(means)
+    return np.where(sizes > 0, means / np.where(sizes > 0, sizes, 1.0), 1.0)
 
 
 def channel_covariances(
     system: DoubleRIS, theta1: NDArray[Any], theta2: NDArray[Any]
 ) -> NDArray[np.complex128]:
     """Return E h_k h_k^H, shape (K, M, M); parameters and cost are those of `mean_precoder_gain`."""
-    over1, over2 = _weights(system, theta1, theta2, "perfect")
+    over1, over2 = _weights(system, _surfaces(system, theta1, theta2, "perfect"))
     covariances = np.zeros((system.users, system.antennas, system.antennas), np.complex128)
     if system.bs_user is not None:
         covariances += system.bs_user.gain[:, None, None] * np.stack(
@@ -63,46 +70,95 @@ def channel_covariances(
     return covariances
 
 
-def _weights(
-    system: DoubleRIS, theta1: NDArray[Any], theta2: NDArray[Any], csi: Csi
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights of RB1 and RB2 in E h_k h_k^H, shapes (K,)."""
-    r1, r2 = (
-        law.moment(1) if csi == "perfect" else 1.0 for law in (system.phase_noise1, system.phase_noise2)
-    )
-    x1, x2 = np.exp(1j * theta1), np.exp(1j * theta2)
+def _mean_trace(system: DoubleRIS, over1: NDArray[Any], over2: NDArray[Any]) -> NDArray[Any]:
+    """Traces of the direct covariances and of RB1 and RB2 with their weights, shape (K,)."""
+    gains = np.zeros(system.users)
+    if system.bs_user is not None:
+        gains = gains + system.bs_user.gain * np.array([_trace(R) for R in _each(system.bs_user)])
+    if system.bs_ris1 is not None:
+        gains = gains + over1 * _trace(system.bs_ris1.left)
+    if system.bs_ris2 is not None:
+        gains = gains + over2 * _trace(system.bs_ris2.left)
+    return gains
+
+
+@dataclass(frozen=True)
+class _Surface:
+    """Phasors x = exp(j theta) of a surface, and moments of its elements at the two ends of a covariance B.
+
+    Attributes
+    ----------
+    x : ndarray, shape (N,)
+        The phasors.
+    left, right : float or ndarray, shape (N,)
+        mu at the ends that meet X^H and X; 1 where the elements are ideal.
+    variance : float or ndarray, shape (N,)
+        s, if both ends see the same elements; else 0.
+    """
+
+    x: NDArray[np.complex128]
+    left: float | NDArray[Any]
+    right: float | NDArray[Any]
+    variance: float | NDArray[Any]
+
+
+def _surfaces(system: DoubleRIS, theta1: NDArray[Any], theta2: NDArray[Any], sees: str) -> list[_Surface]:
+    """Surfaces whose elements act at both ends ("perfect"), at neither ("nominal") or at one ("mixed")."""
+    made = []
+    for noise, hardware, theta in (
+        (system.phase_noise1, system.hardware1, theta1),
+        (system.phase_noise2, system.hardware2, theta2),
+    ):
+        moments = IDEAL if sees == "nominal" else ElementMoments.of(noise, hardware, theta)
+        x, mu = np.exp(1j * theta), moments.mean
+        made.append(_Surface(x, 1.0, mu, 0.0) if sees == "mixed" else _Surface(x, mu, mu, moments.variance))
+    return made
+
+
+def _weights(system: DoubleRIS, surfaces: list[_Surface]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Weights of RB1 and RB2 in E h_k h_k^H, or with nominal channels in place of both or one, shapes (K,)."""
+    one, two = surfaces
     hop1, hop2, between = system.bs_ris1, system.bs_ris2, system.ris1_ris2
     users1, users2 = system.ris1_user, system.ris2_user
     over1, over2 = np.zeros(system.users), np.zeros(system.users)
     if hop1 is not None:
         if users1 is not None:
-            over1 += hop1.gain * _to_users(hop1, users1, x1, r1)
+            over1 = over1 + hop1.gain * _to_users(hop1, users1, one)
         if between is not None and users2 is not None:
-            onward = between.gain * _reflected(hop1.right, between.left, x1, r1)
-            over1 += hop1.gain * onward * _to_users(between, users2, x2, r2)
+            onward = between.gain * _reflected(hop1.right, between.left, one)
+            over1 = over1 + hop1.gain * onward * _to_users(between, users2, two)
     if hop2 is not None and users2 is not None:
-        over2 += hop2.gain * _to_users(hop2, users2, x2, r2)
+        over2 = over2 + hop2.gain * _to_users(hop2, users2, two)
     return over1, over2
 
 
-def _to_users(hop: Hop, users: UserHop, x: NDArray[Any], r: float) -> NDArray[np.float64]:
+def _to_users(hop: Hop, users: UserHop, surface: _Surface) -> NDArray[Any]:
     """Mean gain from the right side of a hop over its surface to each user, shape (K,)."""
     covariances = _each(users)
-    gains = {id(R): _reflected(hop.right, R, x, r) for R in {id(R): R for R in covariances}.values()}
+    gains = {id(R): _reflected(hop.right, R, surface) for R in {id(R): R for R in covariances}.values()}
     return np.asarray(users.gain * np.array([gains[id(R)] for R in covariances]))
 
 
-def _reflected(A: Correlation, B: Correlation, x: NDArray[Any], r: float) -> float:
-    """E tr(A E X B X^H E^H), X = diag(x): r^2 x^H (A o B^T) x, and what coinciding elements add."""
+def _reflected(A: Correlation, B: Correlation, surface: _Surface) -> Any:
+    """E tr(A E X B X^H E^H), X = diag(x): (M x)^H (A o B^T) M x, and what coinciding elements add.
+
+    With M at one end alone, and complex, if the other end is ideal.
+    """
+    x, left, right = surface.x, surface.left, surface.right
     if isinstance(A, GridCorrelation) and isinstance(B, GridCorrelation) and A.grid == B.grid:
         product = GridCorrelation(A.lags * B.lags[::-1, ::-1])
-        diagonal = product.size * float(product.lags[A.grid[0] - 1, A.grid[1] - 1].real)
-        form = np.vdot(x, product.times(x[:, None])[:, 0]).real
+        diagonal = np.full(product.size, product.lags[A.grid[0] - 1, A.grid[1] - 1].real)
+        times = functools.partial(_times, product)
     else:
         matrix = A.matrix * B.matrix.T
-        diagonal = float(np.trace(matrix).real)
-        form = np.vdot(x, matrix @ x).real
-    return float(r**2 * form + (1 - r**2) * diagonal)
+        diagonal = np.diagonal(matrix).real
+        times = functools.partial(np.matmul, matrix)
+    form = np.vdot(left * x, times(right * x))
+    return (form.real if left is right else form) + np.sum(surface.variance * diagonal)
+
+
+def _times(grid: GridCorrelation, vector: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(grid.times(vector[:, None])[:, 0])
 
 
 def _trace(R: Correlation) -> float:

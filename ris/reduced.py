@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from channels.correlation import Correlation, GridCorrelation
 from channels.factors import Factor, factor_of
 from channels.fading import Hop, UserHop
+from channels.hardware import Hardware
 from channels.phase_noise import PhaseNoise
 from channels.scratch import Scratch
 from channels.streams import Stream
@@ -81,10 +82,24 @@ class ReducedEngine:
         self.at_surface1 = arrival("surface1", [hop3] if hop3 else [], system.ris1_user if single1 else None)
         self.at_surface2 = arrival("surface2", [], system.ris2_user if hops2 else None)
         self.from_surface1 = _Departure(
-            hops1, theta1, system.phase_noise1, system.users, stream.child("phase_noise1"), factors
+            hops1,
+            theta1,
+            system.phase_noise1,
+            stream.child("phase_noise1"),
+            system.hardware1,
+            stream.child("failures1"),
+            system.users,
+            factors,
         )
         self.from_surface2 = _Departure(
-            hops2, theta2, system.phase_noise2, system.users, stream.child("phase_noise2"), factors
+            hops2,
+            theta2,
+            system.phase_noise2,
+            stream.child("phase_noise2"),
+            system.hardware2,
+            stream.child("failures2"),
+            system.users,
+            factors,
         )
         largest = max(system.antennas, system.elements1, system.elements2)
         self.bytes_per_realization = 16 * largest * self.columns
@@ -176,12 +191,15 @@ class _Departure:
         hops: list[Hop],
         theta: NDArray[Any],
         law: PhaseNoise,
-        users: int,
         stream: Stream,
+        hardware: Hardware,
+        failures: Stream,
+        users: int,
         factors: "_Factors",
     ) -> None:
-        self.shifts, self.law = np.exp(1j * theta), law.kernel_table()
-        self.noisy, self.key = users, stream.key
+        self.shifts, self.law, self.key = np.exp(1j * theta), law.kernel_table(), stream.key
+        self.hardware, self.failure_key = hardware.kernel_table(len(theta)), failures.key
+        self.noisy = users
         by_hop = [factors.of(hop.right) for hop in hops]
         self.factors = list(dict.fromkeys(by_hop))
         self.places = [self.factors.index(factor) for factor in by_hop]
@@ -194,7 +212,9 @@ class _Departure:
             return []
         columns = scratch.array("columns", (arrival.size, 2, arrival.columns, count))
         arrival.draw(columns, arriving, first, scratch)
-        reflect_parts(columns, self.noisy, self.shifts, self.law, self.key, first)
+        reflect_parts(
+            columns, self.noisy, self.shifts, self.law, self.key, self.hardware, self.failure_key, first
+        )
         made = []
         for factor in self.factors:
             inner = scratch.array("inner", (factor.rank, *columns.shape[1:]))

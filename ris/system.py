@@ -7,9 +7,10 @@ import numpy as np
 
 from channels.errors import InvalidArgumentError
 from channels.fading import Hop, UserHop
+from channels.hardware import Hardware
 from channels.phase_noise import NoNoise, PhaseNoise
 
-__all__ = ["DoubleRIS", "check_single"]
+__all__ = ["DoubleRIS", "check_designable", "check_single"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -22,8 +23,9 @@ class DoubleRIS:
 
     with A1 = `bs_ris1`, A2 = `bs_ris2`, D = `ris1_ris2`, u1k = `ris1_user`, u2k = `ris2_user`,
     d_k = `bs_user` and Ti = diag(exp(j(theta_i + phi_i))): phase shifts theta that the surface sets and
-    phase noise phi that it adds. User k receives h_k^H x + noise. A hop that is None is switched off, and
-    so are the paths through it; a hop on no complete path adds nothing.
+    phase noise phi that it adds; amplitudes and failures of `Hardware` change Ti. User k receives
+    h_k^H x + noise. A hop that is None is switched off, and so are the paths through it; a hop on no complete
+    path adds nothing.
 
     Parameters
     ----------
@@ -33,12 +35,14 @@ class DoubleRIS:
         Hops to the users.
     phase_noise1, phase_noise2 : PhaseNoise
         Laws of the phase noise at the two surfaces; none by default.
+    hardware1, hardware2 : Hardware
+        What else the elements of the two surfaces do; nothing by default.
 
     Raises
     ------
     InvalidArgumentError
-        If two hops disagree on the size of an array or on the number of users, or no path from the BS to
-        the users is complete.
+        If two hops disagree on the size of an array or on the number of users, hardware was given for
+        another number of elements, or no path from the BS to the users is complete.
 
     Notes
     -----
@@ -55,6 +59,8 @@ class DoubleRIS:
     bs_user: UserHop | None = None
     phase_noise1: PhaseNoise = dataclasses.field(default_factory=NoNoise)
     phase_noise2: PhaseNoise = dataclasses.field(default_factory=NoNoise)
+    hardware1: Hardware = dataclasses.field(default_factory=Hardware)
+    hardware2: Hardware = dataclasses.field(default_factory=Hardware)
 
     def __post_init__(self) -> None:
         for name, kind in _HOPS.items():
@@ -68,6 +74,12 @@ class DoubleRIS:
         self._size("elements of surface 1", self._surface1_sides())
         self._size("elements of surface 2", self._surface2_sides())
         self._size("users", self._user_counts())
+        for name, elements in (("hardware1", self.elements1), ("hardware2", self.elements2)):
+            hardware = getattr(self, name)
+            if not isinstance(hardware, Hardware):
+                raise InvalidArgumentError(name, "a channels.Hardware", repr(hardware))
+            if hardware.elements not in (None, elements):
+                raise InvalidArgumentError(name, f"numbers for {elements} elements", f"{hardware.elements}")
         if not (self.direct or self.single1 or self.single2 or self.double):
             present = [name for name in _HOPS if getattr(self, name) is not None]
             raise InvalidArgumentError(
@@ -189,6 +201,24 @@ def check_single(system: DoubleRIS, purpose: str) -> None:
         if hop is not None and not isinstance(hop.gain, np.ndarray | np.generic):
             raise InvalidArgumentError(
                 name, f"NumPy arrays to {purpose}", f"{type(hop.gain).__module__} arrays"
+            )
+
+
+def check_designable(system: DoubleRIS) -> None:
+    """Refuse systems that phases cannot be designed for.
+
+    Raises
+    ------
+    InvalidArgumentError
+        As `check_single`; or if what the elements of a surface do depends on their phase shifts, or differs
+        from element to element. Phases for ideal elements are those of ``dataclasses.replace(system,
+        hardware1=channels.Hardware())``: evaluate them on the system as it is.
+    """
+    check_single(system, "design phases for")
+    for name in ("hardware1", "hardware2"):
+        if not getattr(system, name).alike:
+            raise InvalidArgumentError(
+                name, "elements that are all alike at any phase shifts to design phases for", "others"
             )
 
 

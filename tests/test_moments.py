@@ -10,6 +10,7 @@ from systems import PATH_SETS, DiscreteNoise, covariance, random_phases, random_
 
 import channels
 import ris
+from ris.element_moments import IDEAL, ElementMoments
 from ris.noise_moments import (
     Reflection,
     amplitude_product,
@@ -49,8 +50,9 @@ def test_noise_moments_equal_enumeration(law, hermitian):
     other = np.einsum("zab,kba->zk", right, B)
     one_sided = np.einsum("ab,zb,kba->zk", A, e, B)
     other_sided = np.einsum("ab,zb,kba->zk", C, e, B)
-    noisy_A, noisy_C = Reflection.of(A, [(B, None)], r, r2), Reflection.of(C, [(B, None)], r, r2)
-    plain_A, plain_C = Reflection.of(A, [(B, None)], 1.0, 1.0), Reflection.of(C, [(B, None)], 1.0, 1.0)
+    moments = ElementMoments.from_raw(r, r2, 1.0, r, 1.0)
+    noisy_A, noisy_C = (Reflection.of(X, [(B, None)], moments) for X in (A, C))
+    plain_A, plain_C = (Reflection.of(X, [(B, None)], IDEAL) for X in (A, C))
     expected = {
         "mean": np.einsum("z,zk->k", weight, trace),
         "product": np.einsum("z,zk,zj->kj", weight, trace, other),
@@ -66,9 +68,9 @@ def test_noise_moments_equal_enumeration(law, hermitian):
         "mean": noisy_A.mean,
         "product": product,
         "chained": chained,
-        "inner": inner_chain(plain_A, plain_C, r),
+        "inner": inner_chain(noisy_A, plain_C),
         "outer": outer_chain(noisy_A, plain_C),
-        "amplitude": amplitude_product(plain_A, plain_C, r),
+        "amplitude": amplitude_product(plain_A, plain_C, moments),
     }
     for name, value in got.items():
         scale = np.max(np.abs(expected[name]))
