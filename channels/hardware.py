@@ -56,7 +56,7 @@ __all__ = ["ElementFailures", "Hardware", "PhaseDependentAmplitude"]
 ORDERS = ((1, 0), (2, 0), (1, 1), (2, 1), (2, 2))
 """Powers of e and of its conjugate in the moments that `Hardware.moments` returns."""
 
-TAIL = 1e-14
+TAIL = 1e-13
 """Terms of a Fourier series that add less than this together are left out."""
 
 MOST_TERMS = 2**17
@@ -278,13 +278,17 @@ class Hardware:
 
     def kernel_table(self, elements: int) -> NDArray[np.float64]:
         """Return the law as `channels._kernels.hardware` takes it; without rows if there is nothing to do."""
-        if self.amplitude is None and self.failures is None:
+        if elements == 0 or (self.amplitude is None and self.failures is None):
             return np.empty((0, HARDWARE_COLUMNS))
         table = np.zeros((elements, HARDWARE_COLUMNS))
         table[:, MINIMUM] = 1.0
         if self.amplitude is not None and self.amplitude.steepness > 0:
             law = self.amplitude
-            table[:, MINIMUM], table[:, SPAN], table[:, STEEPNESS] = law.minimum, 1 - law.minimum, law.steepness
+            table[:, MINIMUM], table[:, SPAN], table[:, STEEPNESS] = (
+                law.minimum,
+                1 - law.minimum,
+                law.steepness,
+            )
             table[:, OFFSET_COSINE], table[:, OFFSET_SINE] = math.cos(law.offset), math.sin(law.offset)
         if self.failures is not None:
             state = self.failures.state
@@ -308,8 +312,9 @@ class Hardware:
             return [0.0 for _ in ORDERS]
         xp = array_api_compat.array_namespace(theta)
         if not isinstance(state, str):
-            relative = self._stuck(_as_library(np.asarray(state), theta)) * xp.exp(-1j * theta)
-            return [relative**p * xp.conj(relative) ** q for p, q in ORDERS]
+            stuck = self._stuck(_as_library(np.asarray(state), theta))
+            e, size = stuck * xp.exp(-1j * theta), xp.abs(stuck)
+            return [size ** (2 * q) * (e ** (p - q) if p > q else 1) for p, q in ORDERS]
         if self.amplitude is None:
             return [float(p == q) for p, q in ORDERS]
         made: list[float | Array] = []
@@ -335,9 +340,7 @@ def _series_moments(law: PhaseDependentAmplitude, noise: PhaseNoise, theta: Arra
         k = xp.asarray(np.arange(start, start + len(block)) - float(orders), device=device)
         phasors = xp.exp(1j * y[..., None] * k)
         total = total + phasors @ xp.asarray(block.astype(np.complex128), device=device)
-    return [
-        xp.real(total[..., i]) if p == q else total[..., i] for i, (p, q) in enumerate(ORDERS)
-    ]
+    return [xp.real(total[..., i]) if p == q else total[..., i] for i, (p, q) in enumerate(ORDERS)]
 
 
 @functools.lru_cache(maxsize=64)

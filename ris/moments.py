@@ -1,7 +1,7 @@
-r"""Exact second and fourth moments of the users' channels, over all fading and phase noise.
+r"""Exact second and fourth moments of the users' channels, over all fading, phase noise and hardware.
 
-Given everything that users share (the fading between arrays, the phase noise) their channels are independent
-CN(0, Q_k), so E|h_k|^2 = E tr Q_k, E|h_k|^2 |h_j|^2 = E tr Q_k tr Q_j and E|h_k^H h_j|^2 = E tr(Q_k Q_j) for
+Given everything that users share (the fading between arrays, what the elements do) their channels are
+independent CN(0, Q_k), so E|h_k|^2 = E tr Q_k, E|h_k|^2 |h_j|^2 = E tr Q_k tr Q_j and E|h_k^H h_j|^2 = E tr(Q_k Q_j) for
 j != k, and E|h_k|^4 = E (tr Q_k)^2 + E tr(Q_k^2). Q_k has five parts, with weights
 
     a_k = g(bs_user)_k                            direct
@@ -17,7 +17,7 @@ and the expectations follow hop by hop from the Gaussian (Wishart) rules, W of i
     E tr(X W A W^H) tr(Y W B W^H)     = tr X tr Y tr A tr B + tr(X Y) tr(A B)
     E tr(X W A W^H Y W B W^H)         = tr(X Y) tr A tr B + tr X tr Y tr(A B)
 
-which leave traces over each surface; `ris.noise_moments` averages those over the phase noise.
+which leave traces over each surface; `ris.noise_moments` averages those over phase noise and hardware.
 """
 
 import math
@@ -48,8 +48,8 @@ PART_BYTES = 2**22
 class ClosedFormMoments:
     """Moments of the channels h_k and of the maximum-ratio precoders f_k.
 
-    With perfect CSI f_k = h_k; with nominal CSI f_k is the channel without its phase noise; with `LmmseCsi`
-    its estimate.
+    With perfect CSI f_k = h_k; with nominal CSI f_k is the channel of ideal elements, without phase noise and
+    hardware, times a phasor that makes E h_k^H f_k real; with `LmmseCsi` its estimate.
 
     Attributes
     ----------
@@ -84,9 +84,9 @@ def closed_form_moments(
     theta1, theta2 : array_like, shapes (..., N1) and (..., N2), radians
         Phase shifts of the two surfaces. None only for a surface that no hop touches.
     csi : {"perfect", "nominal"} or LmmseCsi
-        "perfect": the BS precodes with the channel, phase noise included. "nominal": it precodes with the
-        channel that the phase shifts alone would make, the noise unknown to it. `LmmseCsi`: it precodes
-        with linear estimates of the channels from pilots.
+        "perfect": the BS precodes with the channel, phase noise and hardware included. "nominal": it precodes
+        with the channel that the phase shifts alone would make with elements of amplitude 1, unaware of
+        noise and hardware. `LmmseCsi`: it precodes with linear estimates of the channels from pilots.
 
     Returns
     -------

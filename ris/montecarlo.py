@@ -15,7 +15,7 @@ from channels.streams import Stream
 from ris._kernels.statistics import measure
 from ris.csi import AnyCsi, LmmseCsi
 from ris.estimates import Estimate, Observations
-from ris.mean_gain import mean_precoder_gain
+from ris.mean_gain import mean_precoder_gain, nominal_turns
 from ris.options import Csi, Engine, Precision
 from ris.pilots import PilotEstimator
 from ris.sampler import ChannelSampler, Tile, check_threads
@@ -297,9 +297,14 @@ def simulate(
         total = float(np.sum(mean_precoder_gain(system, theta1, theta2, csi)))
     noise = noise_power * total / power if power > 0 else np.inf
     K = system.users
+    turns = None
+    if csi == "nominal" and not (system.hardware1.alike and system.hardware2.alike):
+        turns = nominal_turns(system, theta1, theta2)
 
     def measure_tile(done: int, tile: Tile) -> Simulation:
         precoders = tile[:, :, -K:] if pilots is None else pilots.estimates(tile, first + done)
+        if turns is not None:
+            precoders = _turned(precoders, turns)
         return _observe(tile[:, :, :K], precoders, noise, power, noise_power, csi, observe)
 
     parts = sampler.each(measure_tile, first, realizations, threads)
@@ -312,6 +317,13 @@ def simulate(
 def as_stream(seed: int | Stream) -> Stream:
     """Return the stream of a seed."""
     return seed if isinstance(seed, Stream) else Stream(seed)
+
+
+def _turned(precoders: Tile, turns: NDArray[np.complex128]) -> Tile:
+    """Multiply the precoders of each user by its phasor."""
+    re, im = precoders[:, 0], precoders[:, 1]
+    cosines, sines = turns.real[:, None], turns.imag[:, None]
+    return np.stack([re * cosines - im * sines, re * sines + im * cosines], axis=1)
 
 
 def _observe(

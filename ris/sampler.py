@@ -54,7 +54,7 @@ class ChannelSampler:
     stream : Stream
         Where the numbers come from; every hop and surface draws from a child of its own.
     csi : {"perfect", "nominal"}
-        What the precoding channels see of the phase noise.
+        What the precoding channels see of phase noise and hardware.
     engine : {"reduced", "explicit"}
         How hops between arrays are drawn.
     precision : {"double", "single"}

@@ -78,7 +78,7 @@ class DoubleRIS:
             hardware = getattr(self, name)
             if not isinstance(hardware, Hardware):
                 raise InvalidArgumentError(name, "a channels.Hardware", repr(hardware))
-            if hardware.elements not in (None, elements):
+            if elements > 0 and hardware.elements not in (None, elements):
                 raise InvalidArgumentError(name, f"numbers for {elements} elements", f"{hardware.elements}")
         if not (self.direct or self.single1 or self.single2 or self.double):
             present = [name for name in _HOPS if getattr(self, name) is not None]

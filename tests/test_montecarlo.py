@@ -50,7 +50,8 @@ def test_reflect():
     theta, law, stream = rng.uniform(0, 6, 7), NOISE[1], channels.Stream(5)
     phases = law.sample(7, 6, stream, first=14).T
     got = columns.copy()
-    reflect(got, 3, np.exp(1j * theta), law.kernel_table(), stream.key, 14)
+    no_hardware = channels.Hardware().kernel_table(7)
+    reflect(got, 3, np.exp(1j * theta), law.kernel_table(), stream.key, no_hardware, stream.key, 14)
     expected = columns * np.exp(1j * theta)[:, None, None]
     expected[..., :3] *= np.exp(1j * phases)[..., None]
     np.testing.assert_allclose(got, expected, rtol=1e-13)
