@@ -21,6 +21,7 @@ from channels.geometry import (
     sightline,
 )
 from channels.hardware import ElementFailures, Hardware, PhaseDependentAmplitude
+from channels.interference import Interference
 from channels.pathloss import (
     FreeSpace,
     IndoorOffice,
@@ -51,6 +52,7 @@ __all__ = [
     "Hardware",
     "Hop",
     "IndoorOffice",
+    "Interference",
     "InvalidArgumentError",
     "LogDistance",
     "MemoryLimitError",

@@ -12,12 +12,12 @@ Moments. Relative to exp(j theta), a working element makes e = beta(theta + phi)
     E e^p conj(e)^q = E beta(theta + phi)^(p + q) exp(j (p - q) phi).
 
 The power beta^P is a Fourier series: beta(x) = b + (1 - b) g(y), y = x - offset - pi / 2, b the minimum,
-and g(y)^i = |cos(y / 2)|^(2 s), s = i times the steepness, has the coefficients (Gradshteyn and Ryzhik 3.631.9)
+and g(y)^i = |cos(y / 2)|^(2 s), s = i times the steepness, has the coefficients (Gradshteyn, Ryzhik 3.631.9)
 
     c_k = c_-k = Gamma(2 s + 1) / (4^s Gamma(s + k + 1) Gamma(s - k + 1)),
 
-so that c_(k+1) = c_k (s - k) / (s + k + 1): finitely many for whole s, else of size k^-(2 s + 1). Term by term
-the noise turns them into its circular moments, for any law and any sum of laws:
+so that c_(k+1) = c_k (s - k) / (s + k + 1): finitely many for whole s, else of size k^-(2 s + 1). The noise
+multiplies each term by a circular moment, for any law and any sum of laws:
 
     E beta(theta + phi)^P exp(j m phi) = sum_k a_k exp(j k y) E exp(j (k + m) phi),   y at x = theta.
 """

@@ -1,8 +1,8 @@
 r"""Moments of the reflection coefficients of one surface, relative to what its phase shifts ask for.
 
-Element n reflects with x_n e_n: x_n = exp(j theta_n) is what the surface sets, e_n what phase noise and hardware
-make of it (`channels.Hardware`), independent from element to element. Up to fourth moments the law of e_n is
-told by its mean mu and the moments of the deviation z = e - mu,
+Element n reflects with x_n e_n: x_n = exp(j theta_n) is what the surface sets, e_n what phase noise and
+hardware make of it (`channels.Hardware`), independent from element to element. Up to fourth moments the law
+of e_n is told by its mean mu and the moments of the deviation z = e - mu,
 
     E|z|^2,    E z^2,    E z|z|^2,    E|z|^4 - 2 (E|z|^2)^2 - |E z^2|^2,
 
@@ -53,6 +53,8 @@ class ElementMoments:
     @classmethod
     def of(cls, noise: PhaseNoise, hardware: Hardware, theta: Array) -> "ElementMoments":
         """Moments at phase shifts theta, shape (..., N), in the array library of theta."""
+        if theta.shape[-1] == 0:  # a surface that no hop touches
+            return IDEAL
         return cls.from_raw(*hardware.moments(noise, theta))
 
     @classmethod

@@ -17,8 +17,9 @@ two factors.
 
 G for the weighted tables of a BS side A and another one C, possibly the same (notation and formulas as in
 `ris.noise_moments`: B_k the user sides, elements all alike with real moments mu, s, t and u that the phase
-shifts do not change, (CB)_n = mu (C B)_nn, (BC)_n = mu (B C)_nn, C' = mu^2 C + s diag(dC)). Left out are the terms on the diagonal of G, and those that hold A in products A_mn C_nm
-alone, from which the phase shifts cancel.
+shifts do not change, (CB)_n = mu (C B)_nn, (BC)_n = mu (B C)_nn, C' = mu^2 C + s diag(dC)). Left out are the
+terms on the diagonal of G, and those that hold A in products A_mn C_nm alone, from which the phase shifts
+cancel.
 
 Mean, weights m_k: mu^2 tr(A B_k) gives G = mu^2 sum_k m_k B_k.
 
@@ -49,6 +50,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from channels.errors import InvalidArgumentError
 from ris.link import Link, Surface
 from ris.moments import ClosedFormMoments
 from ris.noise_moments import Reflection
@@ -97,6 +99,12 @@ def sum_rate_gradient(
     -----
     Cost O(K N^3 + K^2 N^2 + K^4) with covariances of the users' own, memory as for `closed_form_moments`.
     """
+    if system.emi1 is not None or system.emi2 is not None:
+        raise InvalidArgumentError(
+            "system",
+            "no interference at the surfaces: the gradient does not follow its power",
+            "interference",
+        )
     link = Link(system, theta1, theta2)
     one, two = link.surface1(), link.surface2()
     R, _ = one.noisy()

@@ -10,7 +10,7 @@ from channels.errors import InvalidArgumentError
 from channels.fading import UserHop
 from ris.backend import Array, adjoint, conjugate, imaginary, is_complex, real, stacked, unify
 from ris.element_moments import IDEAL, ElementMoments
-from ris.noise_moments import Reflection
+from ris.noise_moments import Reflection, mean_traces
 from ris.system import DoubleRIS
 
 __all__ = ["BsTraces", "Link", "Surface", "check_phases"]
@@ -74,14 +74,15 @@ class Link:
             *(None if hop is None else hop.gain for hop in to_users),
             *(None if hop is None else _per_user(hop.correlation.matrix) for hop in to_users),
             *(_low_rank(system.ris1_user), _low_rank(system.ris2_user)),
+            *(None if emi is None else emi.power[..., None] for emi in (system.emi1, system.emi2)),
+            *(None if emi is None else emi.correlation.matrix for emi in (system.emi1, system.emi2)),
         )
         if part is not None:
             axes = len(batch_shape(system, theta1, theta2))
-            trailing = [1] * 5 + [2] * 6 + [1] * 3 + [3] * 5
+            trailing = [1] * 5 + [2] * 6 + [1] * 3 + [3] * 5 + [1] * 2 + [2] * 2
             arrays = [_cut(array, axes + n, part) for array, n in zip(arrays, trailing, strict=True)]
-        theta1, theta2, g1, g2, gD, RB1, RB2, R1d, R1b, R2b, R2d, g1k, g2k, gdk, R1k, R2k, RBk, F1k, F2k = (
-            arrays
-        )
+        theta1, theta2, g1, g2, gD, RB1, RB2, R1d, R1b, R2b, R2d, g1k, g2k, gdk, R1k, R2k, RBk, *rest = arrays
+        F1k, F2k, *self._emi = rest
         single1, single2, double = system.single1, system.single2, system.double
         # Zero with the batch axes of the phase shifts, so that every result has them.
         off = 0 * next(gain for gain in (g1k, g2k, gdk) if gain is not None)
@@ -103,11 +104,32 @@ class Link:
         self._theta1, self._theta2 = theta1, theta2
         self._covariances = R1b, R1d, R1k, R2b, R2d, R2k
         self._factors = F1k, F2k
+        self._to_users = g1k + off if single1 else off, g2k + off if double or single2 else off
+        self._between = gD if double else None
 
     @property
     def bs(self) -> "BsTraces":
         """Traces of the BS-side covariances."""
         return BsTraces(*self.bs_sides)
+
+    def emi_power(self) -> Array | None:
+        """Mean power of the interference that the surfaces reflect to each user, shape (..., K)."""
+        p1, p2, R1e, R2e = self._emi
+        if p1 is None and p2 is None:
+            return None
+        (to_users1, to_users2), two = self._to_users, self.surface2()
+        total = 0 * to_users1
+        if p1 is not None:
+            one = self.surface1()
+            over1 = one.vector(mean_traces(_steered(R1e, self._theta1), one.user_matrices, one.moments))
+            total = total + p1 * to_users1 * over1[..., :-1]
+            if self._between is not None:
+                onward = two.vector(mean_traces(two.bs_sides[-1], two.user_matrices, two.moments))
+                total = total + p1 * self._between * over1[..., -1:] * to_users2 * onward
+        if p2 is not None:
+            over2 = two.vector(mean_traces(_steered(R2e, self._theta2), two.user_matrices, two.moments))
+            total = total + p2 * to_users2 * over2
+        return total
 
     def surface1(self) -> "Surface":
         """Surface 1 seen from the BS; its user sides are the users' and then that of the hop to surface 2."""

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from channels.correlation import Correlation, GridCorrelation
-from channels.fading import Hop, UserHop
+from channels.fading import UserHop
 from ris.element_moments import IDEAL, ElementMoments
 from ris.options import Csi
 from ris.system import DoubleRIS
 
-__all__ = ["channel_covariances", "mean_precoder_gain", "nominal_turns"]
+__all__ = ["channel_covariances", "mean_emi_power", "mean_precoder_gain", "nominal_turns"]
 
 
 def mean_precoder_gain(
@@ -51,6 +51,26 @@ def nominal_turns(system: DoubleRIS, theta1: NDArray[Any], theta2: NDArray[Any])
     means = _mean_trace(system, over1, over2)
     sizes = np.abs(means)
     return np.where(sizes > 0, means / np.where(sizes > 0, sizes, 1.0), 1.0)
+
+
+def mean_emi_power(system: DoubleRIS, theta1: NDArray[Any], theta2: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the mean power of the interference that the surfaces reflect to each user, shape (K,).
+
+    As `ris.moments.closed_form_moments` does; parameters and cost are those of `mean_precoder_gain`.
+    """
+    one, two = _surfaces(system, theta1, theta2, "perfect")
+    between, users1, users2 = system.ris1_ris2, system.ris1_user, system.ris2_user
+    total = np.zeros(system.users)
+    if system.emi1 is not None:
+        R = system.emi1.correlation
+        if users1 is not None:
+            total += system.emi1.power * _to_users(R, users1, one)
+        if between is not None and users2 is not None:
+            onward = between.gain * _reflected(R, between.left, one)
+            total += system.emi1.power * onward * _to_users(between.right, users2, two)
+    if system.emi2 is not None and users2 is not None:
+        total += system.emi2.power * _to_users(system.emi2.correlation, users2, two)
+    return total
 
 
 def channel_covariances(
@@ -116,26 +136,26 @@ def _surfaces(system: DoubleRIS, theta1: NDArray[Any], theta2: NDArray[Any], see
 
 
 def _weights(system: DoubleRIS, surfaces: list[_Surface]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Weights of RB1 and RB2 in E h_k h_k^H, or with nominal channels in place of both or one, shapes (K,)."""
+    """Weights of RB1 and RB2 in E h_k h_k^H, or with nominal channels for both or one, shapes (K,)."""
     one, two = surfaces
     hop1, hop2, between = system.bs_ris1, system.bs_ris2, system.ris1_ris2
     users1, users2 = system.ris1_user, system.ris2_user
     over1, over2 = np.zeros(system.users), np.zeros(system.users)
     if hop1 is not None:
         if users1 is not None:
-            over1 = over1 + hop1.gain * _to_users(hop1, users1, one)
+            over1 = over1 + hop1.gain * _to_users(hop1.right, users1, one)
         if between is not None and users2 is not None:
             onward = between.gain * _reflected(hop1.right, between.left, one)
-            over1 = over1 + hop1.gain * onward * _to_users(between, users2, two)
+            over1 = over1 + hop1.gain * onward * _to_users(between.right, users2, two)
     if hop2 is not None and users2 is not None:
-        over2 = over2 + hop2.gain * _to_users(hop2, users2, two)
+        over2 = over2 + hop2.gain * _to_users(hop2.right, users2, two)
     return over1, over2
 
 
-def _to_users(hop: Hop, users: UserHop, surface: _Surface) -> NDArray[Any]:
-    """Mean gain from the right side of a hop over its surface to each user, shape (K,)."""
+def _to_users(A: Correlation, users: UserHop, surface: _Surface) -> NDArray[Any]:
+    """Mean gain from a covariance A on the BS side of a surface to each user, shape (K,)."""
     covariances = _each(users)
-    gains = {id(R): _reflected(hop.right, R, surface) for R in {id(R): R for R in covariances}.values()}
+    gains = {id(R): _reflected(A, R, surface) for R in {id(R): R for R in covariances}.values()}
     return np.asarray(users.gain * np.array([gains[id(R)] for R in covariances]))
 
 

@@ -1,8 +1,9 @@
 r"""Exact second and fourth moments of the users' channels, over all fading, phase noise and hardware.
 
 Given everything that users share (the fading between arrays, what the elements do) their channels are
-independent CN(0, Q_k), so E|h_k|^2 = E tr Q_k, E|h_k|^2 |h_j|^2 = E tr Q_k tr Q_j and E|h_k^H h_j|^2 = E tr(Q_k Q_j) for
-j != k, and E|h_k|^4 = E (tr Q_k)^2 + E tr(Q_k^2). Q_k has five parts, with weights
+independent CN(0, Q_k), so E|h_k|^2 = E tr Q_k, E|h_k|^2 |h_j|^2 = E tr Q_k tr Q_j and
+E|h_k^H h_j|^2 = E tr(Q_k Q_j) for j != k, and E|h_k|^4 = E (tr Q_k)^2 + E tr(Q_k^2). Q_k has five parts, with
+weights
 
     a_k = g(bs_user)_k                            direct
     b_k = g(ris1_user)_k g(bs_ris1)               single reflection at surface 1
@@ -63,6 +64,8 @@ class ClosedFormMoments:
         E |f_k|^2.
     csi : {"perfect", "nominal"} or LmmseCsi
         What the BS knows.
+    emi_power : array, shape (..., K), or None
+        Mean power of the electromagnetic interference that the surfaces reflect to each user; None without.
     """
 
     mean_gain: Array
@@ -70,6 +73,7 @@ class ClosedFormMoments:
     gain_product: Array | None
     precoder_gain: Array
     csi: AnyCsi
+    emi_power: Array | None = None
 
 
 def closed_form_moments(
@@ -124,14 +128,14 @@ def _in_parts(system: DoubleRIS, theta1: Any, theta2: Any, csi: AnyCsi) -> Close
 def _moments(link: Link, csi: AnyCsi) -> ClosedFormMoments:
     if isinstance(csi, LmmseCsi):
         mean, interference, precoder = lmmse_moments(link, csi)
-        return ClosedFormMoments(mean, interference, None, precoder, csi)
+        return ClosedFormMoments(mean, interference, None, precoder, csi, link.emi_power())
     if csi == "nominal":
         mean, interference, precoder = nominal_moments(link)
-        return ClosedFormMoments(mean, interference, None, precoder, csi)
+        return ClosedFormMoments(mean, interference, None, precoder, csi, link.emi_power())
     one, two = link.surface1(), link.surface2()
     tables1, tables2 = surface1_tables(one, one.noisy()[0]), surface2_tables(two, *two.noisy())
     mean, interference, product = perfect_moments(link, tables1, tables2)
-    return ClosedFormMoments(mean, interference, product, mean, csi)
+    return ClosedFormMoments(mean, interference, product, mean, csi, link.emi_power())
 
 
 def _joined(
@@ -140,7 +144,13 @@ def _joined(
     """Join parts of a batch along its first axis."""
     xp = array_api_compat.array_namespace(moments[0].mean_gain)
     fields: dict[str, Any] = {"csi": moments[0].csi}
-    for name, trailing in (("mean_gain", 1), ("interference", 2), ("gain_product", 2), ("precoder_gain", 1)):
+    for name, trailing in (
+        ("mean_gain", 1),
+        ("interference", 2),
+        ("gain_product", 2),
+        ("precoder_gain", 1),
+        ("emi_power", 1),
+    ):
         arrays = [getattr(part, name) for part in moments]
         shapes = [(part.stop - part.start, *batch) for part in parts]
         fields[name] = (

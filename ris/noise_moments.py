@@ -26,7 +26,15 @@ import array_api_compat
 from ris.backend import Array, adjoint, conjugate, matmul, stacked, vecdot
 from ris.element_moments import ElementMoments
 
-__all__ = ["Reflection", "amplitude", "amplitude_product", "fourth_moments", "inner_chain", "outer_chain"]
+__all__ = [
+    "Reflection",
+    "amplitude",
+    "amplitude_product",
+    "fourth_moments",
+    "inner_chain",
+    "mean_traces",
+    "outer_chain",
+]
 
 BLOCK_BYTES = 2**25
 """Temporaries of the sums over pairs of users are worked through in blocks of about this many bytes."""
@@ -96,8 +104,13 @@ class Reflection:
     @property
     def mean(self) -> Array:
         """E tr(A E B_k E^H) = tr(M^H A M B_k) + sum_n s_n A_nn (B_k)_nn, shape (..., J)."""
-        mu, s = _stacks(self.moments.mean), _stacks(self.moments.variance)
-        return _sum(mu * self.BA) + _sum(s * self.dA * self.dB)
+        return _mean_trace(self.BA, self.dA * self.dB, self.moments)
+
+
+def mean_traces(A: Array, B: Array, moments: ElementMoments) -> Array:
+    """E tr(A E B_k E^H) alone, shape (..., J), at a cost of N^2; parameters as those of `Reflection`."""
+    BA = _row_dot(B, _rows(_conjugate(moments.mean)) * A)
+    return _mean_trace(BA, _diagonal(A)[..., None, :] * _diagonal(B), moments)
 
 
 def fourth_moments(first: Reflection, second: Reflection) -> tuple[Array, Array]:
@@ -115,6 +128,11 @@ def fourth_moments(first: Reflection, second: Reflection) -> tuple[Array, Array]
     """
     aligned = _aligned_sum(first, second)
     return _product_mean(first, second, aligned), _chained_mean(first, second, aligned)
+
+
+def _mean_trace(BA: Array, dS: Array, moments: ElementMoments) -> Array:
+    """sum_n mu_n (B M^H A)_nn + s_n A_nn B_nn, given the diagonals of B M^H A and A o B."""
+    return _sum(_stacks(moments.mean) * BA) + _sum(_stacks(moments.variance) * dS)
 
 
 def _product_mean(first: Reflection, second: Reflection, aligned: Array) -> Array:

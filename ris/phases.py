@@ -5,8 +5,9 @@ The mean gain of user k over all fading and phase noise is (`ris.moments`)
     E|h_k|^2 = a_k tr RBk + b_k tr RB1 T(R1b, R1k) + c_k tr RB2 T(R2b, R2k)
              + d_k tr RB1 T(R1b, R1d) T(R2d, R2k)
 
-with T(A, B) = E tr(A Th B Th^H) = mu^2 v^H S v + s tr S, S = A o B^T (element by element), v = exp(j theta) of
-that surface, mu the mean and s the variance of what its elements add (phase noise, failures), all alike. S is positive semidefinite, all weights are >= 0, and so is every T.
+with T(A, B) = E tr(A Th B Th^H) = mu^2 v^H S v + s tr S, S = A o B^T (element by element) and
+v = exp(j theta) of that surface, and mu the mean and s the variance of what its elements add (phase noise,
+failures), all alike. S is positive semidefinite, all weights are >= 0, and so is every T.
 
 Closed form. v^H S v <= sum_mn |S_mn|, with equality if and only if S_mn = v_m conj(v_n) |S_mn| for all m, n.
 So if the matrices S of all pairs (A, B) at a surface share one vector c of unit-modulus entries with

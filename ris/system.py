@@ -8,6 +8,7 @@ import numpy as np
 from channels.errors import InvalidArgumentError
 from channels.fading import Hop, UserHop
 from channels.hardware import Hardware
+from channels.interference import Interference
 from channels.phase_noise import NoNoise, PhaseNoise
 
 __all__ = ["DoubleRIS", "check_designable", "check_single"]
@@ -27,6 +28,12 @@ class DoubleRIS:
     h_k^H x + noise. A hop that is None is switched off, and so are the paths through it; a hop on no complete
     path adds nothing.
 
+    Interference n1 and n2 that meets the surfaces reaches user k over the same hops as the signal, and adds
+
+        (T1 (u1k + D T2 u2k))^H n1 + (T2 u2k)^H n2
+
+    to what it receives.
+
     Parameters
     ----------
     bs_ris1, bs_ris2, ris1_ris2 : Hop or None
@@ -37,12 +44,15 @@ class DoubleRIS:
         Laws of the phase noise at the two surfaces; none by default.
     hardware1, hardware2 : Hardware
         What else the elements of the two surfaces do; nothing by default.
+    emi1, emi2 : Interference or None
+        Electromagnetic interference at the two surfaces.
 
     Raises
     ------
     InvalidArgumentError
         If two hops disagree on the size of an array or on the number of users, hardware was given for
-        another number of elements, or no path from the BS to the users is complete.
+        another number of elements, no path from the BS to the users is complete, or there is interference
+        at a surface on no complete path.
 
     Notes
     -----
@@ -61,6 +71,8 @@ class DoubleRIS:
     phase_noise2: PhaseNoise = dataclasses.field(default_factory=NoNoise)
     hardware1: Hardware = dataclasses.field(default_factory=Hardware)
     hardware2: Hardware = dataclasses.field(default_factory=Hardware)
+    emi1: Interference | None = None
+    emi2: Interference | None = None
 
     def __post_init__(self) -> None:
         for name, kind in _HOPS.items():
@@ -70,6 +82,10 @@ class DoubleRIS:
         for name in ("phase_noise1", "phase_noise2"):
             if not isinstance(getattr(self, name), PhaseNoise):
                 raise InvalidArgumentError(name, "a phase-noise law of channels", repr(getattr(self, name)))
+        for name in ("emi1", "emi2"):
+            emi = getattr(self, name)
+            if emi is not None and not isinstance(emi, Interference):
+                raise InvalidArgumentError(name, "a channels.Interference or None", repr(emi))
         self._size("antennas of the BS", self._bs_sides())
         self._size("elements of surface 1", self._surface1_sides())
         self._size("elements of surface 2", self._surface2_sides())
@@ -88,11 +104,14 @@ class DoubleRIS:
                 "or bs_ris1 + ris1_ris2 + ris2_user",
                 "only " + ", ".join(present) if present else "no hop at all",
             )
+        for name, reached in (("emi1", self.single1 or self.double), ("emi2", self.single2 or self.double)):
+            if getattr(self, name) is not None and not reached:
+                raise InvalidArgumentError(name, "None at a surface on no complete path", "interference")
         shapes = {
             f"{name}.{part}": shape
-            for name in _HOPS
-            if (hop := getattr(self, name)) is not None
-            for part, shape in _batch_shapes(hop)
+            for name in (*_HOPS, "emi1", "emi2")
+            if (part_of := getattr(self, name)) is not None
+            for part, shape in _batch_shapes(part_of)
         }
         try:
             np.broadcast_shapes(*shapes.values())
@@ -142,7 +161,7 @@ class DoubleRIS:
     @property
     def batch_shape(self) -> tuple[int, ...]:
         """Leading axes shared by the gains and covariances of all hops."""
-        hops = [hop for name in _HOPS if (hop := getattr(self, name)) is not None]
+        hops = [hop for name in (*_HOPS, "emi1", "emi2") if (hop := getattr(self, name)) is not None]
         return np.broadcast_shapes(*(shape for hop in hops for _, shape in _batch_shapes(hop)))
 
     def _bs_sides(self) -> dict[str, int]:
@@ -160,6 +179,7 @@ class DoubleRIS:
             **({"bs_ris1.right": self.bs_ris1.shape[1]} if self.bs_ris1 else {}),
             **({"ris1_ris2.left": self.ris1_ris2.shape[0]} if self.ris1_ris2 else {}),
             **({"ris1_user.correlation": self.ris1_user.size} if self.ris1_user else {}),
+            **({"emi1.correlation": self.emi1.correlation.size} if self.emi1 else {}),
         }
 
     def _surface2_sides(self) -> dict[str, int]:
@@ -167,6 +187,7 @@ class DoubleRIS:
             **({"bs_ris2.right": self.bs_ris2.shape[1]} if self.bs_ris2 else {}),
             **({"ris1_ris2.right": self.ris1_ris2.shape[1]} if self.ris1_ris2 else {}),
             **({"ris2_user.correlation": self.ris2_user.size} if self.ris2_user else {}),
+            **({"emi2.correlation": self.emi2.correlation.size} if self.emi2 else {}),
         }
 
     def _user_counts(self) -> dict[str, int]:
@@ -232,7 +253,9 @@ _HOPS: dict[str, type[Hop] | type[UserHop]] = {
 }
 
 
-def _batch_shapes(hop: Hop | UserHop) -> list[tuple[str, tuple[int, ...]]]:
+def _batch_shapes(hop: Hop | UserHop | Interference) -> list[tuple[str, tuple[int, ...]]]:
+    if isinstance(hop, Interference):
+        return [("power", hop.power.shape), ("correlation", hop.correlation.shape[:-2])]
     if isinstance(hop, Hop):
         return [("gain", hop.gain.shape), ("left", hop.left.shape[:-2]), ("right", hop.right.shape[:-2])]
     return [("gain", hop.gain.shape[:-1]), ("correlation", hop.correlation.shape[:-3])]

@@ -143,7 +143,7 @@ def verify(
     integer("systems", systems, minimum=1)
     integer("realizations", realizations, minimum=1000)
     chosen = [random_system(seed, number) for number in range(systems)]
-    rate = FALSE_ALARM / sum(_comparisons(one.system.users, one.csi) for one in chosen)
+    rate = FALSE_ALARM / sum(map(_comparisons, chosen))
     found: list[Comparison] = []
     drawn = 0
     for number, one in enumerate(chosen):
@@ -162,8 +162,8 @@ def random_system(seed: int, number: int) -> RandomSystem:
     """Return a random system; the same for the same seed and number.
 
     M = 1..6, N1, N2 = 1..10, K = 1..4; any set of paths; complex covariances of random rank, unequal at the
-    two ends of every hop, shared by the users or their own; a law of phase noise and hardware at each surface;
-    random phases; any engine. Drawn again until `modelled_skewness` is at most `MOST_SKEWED`.
+    two ends of every hop, shared by the users or their own; phase noise, hardware and interference at each
+    surface; random phases; any engine. Drawn again until `modelled_skewness` is at most `MOST_SKEWED`.
     """
     candidates = (
         _drawn(np.random.default_rng((seed, number, attempt)), number) for attempt in itertools.count()
@@ -269,7 +269,11 @@ def _drawn(rng: np.random.Generator, number: int) -> RandomSystem:
         phase_noise2=_noise(rng),
     )
     system = dataclasses.replace(
-        system, hardware1=_hardware(rng, system.elements1), hardware2=_hardware(rng, system.elements2)
+        system,
+        hardware1=_hardware(rng, system.elements1),
+        hardware2=_hardware(rng, system.elements2),
+        emi1=_interference(rng, system.elements1, system.single1 or system.double),
+        emi2=_interference(rng, system.elements2, system.single2 or system.double),
     )
     theta1, theta2 = (rng.uniform(-np.pi, np.pi, n) for n in (system.elements1, system.elements2))
     csi = _csi(rng, system, theta1, theta2)
@@ -335,6 +339,12 @@ def _hardware(rng: np.random.Generator, elements: int) -> channels.Hardware:
     return channels.Hardware(amplitude=amplitude, failures=failures)
 
 
+def _interference(rng: np.random.Generator, elements: int, reached: bool) -> channels.Interference | None:
+    if not reached or rng.random() < 2 / 3:
+        return None
+    return channels.Interference(rng.uniform(0.1, 3), _covariance(rng, elements))
+
+
 def _threshold(rate: float, skewness: float) -> float:
     """Solve Phi(-x) exp(skewness x^3 / 3) = rate / 2 for x."""
 
@@ -344,9 +354,11 @@ def _threshold(rate: float, skewness: float) -> float:
     return float(brentq(excess, 0, min(40.0, 1 / skewness) if skewness > 0 else 40.0))
 
 
-def _comparisons(users: int, csi: AnyCsi) -> int:
+def _comparisons(one: RandomSystem) -> int:
+    users = one.system.users
     pairs = users * (users + 1) // 2
-    return users + (pairs + pairs - users if csi == "perfect" else users**2 + users) + users
+    emi = users if one.system.emi1 or one.system.emi2 else 0
+    return users + (pairs + pairs - users if one.csi == "perfect" else users**2 + users) + users + emi
 
 
 def _compare(
@@ -373,6 +385,8 @@ def _compare(
         ("mean gain", moments.mean_gain, simulation.mean_gain, ..., moments.precoder_gain),
         ("hardening rate", rate, simulation.hardening_rate, ..., np.ones(K)),
     ]
+    if simulation.emi_power is not None:
+        tests += [("EMI power", moments.emi_power, simulation.emi_power, ..., moments.emi_power)]
     if moments.gain_product is not None:  # symmetric, with the diagonal of the interference
         tests += [
             ("gain product", moments.gain_product, simulation.gain_product, once, moments.gain_product),

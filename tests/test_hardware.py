@@ -4,6 +4,7 @@ Statistical checks use fixed seeds and thresholds of 6.5 standard errors, two-si
 """
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -16,7 +17,6 @@ import ris
 from channels import ElementFailures, Hardware, NoNoise, PhaseDependentAmplitude, Stream, VonMises
 from channels.hardware import ORDERS
 from ris._kernels.surface import reflect, reflect_parts
-from ris.element_moments import ElementMoments
 from ris.mean_gain import mean_precoder_gain, nominal_turns
 
 PRACTICAL = PhaseDependentAmplitude(0.2, 0.43 * math.pi, 1.6)
@@ -34,7 +34,7 @@ def quadrature(law, theta, half_width, density, p, q):
     points = sorted({-half_width, half_width, *(k for k in (kink, 0.0) if abs(k) < half_width)})
 
     def integral(f):
-        pieces = zip(points[:-1], points[1:], strict=True)
+        pieces = itertools.pairwise(points)
         return sum(scipy.integrate.quad(f, a, b, epsabs=1e-15, epsrel=1e-13, limit=400)[0] for a, b in pieces)
 
     def beta(x):
@@ -95,7 +95,9 @@ def test_constant_amplitude_is_none(law, noise):
 
 
 def test_steepness_that_does_not_converge_is_refused():
-    with pytest.raises(channels.InvalidArgumentError, match="^amplitude: expected a steepness whose moments"):
+    with pytest.raises(
+        channels.InvalidArgumentError, match=r"^amplitude: expected a steepness whose moments"
+    ):
         Hardware(amplitude=PhaseDependentAmplitude(0.2, 0.0, 0.2)).moments(channels.UniformNoise(0.3), THETA)
 
 
@@ -135,9 +137,10 @@ CASES = [
     Hardware(amplitude=PRACTICAL, failures=FAILURES),
 ]
 NOISE = VonMises(3.0)
+STREAM = Stream(5)
 
 
-def coefficients(hardware, count=2**18, noise=NOISE, stream=Stream(5)):
+def coefficients(hardware, count=2**18, noise=NOISE, stream=STREAM):
     """Reflection coefficients that the kernels apply, shape (4, count)."""
     ones = np.ones((4, count, 1), complex)
     keys = stream.child("noise").key, stream.child("failures").key
@@ -147,7 +150,7 @@ def coefficients(hardware, count=2**18, noise=NOISE, stream=Stream(5)):
 
 @pytest.mark.parametrize("hardware", CASES, ids=range(len(CASES)))
 def test_both_kernels_and_the_samples_reflect_alike(hardware):
-    count, stream = 64, Stream(5)
+    count, stream = 64, STREAM
     drawn = coefficients(hardware, count)
     failed = hardware.sample_failures(4, count, stream.child("failures"), first=7)
     phases = THETA + NOISE.sample(4, count, stream.child("noise"), first=7)
@@ -264,7 +267,7 @@ def test_phases_are_designed_for_surfaces_of_like_elements_alone(broken):
     system, _ = broken
     for design in (ris.optimal_phases, lambda s: ris.maximise_rate(s, power=1.0, noise_power=1.0, seed=1)):
         with pytest.raises(
-            channels.InvalidArgumentError, match="^hardware1: expected elements that are all alike"
+            channels.InvalidArgumentError, match=r"^hardware1: expected elements that are all alike"
         ):
             design(system)
     alike = dataclasses.replace(system, hardware1=CASES[2], hardware2=CASES[3])

@@ -62,7 +62,7 @@ def test_measure():
     h, f = rng.standard_normal((2, 3, 5, 4)) + 1j * rng.standard_normal((2, 3, 5, 4))
     per_user, interference, product = np.empty((5, 4, 5)), np.empty((4, 4, 5)), np.empty((4, 4, 5))
     rows = [np.stack([x.real, x.imag], axis=1).transpose(0, 1, 3, 2) for x in (h, f)]
-    measure(per_user, interference, product, *rows, 0.7)
+    measure(per_user, interference, product, *rows, np.full((4, 5), 0.7))
     per_user, interference, product = (np.moveaxis(x, -1, 0) for x in (per_user, interference, product))
     inner = np.einsum("mtk,mtj->tkj", h.conj(), f)
     power = np.abs(inner) ** 2

@@ -35,7 +35,7 @@ def test_it_passes_and_does_not_depend_on_threads():
     assert other.comparisons != found.comparisons
 
 
-@pytest.mark.parametrize("entry", ["mean_gain", "interference", "gain_product"])
+@pytest.mark.parametrize("entry", ["emi_power", "mean_gain", "interference", "gain_product"])
 def test_it_finds_a_wrong_closed_form(monkeypatch, entry):
     right = ris.closed_form_moments
     factor = 0.8 if entry == "mean_gain" else 1.25  # neither makes a variance negative
@@ -49,7 +49,7 @@ def test_it_finds_a_wrong_closed_form(monkeypatch, entry):
     found = verify.verify(systems=6, seed=3, realizations=20_000)
     failed = {comparison.quantity for comparison in found.comparisons if not comparison.passed}
     assert not found.passed
-    assert entry.replace("_", " ") in failed
+    assert entry.replace("_", " ").replace("emi", "EMI") in failed
 
 
 def test_a_value_that_is_no_number_fails():
@@ -73,6 +73,7 @@ def test_systems_cover_what_they_should():
     assert {one.engine for one in chosen} == {"reduced", "explicit"}
     laws = {type(law).__name__ for s in systems for law in (s.phase_noise1, s.phase_noise2)}
     assert laws >= {"NoNoise", "VonMises", "UniformNoise", "WrappedNormal", "QuantizationNoise", "SumNoise"}
+    assert len({(s.emi1 is None, s.emi2 is None) for s in systems}) == 4
     hardware = [h for s in systems for h in (s.hardware1, s.hardware2)]
     assert {(h.amplitude is None, h.failures is None) for h in hardware} == {
         (a, b) for a in (True, False) for b in (True, False)
@@ -104,7 +105,8 @@ def test_number_of_comparisons():
         found = verify.verify(systems=1, seed=2, realizations=1000).comparisons if number == 0 else None
         K = one.system.users
         expected = K + K * (K + 1) // 2 + K * (K - 1) // 2 + K if one.csi == "perfect" else 3 * K + K**2
-        assert _comparisons(K, one.csi) == expected
+        expected += K if one.system.emi1 or one.system.emi2 else 0
+        assert _comparisons(one) == expected
         assert found is None or len(found) == expected
 
 

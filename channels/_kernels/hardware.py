@@ -1,8 +1,8 @@
 """What an element of a surface makes of its phase: an amplitude, or if it failed something else altogether.
 
 A law is a table with one row for each element, or none. A row holds the chance of failure; whether a failed
-element has a random phase, and else its coefficient; and the least amplitude, what the amplitude gains at most,
-cosine and sine of its offset, and its steepness. Element n takes Philox block n of the surface's stream.
+element has a random phase, and else its coefficient; and the least amplitude, what the amplitude gains at
+most, cosine and sine of its offset, and its steepness. Element n takes Philox block n of the stream.
 """
 
 import numpy as np
