@@ -7,6 +7,7 @@ from channels.correlation import (
     isotropic_correlation,
     local_scattering_correlation,
 )
+from channels.coupling import mutual_impedance, scattering_matrix
 from channels.errors import InvalidArgumentError, MemoryLimitError
 from channels.fading import Hop, UserHop
 from channels.geometry import (
@@ -84,6 +85,8 @@ __all__ = [
     "is_near_field",
     "isotropic_correlation",
     "local_scattering_correlation",
+    "mutual_impedance",
     "noise_power_dbm",
+    "scattering_matrix",
     "sightline",
 ]

@@ -5,7 +5,8 @@ A working element that is set to the phase shift theta and adds the phase noise 
     beta(theta + phi) exp(j (theta + phi)):
 
 what it loses depends on the phase that it really has, noise included. A failed one reflects with a
-coefficient that follows neither. All is independent from element to element.
+coefficient that follows neither. All is independent from element to element, until mutual coupling
+(`channels.coupling`) makes of these coefficients a matrix that reflects from every element to every other.
 
 Moments. Relative to exp(j theta), a working element makes e = beta(theta + phi) exp(j phi), so
 
@@ -182,6 +183,10 @@ class Hardware:
         By default 1.
     failures : ElementFailures, optional
         By default none.
+    coupling : array_like, shape (N, N), optional
+        Scattering matrix of the ports of the surface, from `scattering_matrix` or a field simulation, of norm
+        below 1; by default zero, no mutual coupling. The elements' coefficients are then those of the loads.
+        Hops are as without.
 
     Raises
     ------
@@ -191,23 +196,39 @@ class Hardware:
 
     amplitude: PhaseDependentAmplitude | None = None
     failures: ElementFailures | None = None
+    coupling: Any = None
 
     def __post_init__(self) -> None:
+        if self.coupling is not None:
+            object.__setattr__(self, "coupling", _passive(self.coupling))
         for name, kind in (("amplitude", PhaseDependentAmplitude), ("failures", ElementFailures)):
             value = getattr(self, name)
             if value is not None and not isinstance(value, kind):
                 raise InvalidArgumentError(name, f"a channels.{kind.__name__} or None", repr(value))
+        failing = self.failures.elements if self.failures else None
+        if self.coupling is not None and failing not in (None, len(self.coupling)):
+            raise InvalidArgumentError("coupling", f"({failing}, {failing})", f"shape {self.coupling.shape}")
 
     @property
     def elements(self) -> int | None:
         """Number of elements that the arguments were given for; None if for any number."""
+        if self.coupling is not None:
+            return len(self.coupling)
         return self.failures.elements if self.failures else None
+
+    def certain(self, noise: PhaseNoise) -> bool:
+        """Whether the elements do the same in all realizations, at given phase shifts."""
+        if self.failures is None:
+            return isinstance(noise, NoNoise)
+        chances, state = np.asarray(self.failures.probability), self.failures.state
+        known = np.all(chances == 0) or (not isinstance(state, str) or state == "absorbing")
+        return isinstance(noise, NoNoise) and bool(known and np.all((chances == 0) | (chances == 1)))
 
     @property
     def alike(self) -> bool:
         """Whether all elements are alike, whatever their phase shifts."""
         failures = self.failures
-        return self.amplitude is None and (
+        return (self.amplitude is None and self.coupling is None) and (
             failures is None or (failures.elements is None and isinstance(failures.state, str))
         )
 
@@ -240,6 +261,25 @@ class Hardware:
         chance = _like(self.failures.probability, theta)
         failed = self._failed_moments(theta)
         return tuple((1 - chance) * w + chance * f for w, f in zip(working, failed, strict=True))
+
+    def reflected(self, coefficients: Array, columns: Array) -> Array:
+        """Return what a surface reflects of columns.
+
+        Parameters
+        ----------
+        coefficients : ndarray, shape (..., N)
+            Of its elements, as `coefficients` gives them.
+        columns : ndarray, shape (..., N, K)
+            What arrives.
+
+        Returns
+        -------
+        ndarray, shape (..., N, K)
+        """
+        if self.coupling is None:
+            return coefficients[..., None] * columns
+        network = np.eye(len(self.coupling)) - self.coupling * coefficients[..., None, :]
+        return coefficients[..., None] * np.linalg.solve(network, columns)
 
     def coefficients(self, phases: Array, failed: Array) -> Array:
         """Return the reflection coefficients of elements.
@@ -334,7 +374,7 @@ def _series_moments(law: PhaseDependentAmplitude, noise: PhaseNoise, theta: Arra
     terms = _series_terms(law, noise)
     orders = (terms.shape[0] - 1) // 2
     device = array_api_compat.device(theta)
-    total = 0
+    total: Array = 0
     for start in range(0, terms.shape[0], BLOCK):
         block = terms[start : start + BLOCK]
         k = xp.asarray(np.arange(start, start + len(block)) - float(orders), device=device)
@@ -368,7 +408,17 @@ def _series_terms(law: PhaseDependentAmplitude, noise: PhaseNoise) -> NDArray[np
                 f"steepness = {law.steepness}",
             )
         orders *= 2
-    return frozen(terms)
+    return np.asarray(frozen(terms))
+
+
+def _passive(coupling: Any) -> NDArray[np.complex128]:
+    matrix = np.asarray(finite("coupling", as_array("coupling", coupling)), np.complex128)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
+        raise InvalidArgumentError("coupling", "shape (N, N)", f"shape {matrix.shape}")
+    norm = float(np.linalg.norm(matrix, 2))
+    if norm >= 1:
+        raise InvalidArgumentError("coupling", "a passive network, of norm below 1", f"norm {norm:.6g}")
+    return np.asarray(frozen(matrix))
 
 
 def _per_element(argument: str, value: Any) -> NDArray[np.float64]:

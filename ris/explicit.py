@@ -16,6 +16,7 @@ from channels.interference import Interference
 from channels.streams import Stream
 from ris._kernels.hop import draw_vectors, explicit_product
 from ris._kernels.surface import reflect
+from ris.coupled import CoupledReflection
 from ris.options import Csi
 from ris.system import DoubleRIS
 
@@ -64,6 +65,13 @@ class ExplicitEngine:
         )
         self.failure_keys = stream.child("failures1").key, stream.child("failures2").key
         self.emi = _EmiFactor.of(system.emi1), _EmiFactor.of(system.emi2)
+        self.coupled = tuple(
+            CoupledReflection.of(hardware, noise)
+            for hardware, noise in (
+                (system.hardware1, system.phase_noise1),
+                (system.hardware2, system.phase_noise2),
+            )
+        )
         largest = max(system.antennas, system.elements1, system.elements2)
         self.bytes_per_realization = 16 * largest * self.users * self.copies
 
@@ -99,16 +107,18 @@ class ExplicitEngine:
     def _reflected(
         self, surface: int, columns: NDArray[np.complex128], first: int, emi: list[NDArray[np.float64]]
     ) -> NDArray[np.complex128]:
-        reflect(
-            columns,
-            self.users,
+        law = (
             self.shifts[surface],
             self.laws[surface],
             self.keys[surface],
             self.hardware[surface],
             self.failure_keys[surface],
-            first,
         )
+        coupled = self.coupled[surface]
+        if coupled is None:
+            reflect(columns, self.users, *law, first)
+        else:
+            coupled.reflect(columns, self.users, *law, first)
         at_surface = self.emi[surface]
         if at_surface is not None:
             emi.append(at_surface.power(columns[:, :, : self.users]))

@@ -71,13 +71,13 @@ class HopRealizations:
         parts = [] if self.bs_user is None else [self.bs_user]
         at_surface1 = [] if self.ris1_user is None else [self.ris1_user]
         if self.ris2_user is not None:
-            reflected = T2 * self.ris2_user
+            reflected = self.hardware2.reflected(T2, self.ris2_user)
             if self.bs_ris2 is not None:
                 parts.append(self.bs_ris2 @ reflected)
             if self.ris1_ris2 is not None:
                 at_surface1.append(self.ris1_ris2 @ reflected)
         if self.bs_ris1 is not None and at_surface1:
-            parts.append(self.bs_ris1 @ (T1 * sum(at_surface1)))
+            parts.append(self.bs_ris1 @ self.hardware1.reflected(T1, sum(at_surface1)))
         return np.asarray(sum(parts))
 
 
@@ -187,4 +187,4 @@ def _reflection(
     if phases.shape not in (noise.shape[1:], noise.shape):
         raise InvalidArgumentError(name, f"shape {noise.shape[1:]} or {noise.shape}", f"shape {phases.shape}")
     coefficients: NDArray[np.complex128] = hardware.coefficients(phases + noise, failed)
-    return coefficients[..., None]
+    return coefficients

@@ -6,12 +6,13 @@ import array_api_compat
 import numpy as np
 
 from channels.checks import as_array, finite
+from channels.coupling import reflection_matrix
 from channels.errors import InvalidArgumentError
 from channels.fading import UserHop
-from ris.backend import Array, adjoint, conjugate, imaginary, is_complex, real, stacked, unify
+from ris.backend import Array, adjoint, conjugate, imaginary, is_complex, matmul, real, stacked, unify
 from ris.element_moments import IDEAL, ElementMoments
 from ris.noise_moments import Reflection, mean_traces
-from ris.system import DoubleRIS
+from ris.system import DoubleRIS, check_coupling
 
 __all__ = ["BsTraces", "Link", "Surface", "check_phases"]
 
@@ -63,6 +64,7 @@ class Link:
     """
 
     def __init__(self, system: DoubleRIS, theta1: Any, theta2: Any, part: slice | None = None) -> None:
+        check_coupling(system)
         hops = (system.bs_ris1, system.bs_ris2, system.ris1_ris2)
         to_users = (system.ris1_user, system.ris2_user, system.bs_user)
         xp, arrays = unify(
@@ -101,7 +103,9 @@ class Link:
             RB2 if single2 else no_side,
         )
         self._system, self._missing = system, missing
-        self._theta1, self._theta2 = theta1, theta2
+        self._theta = theta1, theta2
+        self._noise = system.phase_noise1, system.phase_noise2
+        self._hardware = system.hardware1, system.hardware2
         self._covariances = R1b, R1d, R1k, R2b, R2d, R2k
         self._factors = F1k, F2k
         self._to_users = g1k + off if single1 else off, g2k + off if double or single2 else off
@@ -112,6 +116,30 @@ class Link:
         """Traces of the BS-side covariances."""
         return BsTraces(*self.bs_sides)
 
+    @property
+    def coupled(self) -> bool:
+        """Whether there is mutual coupling at a surface."""
+        return any(hardware.coupling is not None for hardware in self._hardware)
+
+    def _elements(self, surface: int) -> ElementMoments:
+        """Moments of the elements of surface 1 or 2; of coupled ones, `_seen` has all that they do."""
+        if self._hardware[surface - 1].coupling is not None:
+            return IDEAL
+        return self._coefficients(surface)
+
+    def _coefficients(self, surface: int) -> ElementMoments:
+        noise, hardware = self._noise[surface - 1], self._hardware[surface - 1]
+        return ElementMoments.of(noise, hardware, self._theta[surface - 1])
+
+    def _seen(self, covariance: Array, surface: int) -> Array:
+        """Absorb what is certain of surface 1 or 2: the phase shifts or, T coupled, T^H R T."""
+        theta, hardware = self._theta[surface - 1], self._hardware[surface - 1]
+        if hardware.coupling is None:
+            return _steered(covariance, theta)
+        xp = array_api_compat.array_namespace(theta)
+        T = reflection_matrix(xp.exp(1j * theta) * self._coefficients(surface).mean, hardware.coupling)
+        return matmul(adjoint(T), matmul(covariance, T))
+
     def emi_power(self) -> Array | None:
         """Mean power of the interference that the surfaces reflect to each user, shape (..., K)."""
         p1, p2, R1e, R2e = self._emi
@@ -121,13 +149,13 @@ class Link:
         total = 0 * to_users1
         if p1 is not None:
             one = self.surface1()
-            over1 = one.vector(mean_traces(_steered(R1e, self._theta1), one.user_matrices, one.moments))
+            over1 = one.vector(mean_traces(self._seen(R1e, 1), one.user_matrices, one.moments))
             total = total + p1 * to_users1 * over1[..., :-1]
             if self._between is not None:
                 onward = two.vector(mean_traces(two.bs_sides[-1], two.user_matrices, two.moments))
                 total = total + p1 * self._between * over1[..., -1:] * to_users2 * onward
         if p2 is not None:
-            over2 = two.vector(mean_traces(_steered(R2e, self._theta2), two.user_matrices, two.moments))
+            over2 = two.vector(mean_traces(self._seen(R2e, 2), two.user_matrices, two.moments))
             total = total + p2 * to_users2 * over2
         return total
 
@@ -138,9 +166,9 @@ class Link:
         onward = [(R1d[..., None, :, :], None)] if system.double else []
         moments, K = IDEAL, system.users
         if users or onward:
-            moments = ElementMoments.of(system.phase_noise1, system.hardware1, self._theta1)
+            moments = self._elements(1)
         return Surface(
-            [_steered(R1b, self._theta1)] if users or onward else [self._missing],
+            [self._seen(R1b, 1)] if users or onward else [self._missing],
             [*users, *onward] or [(self._missing[None, ...], None)],
             [*(_places(K, R1k) if users else [0] * K), -1],
             moments,
@@ -155,9 +183,9 @@ class Link:
             sides = [R2b]  # one covariance for both hops, as in the published model: half the work
         moments, K = IDEAL, system.users
         if sides:
-            moments = ElementMoments.of(system.phase_noise2, system.hardware2, self._theta2)
+            moments = self._elements(2)
         return Surface(
-            [_steered(side, self._theta2) for side in sides] or [self._missing],
+            [self._seen(side, 2) for side in sides] or [self._missing],
             [(R2k, self._factors[1])] if sides else [(self._missing[None, ...], None)],
             _places(K, R2k) if sides else [0] * K,
             moments,

@@ -1,6 +1,5 @@
 """Second moments of the channels: what a simulation needs of the closed form, on surfaces of any size."""
 
-import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from channels.correlation import Correlation, GridCorrelation
+from channels.coupling import reflection_matrix
 from channels.fading import UserHop
 from ris.element_moments import IDEAL, ElementMoments
 from ris.options import Csi
-from ris.system import DoubleRIS
+from ris.system import DoubleRIS, check_coupling
 
 __all__ = ["channel_covariances", "mean_emi_power", "mean_precoder_gain", "nominal_turns"]
 
@@ -104,34 +104,38 @@ def _mean_trace(system: DoubleRIS, over1: NDArray[Any], over2: NDArray[Any]) -> 
 
 @dataclass(frozen=True)
 class _Surface:
-    """Phasors x = exp(j theta) of a surface, and moments of its elements at the two ends of a covariance B.
+    """What a surface does at the two ends of a covariance B on its user side, on average.
 
     Attributes
     ----------
-    x : ndarray, shape (N,)
-        The phasors.
-    left, right : float or ndarray, shape (N,)
-        mu at the ends that meet X^H and X; 1 where the elements are ideal.
+    right : ndarray, shape (N,) or (N, N)
+        Mean coefficients, or the matrix of coupled elements.
+    left : ndarray, shape (N,), or None
+        Coefficients at the other end; None for the same elements.
     variance : float or ndarray, shape (N,)
-        s, if both ends see the same elements; else 0.
+        Of the coefficients, if both ends have the same.
     """
 
-    x: NDArray[np.complex128]
-    left: float | NDArray[Any]
-    right: float | NDArray[Any]
+    right: NDArray[np.complex128]
+    left: NDArray[np.complex128] | None
     variance: float | NDArray[Any]
 
 
 def _surfaces(system: DoubleRIS, theta1: NDArray[Any], theta2: NDArray[Any], sees: str) -> list[_Surface]:
     """Surfaces whose elements act at both ends ("perfect"), at neither ("nominal") or at one ("mixed")."""
+    check_coupling(system)
     made = []
     for noise, hardware, theta in (
         (system.phase_noise1, system.hardware1, theta1),
         (system.phase_noise2, system.hardware2, theta2),
     ):
         moments = IDEAL if sees == "nominal" else ElementMoments.of(noise, hardware, theta)
-        x, mu = np.exp(1j * theta), moments.mean
-        made.append(_Surface(x, 1.0, mu, 0.0) if sees == "mixed" else _Surface(x, mu, mu, moments.variance))
+        x: NDArray[np.complex128] = np.exp(1j * theta)
+        right = x * moments.mean
+        if hardware.coupling is not None and sees != "nominal" and len(theta) > 0:
+            right = reflection_matrix(right, hardware.coupling)
+        mixed = sees == "mixed"
+        made.append(_Surface(right, x if mixed else None, 0.0 if mixed else moments.variance))
     return made
 
 
@@ -160,25 +164,24 @@ def _to_users(A: Correlation, users: UserHop, surface: _Surface) -> NDArray[Any]
 
 
 def _reflected(A: Correlation, B: Correlation, surface: _Surface) -> Any:
-    """E tr(A E X B X^H E^H), X = diag(x): (M x)^H (A o B^T) M x, and what coinciding elements add.
+    """E tr(A T B T^H) = (M x)^H (A o B^T) M x and what coinciding elements add; complex if T^H is another.
 
-    With M at one end alone, and complex, if the other end is ideal.
+    With a full matrix T the sum of all A T o (B T^H)^T.
     """
-    x, left, right = surface.x, surface.left, surface.right
+    right, left = surface.right, surface.right if surface.left is None else surface.left
+    if right.ndim == 2:
+        onward = B.matrix @ right.conj().T if left is right else B.matrix * left.conj()
+        form = np.sum((A.matrix @ right) * onward.T)
+        return form.real if left is right else form
     if isinstance(A, GridCorrelation) and isinstance(B, GridCorrelation) and A.grid == B.grid:
         product = GridCorrelation(A.lags * B.lags[::-1, ::-1])
         diagonal = np.full(product.size, product.lags[A.grid[0] - 1, A.grid[1] - 1].real)
-        times = functools.partial(_times, product)
+        form = np.vdot(left, product.times(right[:, None])[:, 0])
     else:
         matrix = A.matrix * B.matrix.T
         diagonal = np.diagonal(matrix).real
-        times = functools.partial(np.matmul, matrix)
-    form = np.vdot(left * x, times(right * x))
+        form = np.vdot(left, matrix @ right)
     return (form.real if left is right else form) + np.sum(surface.variance * diagonal)
-
-
-def _times(grid: GridCorrelation, vector: NDArray[Any]) -> NDArray[Any]:
-    return np.asarray(grid.times(vector[:, None])[:, 0])
 
 
 def _trace(R: Correlation) -> float:

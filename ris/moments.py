@@ -28,6 +28,7 @@ from typing import Any
 import array_api_compat
 
 from channels.blas import one_blas_thread
+from channels.errors import InvalidArgumentError
 from ris.backend import Array
 from ris.csi import AnyCsi, LmmseCsi, check_csi
 from ris.link import Link, batch_shape
@@ -101,7 +102,8 @@ def closed_form_moments(
     Raises
     ------
     InvalidArgumentError
-        If the phase shifts have the wrong shape or are not finite and real, or `csi` is unknown.
+        If the phase shifts have the wrong shape or are not finite and real, `csi` is unknown, or elements
+        with mutual coupling do something at random or meet nominal CSI.
 
     Notes
     -----
@@ -130,6 +132,10 @@ def _moments(link: Link, csi: AnyCsi) -> ClosedFormMoments:
         mean, interference, precoder = lmmse_moments(link, csi)
         return ClosedFormMoments(mean, interference, None, precoder, csi, link.emi_power())
     if csi == "nominal":
+        if link.coupled:
+            raise InvalidArgumentError(
+                "csi", "no nominal CSI beside mutual coupling in closed form (`simulate` does it)", repr(csi)
+            )
         mean, interference, precoder = nominal_moments(link)
         return ClosedFormMoments(mean, interference, None, precoder, csi, link.emi_power())
     one, two = link.surface1(), link.surface2()

@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -135,8 +135,8 @@ class Simulation:
     interferences: Observations
     gain_products: Observations
     observed: Observations | None = None
-    mean_emi: NDArray[np.float64] | None = None
-    emi_powers: Observations | None = None
+    mean_emi: NDArray[np.float64] | None = field(default=None, kw_only=True)
+    emi_powers: Observations | None = field(default=None, kw_only=True)
 
     @property
     def realizations(self) -> int:
@@ -213,8 +213,8 @@ class Simulation:
             self.interferences.merge(other.interferences),
             self.gain_products.merge(other.gain_products),
             _merged(self.observed, other.observed),
-            self.mean_emi,
-            _merged(self.emi_powers, other.emi_powers),
+            mean_emi=self.mean_emi,
+            emi_powers=_merged(self.emi_powers, other.emi_powers),
         )
 
     @property
@@ -371,8 +371,8 @@ def _observe(
         Observations.of(np.moveaxis(interference, -1, 0)[..., None]),
         Observations.of(np.moveaxis(product, -1, 0)[..., None]),
         None if observe is None else Observations.of(observe(per_user[4].T)),
-        mean_emi,
-        None if emi is None else Observations.of(emi.T),
+        mean_emi=mean_emi,
+        emi_powers=None if emi is None else Observations.of(emi.T),
     )
 
 

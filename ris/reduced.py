@@ -37,6 +37,7 @@ from channels.scratch import Scratch
 from channels.streams import Stream
 from ris._kernels.reduced import draw_columns, factor_grams, gram
 from ris._kernels.surface import reflect_parts
+from ris.coupled import CoupledReflection
 from ris.options import Csi, Precision
 from ris.system import DoubleRIS
 
@@ -227,6 +228,7 @@ class _Departure:
     ) -> None:
         self.shifts, self.law, self.key = np.exp(1j * theta), law.kernel_table(), stream.key
         self.hardware, self.failure_key = hardware.kernel_table(len(theta)), failures.key
+        self.coupled = CoupledReflection.of(hardware, law)
         self.noisy = users
         by_hop = [factors.of(hop.right) for hop in hops]
         self.factors = list(dict.fromkeys(by_hop))
@@ -247,9 +249,13 @@ class _Departure:
             return []
         columns = scratch.array("columns", (arrival.size, 2, arrival.columns, count))
         arrival.draw(columns, arriving, first, scratch)
-        reflect_parts(
-            columns, self.noisy, self.shifts, self.law, self.key, self.hardware, self.failure_key, first
-        )
+        law = self.shifts, self.law, self.key, self.hardware, self.failure_key
+        if self.coupled is None:
+            reflect_parts(columns, self.noisy, *law, first)
+        else:
+            whole = np.ascontiguousarray((columns[:, 0] + 1j * columns[:, 1]).swapaxes(1, 2), np.complex128)
+            self.coupled.reflect(whole, self.noisy, *law, first)
+            columns[:, 0], columns[:, 1] = whole.real.swapaxes(1, 2), whole.imag.swapaxes(1, 2)
         if interference is not None and emi is not None:
             interference.add(emi, columns, scratch)
         made = []

@@ -11,7 +11,7 @@ from channels.hardware import Hardware
 from channels.interference import Interference
 from channels.phase_noise import NoNoise, PhaseNoise
 
-__all__ = ["DoubleRIS", "check_designable", "check_single"]
+__all__ = ["DoubleRIS", "check_coupling", "check_designable", "check_single"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -24,9 +24,9 @@ class DoubleRIS:
 
     with A1 = `bs_ris1`, A2 = `bs_ris2`, D = `ris1_ris2`, u1k = `ris1_user`, u2k = `ris2_user`,
     d_k = `bs_user` and Ti = diag(exp(j(theta_i + phi_i))): phase shifts theta that the surface sets and
-    phase noise phi that it adds; amplitudes and failures of `Hardware` change Ti. User k receives
-    h_k^H x + noise. A hop that is None is switched off, and so are the paths through it; a hop on no complete
-    path adds nothing.
+    phase noise phi that it adds; amplitudes, failures and mutual coupling of `Hardware` change Ti, the last
+    to a full matrix. User k receives h_k^H x + noise. A hop that is None is switched off, and so are the
+    paths through it; a hop on no complete path adds nothing.
 
     Interference n1 and n2 that meets the surfaces reaches user k over the same hops as the signal, and adds
 
@@ -222,6 +222,26 @@ def check_single(system: DoubleRIS, purpose: str) -> None:
         if hop is not None and not isinstance(hop.gain, np.ndarray | np.generic):
             raise InvalidArgumentError(
                 name, f"NumPy arrays to {purpose}", f"{type(hop.gain).__module__} arrays"
+            )
+
+
+def check_coupling(system: DoubleRIS) -> None:
+    """Refuse mutual coupling of elements that do something at random.
+
+    Raises
+    ------
+    InvalidArgumentError
+        The reflection matrix of a coupled surface is an inverse: where its elements are random, so is the
+        inverse, and its moments have no closed form. Channels can be drawn.
+    """
+    for i in (1, 2):
+        hardware = getattr(system, f"hardware{i}")
+        if hardware.coupling is not None and not hardware.certain(getattr(system, f"phase_noise{i}")):
+            raise InvalidArgumentError(
+                f"hardware{i}",
+                "no mutual coupling beside phase noise or random failures: their closed forms are unknown "
+                "(draw_channels does it)",
+                "both",
             )
 
 
