@@ -6,7 +6,8 @@ of e_n is told by its mean mu and the moments of the deviation z = e - mu,
 
     E|z|^2,    E z^2,    E z|z|^2,    E|z|^4 - 2 (E|z|^2)^2 - |E z^2|^2,
 
-the last being what a complex Gaussian variable would leave at zero. With E e, E e^2, E|e|^2, E e|e|^2 and
+the last being what a complex Gaussian variable would leave at zero: the joint cumulants of e and its
+conjugate. With E e, E e^2, E|e|^2, E e|e|^2 and
 E|e|^4 given they are, by expanding the powers of mu + z,
 
     E|z|^2   = E|e|^2 - |mu|^2,        E z^2 = E e^2 - mu^2,

@@ -278,6 +278,20 @@ def test_phases_are_designed_for_surfaces_of_like_elements_alone(broken):
     assert best.converged
 
 
+@pytest.mark.parametrize("csi", ["perfect", "nominal"])
+def test_batch_of_phases_equals_loop(broken, csi, monkeypatch):
+    system, _ = broken
+    phases = random_phases(np.random.default_rng(9), system, (3,))
+    batch = ris.closed_form_moments(system, *phases, csi=csi)
+    monkeypatch.setattr("ris.moments.PART_BYTES", 1)
+    parts = ris.closed_form_moments(system, *phases, csi=csi)
+    for i in range(3):
+        one = ris.closed_form_moments(system, *(theta[i] for theta in phases), csi=csi)
+        for name in ("mean_gain", "interference", "precoder_gain"):
+            for many in (batch, parts):
+                np.testing.assert_allclose(getattr(many, name)[i], getattr(one, name), rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("make", "argument"),
     [
