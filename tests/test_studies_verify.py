@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
+import channels
 import ris
 from channels.errors import InvalidArgumentError
+from ris.element_moments import ElementMoments
 from studies import verify
 from studies.report import verification_table
 from studies.verify import (
@@ -50,6 +52,21 @@ def test_it_finds_a_wrong_closed_form(monkeypatch, entry):
     failed = {comparison.quantity for comparison in found.comparisons if not comparison.passed}
     assert not found.passed
     assert entry.replace("_", " ").replace("emi", "EMI") in failed
+
+
+def test_it_finds_closed_forms_that_ignore_hardware(monkeypatch):
+    right = ElementMoments.of
+    monkeypatch.setattr(
+        ElementMoments, "of", lambda noise, hardware, theta: right(noise, channels.Hardware(), theta)
+    )
+    found = verify.verify(systems=6, seed=3, realizations=20_000)
+    failed = {comparison.system for comparison in found.comparisons if not comparison.passed}
+    assert failed
+    assert all(has_hardware(random_system(3, int(name.split(":")[0])).system) for name in failed)
+
+
+def has_hardware(system):
+    return any(h.amplitude or h.failures for h in (system.hardware1, system.hardware2))
 
 
 def test_a_value_that_is_no_number_fails():
@@ -125,8 +142,6 @@ def test_skewness_of_the_model():
 
 def test_model_of_the_skewness_follows_the_truth():
     # Uncorrelated single and double reflection; sampled skewness has a wide law, so factors of two.
-    import channels
-
     eye = np.eye
     one = channels.Hop(1, eye(4), eye(6))
     system = ris.DoubleRIS(
