@@ -94,8 +94,8 @@ class PhaseDependentAmplitude:
     Notes
     -----
     Abeywickrama, Zhang, Wu and Yuen, "Intelligent reflecting surface: practical phase shift model and
-    beamforming optimization", IEEE Trans. Commun. 68(9), 2020, equation (5), there with symbols beta_min,
-    phi and alpha. Their element circuit of 2.5 ohm has about 0.2, 0.43 pi and 1.6.
+    beamforming optimization", IEEE Trans. Commun. 68(9), 2020, there with the symbols beta_min, phi and
+    alpha. That the phase noise counts in the phase is ours: what an element loses follows what it does.
     """
 
     minimum: float

@@ -22,7 +22,7 @@ HALF_WAVE = channels.ArbitraryArray([[0.0, 0, 0], [0, 0.25, 0], [0, 0.5, 0], [0,
 
 
 def test_half_wave_dipoles():
-    """Balanis, Antenna Theory: 73.1 + 42.5 j ohm alone (8-60b), side by side as his figure 8.21."""
+    """Balanis, Antenna Theory, chapter 8: 73.1 + 42.5 j ohm alone; others side by side at 1/4, 1/2, 1."""
     Z = mutual_impedance(HALF_WAVE, radius=1e-5)
     np.testing.assert_allclose(Z[0, 0], 73.1 + 42.5j, atol=0.05)
     np.testing.assert_allclose(Z[0, 1:4], [40.8 - 28.3j, -12.5 - 29.9j, 4.0 + 17.7j], atol=0.06)
