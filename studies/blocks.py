@@ -17,7 +17,8 @@ import channels
 import ris
 from ris.estimates import Estimate, Observations
 from studies.checkpoint import Block
-from studies.config import Metrics, Point
+from studies.config import Point
+from studies.config.metrics import Metrics
 from studies.metrics import METRICS, Observer, RegisteredMetric, quantile
 from studies.scenario import build, consumption_w, power_and_noise
 

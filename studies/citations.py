@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from studies.config import Point, Table
+    from studies.config import Point
+    from studies.config.table import Table
 
 __all__ = ["BIBTEX", "papers_of"]
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import ris
-from studies.config import PATHS, Point
+from studies.config import Point
+from studies.config.system import PATHS
 from studies.scenario import build, noise_power_dbm
 
 __all__ = ["LinkBudget", "link_budget"]

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from studies.config import Panel
+from studies.config.plot import Panel
 from studies.errors import OutputError
 from studies.files import replace_file
 from studies.options import Metric

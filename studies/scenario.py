@@ -10,7 +10,10 @@ import channels
 import ris
 from channels.errors import InvalidArgumentError
 from ris.montecarlo import MEMORY_LIMIT
-from studies import config
+from studies.config import Point, correlation, phase_noise
+from studies.config.point import Phases, PowerModel
+from studies.config.system import Directions, System
+from studies.config.transmission import Transmission
 
 __all__ = ["build", "build_system", "consumption_w", "noise_power_dbm", "phase_shifts", "power_and_noise"]
 
@@ -18,14 +21,12 @@ THERMAL_NOISE_DBM_HZ = 10 * math.log10(1.380649e-23 * 290 * 1e3)
 """Thermal noise density at 290 K, k T in dBm/Hz: -173.98."""
 
 
-def build(
-    point: config.Point, seed: int = 0
-) -> tuple[ris.DoubleRIS, NDArray[np.float64], NDArray[np.float64]]:
+def build(point: Point, seed: int = 0) -> tuple[ris.DoubleRIS, NDArray[np.float64], NDArray[np.float64]]:
     """Return the system of a point and the phase shifts of its surfaces.
 
     Parameters
     ----------
-    point : config.Point
+    point : Point
         A checked point of a study.
     seed : int
         Seed of random phase shifts; the same seed gives the same phases at every point.
@@ -41,7 +42,7 @@ def build(
     return system, theta1, theta2
 
 
-def build_system(table: config.System) -> ris.DoubleRIS:
+def build_system(table: System) -> ris.DoubleRIS:
     """Return the system with the hops that the paths in use need.
 
     Raises
@@ -99,7 +100,7 @@ def build_system(table: config.System) -> ris.DoubleRIS:
 
 
 def phase_shifts(
-    system: ris.DoubleRIS, phases: config.Phases, seed: int
+    system: ris.DoubleRIS, phases: Phases, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the phase shifts of both surfaces by the design of the study."""
     match phases.design:
@@ -119,7 +120,7 @@ def phase_shifts(
     return theta1, theta2
 
 
-def noise_power_dbm(transmission: config.Transmission) -> float:
+def noise_power_dbm(transmission: Transmission) -> float:
     """Noise power at a user: as given, or k T B at 290 K times the noise figure."""
     if transmission.noise_power_dbm is not None:
         return transmission.noise_power_dbm
@@ -131,12 +132,12 @@ def noise_power_dbm(transmission: config.Transmission) -> float:
     return THERMAL_NOISE_DBM_HZ + 10 * math.log10(bandwidth) + figure
 
 
-def power_and_noise(transmission: config.Transmission) -> tuple[float, float]:
+def power_and_noise(transmission: Transmission) -> tuple[float, float]:
     """Transmit power and noise power at a user in milliwatts."""
     return 10 ** (transmission.power_dbm / 10), 10 ** (noise_power_dbm(transmission) / 10)
 
 
-def _check_memory(table: config.System) -> None:
+def _check_memory(table: System) -> None:
     """Count one covariance and one factor, complex, for each side of each hop, before any is made."""
     sizes = {
         "bs": table.bs.antennas,
@@ -161,17 +162,17 @@ def _linear(decibels: float | list[float]) -> NDArray[np.float64]:
 
 def _correlation(array: Any, law: Any) -> channels.Correlation:
     match law:
-        case config.Identity():
+        case correlation.Identity():
             return channels.Correlation(np.eye(array.size))
-        case config.Isotropic():
+        case correlation.Isotropic():
             return channels.isotropic_correlation(array)
-        case config.PlanarIsotropic():
+        case correlation.PlanarIsotropic():
             return channels.isotropic_correlation(array, dimensions=2)
-        case config.Exponential():
+        case correlation.Exponential():
             return _exponential(
                 array, law.coefficient * np.exp(1j * law.phase) if law.phase else law.coefficient
             )
-        case config.LocalScattering():
+        case correlation.LocalScattering():
             angles = np.deg2rad([law.azimuth_deg, law.elevation_deg, law.angular_spread_deg])
             return channels.local_scattering_correlation(array, *angles)
     raise InvalidArgumentError("law", "a correlation law of a study file", repr(law))
@@ -183,7 +184,7 @@ def _exponential(array: Any, coefficient: complex) -> channels.Correlation:
     return channels.Correlation(np.kron(*sides))
 
 
-def _seen(array: Any, directions: config.Directions) -> channels.Correlation:
+def _seen(array: Any, directions: Directions) -> channels.Correlation:
     """Return one covariance for all users, or a stack (K, N, N) of their own."""
     azimuth, elevation = np.broadcast_arrays(directions.azimuth_deg, directions.elevation_deg)
     azimuth, elevation = (np.deg2rad(a if len(a) > 1 else a[0]) for a in (azimuth, elevation))
@@ -193,22 +194,22 @@ def _seen(array: Any, directions: config.Directions) -> channels.Correlation:
 
 def _noise(law: Any) -> channels.PhaseNoise:
     match law:
-        case config.NoNoise():
+        case phase_noise.NoNoise():
             return channels.NoNoise()
-        case config.VonMises():
+        case phase_noise.VonMises():
             return channels.VonMises(law.concentration)
-        case config.Uniform():
+        case phase_noise.Uniform():
             return channels.UniformNoise(law.half_width)
-        case config.WrappedNormal():
+        case phase_noise.WrappedNormal():
             return channels.WrappedNormal(law.standard_deviation)
-        case config.Quantization():
+        case phase_noise.Quantization():
             return channels.QuantizationNoise(law.bits)
-        case config.SumOfLaws():
+        case phase_noise.SumOfLaws():
             return channels.SumNoise(_noise(term) for term in law.terms)
     raise InvalidArgumentError("law", "a phase-noise law of a study file", repr(law))
 
 
-def consumption_w(model: config.PowerModel, power: float, system: ris.DoubleRIS) -> float:
+def consumption_w(model: PowerModel, power: float, system: ris.DoubleRIS) -> float:
     """Power consumption in watts: transmit power (milliwatts) over efficiency, BS, elements and users."""
     elements = system.elements1 + system.elements2
     fixed = model.bs_w + model.element_w * elements + model.user_w * system.users

@@ -11,7 +11,7 @@ import pytest
 from small_study import TEXT, changed
 
 import channels
-from studies.cli import FIGURES
+from studies.cli.catalogue import FIGURES
 from studies.config import load_study, parse_study
 from studies.errors import Fault, StudyFileError
 from studies.scenario import build, noise_power_dbm, power_and_noise

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ris
-from studies.cli import FIGURES
+from studies.cli.catalogue import FIGURES
 from studies.config import load_study
 from studies.scenario import build, power_and_noise
 
