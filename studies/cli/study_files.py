@@ -63,6 +63,7 @@ def cite(study: str | None = None, /) -> None:
     keys = sorted(BIBTEX)
     if study is not None:
         loaded = find_study(study)
-        points = [loaded.point(i, loaded.values()[0]) for i in range(len(loaded.schemes))]
+        place = next(loaded.places())
+        points = [loaded.point(i, *place) for i in range(len(loaded.schemes))]
         keys = papers_of(points, loaded.settings.citations)
     print("\n\n".join(BIBTEX[key] for key in keys))

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from studies.config.point import Point
 from studies.config.study import Settings, Study, base_of, raw_point
-from studies.config.sweep import dimensions_of, keys_of, places_of
+from studies.config.sweep import DROPS, Dimension, dimensions_of, keys_of, places_of
 from studies.errors import Fault, FaultsError, StudyFileError
 from studies.faults import faults_of
 
@@ -63,6 +63,8 @@ def _point_faults(raw: Mapping[str, Any], settings: Settings) -> Iterator[Fault]
         return
     base = base_of(raw)
     keys = keys_of(settings.sweep)
+    if settings.sweep.drops is not None:  # what is valid in one drop is so in all of them
+        grids = [[*grid[:-1], Dimension((DROPS,), ((0,),))] for grid in grids]
     places = {repr(place): place for grid in grids for place in places_of(grid)}
     for number, scheme in enumerate(settings.scheme):
         known: set[Fault] = set()

@@ -14,6 +14,8 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "power_dbm": ("transmission.power_dbm",),
     "noise_power_dbm": ("transmission.noise_power_dbm",),
     "csi": ("transmission.csi",),
+    "pilot_power_dbm": ("transmission.pilots.power_dbm",),
+    "pilot_length": ("transmission.pilots.length",),
     "links": ("system.links",),
     "users": ("system.users.count",),
     "antennas": ("system.bs.antennas",),
@@ -28,6 +30,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "design": ("phases.design",),
     "bits": ("phases.bits",),
     "engine": ("simulation.engine",),
+    "drop": ("system.scenario.drop",),
 }
 """Short names of keys; those of surfaces stand for both. "elements" is the number on a square surface."""
 

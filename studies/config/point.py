@@ -47,10 +47,15 @@ class Point(Table):
     simulation: Simulation = Simulation()
 
     @model_validator(mode="after")
-    def _user_exists(self) -> Self:
-        if self.phases.user >= self.system.users.count:
-            limit = self.system.users.count
-            raise FaultsError(
-                [Fault("phases.user", f"expected < {limit} (system.users.count), got {self.phases.user}")]
-            )
+    def _users_exist(self) -> Self:
+        count, pilots = self.system.users.count, self.transmission.pilots
+        faults = []
+        if self.phases.user >= count:
+            problem = f"expected < {count} (system.users.count), got {self.phases.user}"
+            faults.append(Fault("phases.user", problem))
+        if pilots is not None and pilots.of_users is not None and len(pilots.of_users) != count:
+            problem = f"expected {count} (system.users.count), got {len(pilots.of_users)}"
+            faults.append(Fault("transmission.pilots.of_users", problem))
+        if faults:
+            raise FaultsError(faults)
         return self

@@ -71,6 +71,8 @@ class Settings(Point):
             for axis in self.sweep.all_axes
             if set(targets(axis.axis)) & set(targets(key))
         ]
+        if self.sweep.drops is not None and self.system.scenario is None:
+            faults.append(Fault("sweep.drops", "expected a system.scenario to drop users in, got nothing"))
         faults += self._asked_for()
         if faults:
             raise FaultsError(faults)
@@ -115,6 +117,12 @@ class Study:
     def schemes(self) -> list[str]:
         """Labels of the schemes."""
         return [scheme.label for scheme in self.settings.scheme]
+
+    @property
+    def without_drops(self) -> "Study":
+        """The study at a single drop of its scenario."""
+        sweep = self.settings.sweep.without_drops
+        return Study(self.name, self.text, self.settings.model_copy(update={"sweep": sweep}))
 
     def dimensions(self, quick: bool = False) -> list[Dimension]:
         """Return the dimensions of the sweep, in the order of the results."""

@@ -9,10 +9,10 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from studies.config.overrides import targets
-from studies.config.table import Table, Text, is_number, listed, twice
+from studies.config.table import Count, Table, Text, is_number, listed, twice
 from studies.errors import Fault, FaultsError
 
-__all__ = ["Axis", "Dimension", "Sweep", "dimensions_of", "keys_of", "places_of"]
+__all__ = ["DROPS", "Axis", "Dimension", "Sweep", "dimensions_of", "keys_of", "places_of"]
 
 
 def _axis_value(value: Any) -> Any:
@@ -56,14 +56,23 @@ def _order_faults(key: str, values: list[Any]) -> Iterator[Fault]:
         yield Fault(key, f"expected values that differ, got {values}")
 
 
+DROPS = "drop"
+"""The axis of the drops of a scenario."""
+
+
 class Sweep(Table):
-    """One axis, or several: the grid of all their values, where axes in `zip` advance together."""
+    """One axis, or several: the grid of all their values, where axes in `zip` advance together.
+
+    `drops` adds a last axis, over drops of a scenario; tables and pictures show the mean over it.
+    """
 
     axis: Text | None = None
     values: Annotated[list[AxisValue], Field(min_length=1)] | None = None
     quick_values: Annotated[list[AxisValue], Field(min_length=1)] | None = None
     axes: Annotated[list[Axis], Field(min_length=1)] | None = None
     zip: list[Text] = []
+    drops: Count | None = None
+    quick_drops: Count | None = None
 
     @model_validator(mode="after")
     def _axes(self) -> Self:
@@ -78,13 +87,15 @@ class Sweep(Table):
             ]
             faults += _order_faults("values", self.values or [])
             faults += _order_faults("quick_values", self.quick_values or [])
+        if self.quick_drops is not None and self.drops is None:
+            faults.append(Fault("quick_drops", "expected drops beside it, got nothing"))
         if faults:
             raise FaultsError(faults)
         names = [axis.axis for axis in self.all_axes]
         faults = [
             Fault("zip", f"expected axes of the sweep, got {name!r}")
             for name in self.zip
-            if name not in names
+            if name not in (names if self.drops is None else names[:-1])
         ]
         faults += twice("zip", self.zip)
         every = [target for name in names for target in targets(name)]
@@ -99,10 +110,19 @@ class Sweep(Table):
 
     @property
     def all_axes(self) -> list[Axis]:
-        """The axes, also of a sweep with one."""
-        if self.axes is not None:
-            return self.axes
-        return [Axis.model_construct(axis=self.axis, values=self.values, quick_values=self.quick_values)]
+        """The axes, also of a sweep with one, and that of the drops."""
+        axes = self.axes
+        if axes is None:
+            axes = [Axis.model_construct(axis=self.axis, values=self.values, quick_values=self.quick_values)]
+        if self.drops is None:
+            return axes
+        quick = list(range(self.quick_drops or self.drops))
+        return [*axes, Axis.model_construct(axis=DROPS, values=list(range(self.drops)), quick_values=quick)]
+
+    @property
+    def without_drops(self) -> "Sweep":
+        """The sweep at a single drop."""
+        return self.model_copy(update={"drops": None, "quick_drops": None})
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ __all__ = [
     "Positive",
     "Table",
     "Text",
+    "absent",
     "is_number",
     "listed",
     "twice",
@@ -37,6 +38,14 @@ def is_number(value: Any) -> bool:
     if isinstance(value, int):
         return not isinstance(value, bool) and abs(value) < 2**63
     return isinstance(value, float) and math.isfinite(value)
+
+
+def absent(value: Any) -> bool:
+    """Whether an optional table is not there: for `exclude_if`, so that studies without it stay as they were.
+
+    What a study is dumped to makes its fingerprint, by which a run knows the blocks it can go on with.
+    """
+    return value is None
 
 
 def twice(path: str, names: list[str]) -> list[Fault]:
