@@ -69,7 +69,7 @@ def _mean_gain(
 
 def _shown(gain: NDArray[np.float64]) -> str:
     """Gain in dB of a hop, of each user where they differ."""
-    values = np.round(_decibels(gain), 3).ravel().tolist()
+    values = np.round(_decibels(gain), 2).ravel().tolist()
     return ", ".join(f"{value:g}" for value in (values[:1] if len({*values}) == 1 else values)) + " dB"
 
 

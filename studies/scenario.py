@@ -1,6 +1,7 @@
 """From the scenario of a study file to that of `ris`."""
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import channels
 import ris
 from channels.errors import InvalidArgumentError
 from studies.config import scenario as tables
-from studies.config.system import System
+from studies.config.system import PATHS, Surface, System
 from studies.laws import make_path_loss, make_phase_noise
 
 __all__ = ["drop", "make_scenario"]
@@ -21,7 +22,13 @@ def drop(table: System, seed: int) -> ris.DoubleRIS:
         raise InvalidArgumentError("system", "a scenario", "none")
     # The scenario itself is the same for all drops, and keeps the covariances that they share.
     scenario = _made(table.model_dump_json(exclude={"scenario": {"drop"}}))
-    return scenario.drop(seed, table.scenario.drop)
+    system = scenario.drop(seed, table.scenario.drop)
+    gains = (math.prod(np.max(getattr(system, hop).gain) for hop in PATHS[path]) for path in table.paths)
+    if not any(gains):
+        raise InvalidArgumentError(
+            "scenario", "a path that delivers power", f"elements that face away on {', '.join(table.paths)}"
+        )
+    return system
 
 
 @functools.lru_cache(maxsize=8)
@@ -33,26 +40,19 @@ def make_scenario(table: System) -> ris.Scenario:
     """Return the scenario of a system with the hops that its paths need."""
     if (scenario := table.scenario) is None:
         raise InvalidArgumentError("system", "a scenario", "none")
-    bs = channels.UniformLinearArray(
-        table.bs.antennas, table.bs.spacing, orientation=_orientation(scenario.bs)
-    )
+    bs = channels.UniformLinearArray(table.bs.antennas, table.bs.spacing, _orientation(scenario.bs))
 
-    def surface(name: str) -> channels.Node | None:
-        node, shape = getattr(scenario, name), getattr(table, name)
+    def surface(shape: Surface, node: tables.Node | None) -> channels.Node | None:
         if node is None:
             return None
-        return _node(
-            node,
-            channels.UniformPlanarArray(
-                shape.rows, shape.columns, shape.spacing, orientation=_orientation(node)
-            ),
-        )
+        sizes = shape.rows, shape.columns, shape.spacing
+        return _node(node, channels.UniformPlanarArray(*sizes, _orientation(node)), shape.spacing)
 
     hops = {name: _hop_law(scenario.law_of(name), scenario.frequency_hz) for name in table.hops}
     return ris.Scenario(
-        bs=_node(scenario.bs, bs),
-        ris1=surface("surface1"),
-        ris2=surface("surface2"),
+        bs=_node(scenario.bs, bs, table.bs.spacing),
+        ris1=surface(table.surface1, scenario.surface1),
+        ris2=surface(table.surface2, scenario.surface2),
         users=_users(scenario.users, table.users.count),
         # Powers are those of the transmission; the scenario is asked for systems alone.
         bandwidth_hz=1.0,
@@ -68,10 +68,10 @@ def _orientation(node: tables.Node) -> channels.Orientation:
     return channels.Orientation(*map(float, np.deg2rad([node.yaw_deg, node.pitch_deg, node.roll_deg])))
 
 
-def _node(node: tables.Node, array: Any) -> channels.Node:
+def _node(node: tables.Node, array: channels.AntennaArray, spacing: float) -> channels.Node:
     element = None
     if node.element is not None:
-        element = channels.SurfaceElement(node.element.area_of(array.spacing), node.element.exponent)
+        element = channels.SurfaceElement(node.element.area_of(spacing), node.element.exponent)
     return channels.Node((node.x_m, node.y_m, node.z_m), array, element)
 
 
