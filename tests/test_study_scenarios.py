@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import xarray
 from rich.console import Console
+from scenario_study import TEXT as SCENARIO
+from scenario_study import changed
 from small_study import TEXT
 
 import channels
@@ -23,63 +25,7 @@ from studies.results import read_result
 from studies.run import Plan, run_study
 from studies.template import TEMPLATE
 
-STUDY = """
-title = "Drops"
-seed = 4
-realizations = 60
-block_realizations = 30
-[system]
-links = ["direct", "single", "double"]
-bs = { antennas = 2, spacing = 0.4 }
-users = { count = 2 }
-[system.surface1]
-rows = 1
-columns = 2
-spacing = 0.25
-phase_noise = { law = "von_mises", concentration = 2.0 }
-[system.surface2]
-rows = 2
-columns = 2
-spacing = 0.5
-[system.scenario]
-frequency_hz = 3.5e9
-bs = { x_m = 0, y_m = 0, z_m = 10, pitch_deg = 5 }
-surface1 = { x_m = 40, y_m = 20, z_m = 8, yaw_deg = -70, element = { exponent = 2 } }
-surface2 = { x_m = 80, y_m = -30, z_m = 8, yaw_deg = 100, roll_deg = 3, element = { area = 0.2 } }
-users = { law = "disc", x_m = 70, y_m = -5, z_m = 1.5, radius_m = 12 }
-hop = { path_loss = { law = "umi" }, left_spread_deg = 10, right_spread_deg = [8, 4] }
-bs_ris1 = { path_loss = { law = "free_space" }, line_of_sight = true }
-ris1_ris2 = { path_loss = { law = "log_distance", exponent = 2.2, reference_db = 43, shadowing_db = 3 } }
-bs_user = { path_loss = { law = "umi" }, line_of_sight = false, shadowing = false }
-[transmission]
-power_dbm = 30
-bandwidth_hz = 20e6
-noise_figure_db = 7
-[phases]
-design = "optimal"
-[sweep]
-axis = "power_dbm"
-values = [10, 30]
-drops = 3
-quick_drops = 2
-[[scheme]]
-label = "all"
-[[scheme]]
-label = "direct"
-set = { links = ["direct"] }
-[plot]
-x_label = "Power"
-"""
-
 USERS = 'users = { law = "disc", x_m = 70, y_m = -5, z_m = 1.5, radius_m = 12 }'
-
-
-def changed(*pairs):
-    text = STUDY
-    for old, new in pairs:
-        assert old in text, old
-        text = text.replace(old, new)
-    return text
 
 
 def by_hand(users=None):
@@ -128,12 +74,12 @@ def same(system, other):
 
 @pytest.fixture(scope="module")
 def result():
-    return run_study(parse_study(STUDY, "drops"), workers=1)
+    return run_study(parse_study(SCENARIO, "drops"), workers=1)
 
 
 @pytest.mark.parametrize("number", [0, 2])
 def test_drops_are_those_of_the_library(number):
-    system, _, _ = build(parse_study(STUDY, "drops").point(0, 10, number), seed=4)
+    system, _, _ = build(parse_study(SCENARIO, "drops").point(0, 10, number), seed=4)
     same(system, by_hand().drop(4, number))
     assert np.all(system.bs_user.gain != by_hand().drop(4, 1).bs_user.gain)
 
@@ -306,10 +252,10 @@ def test_papers(result):
         ("drops = 3", 'drops = 3\nzip = ["drop", "power_dbm"]', "sweep.zip: expected axes of the sweep"),
         ("drops = 3", "drops = 0", "sweep.drops: expected >= 1, got 0"),
         ('axis = "power_dbm"', 'axis = "drop"', "sweep.axes: expected system.scenario.drop once"),
-        ("label = \"direct\"\nset = {", 'label = "direct"\nset = { drop = 3,', "scheme.1.set.drop: expected"),
+        ('label = "direct"\nset = {', 'label = "direct"\nset = { drop = 3,', "scheme.1.set.drop: expected"),
         ("drops = 3", "drops = 60_000", "sweep: expected at most 100000 points"),
     ],
-)  # fmt: skip
+)
 def test_faults(old, new, fault):
     with pytest.raises(StudyFileError) as caught:
         parse_study(changed((old, new)), "drops")

@@ -141,7 +141,7 @@ class Scenario(Table):
     """Nodes, and the laws of the hops; `hop` holds for every hop without a law of its own."""
 
     frequency_hz: Positive
-    drop: int = Field(default=0, ge=0, lt=2**31)
+    drop: int = Field(default=0, ge=0, lt=2**63)
     bs: Node
     surface1: Node | None = None
     surface2: Node | None = None
