@@ -13,16 +13,14 @@ from studies.config import scenario as tables
 from studies.config.system import PATHS, Surface, System
 from studies.laws import make_path_loss, make_phase_noise
 
-__all__ = ["drop", "make_scenario"]
+__all__ = ["drop", "scenario_of"]
 
 
 def drop(table: System, seed: int) -> ris.DoubleRIS:
     """Return the system of the drop that the table names; drops of a seed are those of `ris.Scenario`."""
     if table.scenario is None:
         raise InvalidArgumentError("system", "a scenario", "none")
-    # The scenario itself is the same for all drops, and keeps the covariances that they share.
-    scenario = _made(table.model_dump_json(exclude={"scenario": {"drop"}}))
-    system = scenario.drop(seed, table.scenario.drop)
+    system = scenario_of(table).drop(seed, table.scenario.drop)
     gains = (math.prod(np.max(getattr(system, hop).gain) for hop in PATHS[path]) for path in table.paths)
     if not any(gains):
         raise InvalidArgumentError(
@@ -31,13 +29,15 @@ def drop(table: System, seed: int) -> ris.DoubleRIS:
     return system
 
 
+def scenario_of(table: System) -> ris.Scenario:
+    """Return the scenario of a system with the hops that its paths need."""
+    # It is the same object for all drops, and keeps the covariances that they share.
+    return _made(table.model_dump_json(exclude={"scenario": {"drop"}}))
+
+
 @functools.lru_cache(maxsize=8)
 def _made(text: str) -> ris.Scenario:
-    return make_scenario(System.model_validate_json(text))
-
-
-def make_scenario(table: System) -> ris.Scenario:
-    """Return the scenario of a system with the hops that its paths need."""
+    table = System.model_validate_json(text)
     if (scenario := table.scenario) is None:
         raise InvalidArgumentError("system", "a scenario", "none")
     bs = channels.UniformLinearArray(table.bs.antennas, table.bs.spacing, _orientation(scenario.bs))

@@ -201,8 +201,12 @@ def test_link_budget(result):
     budget = link_budget(result.study.point(0, 10, 1), 4)
     gains = by_hand().drop(4, 1)
     decibels = ", ".join(f"{value:g}" for value in np.round(10 * np.log10(gains.bs_user.gain), 2))
-    assert budget.hops["bs_user"] == f"{decibels} dB"
-    assert budget.hops["bs_ris1"] == f"{np.round(10 * np.log10(gains.bs_ris1.gain), 2):g} dB"
+    distances = np.linalg.norm(by_hand().large_scale(2, 4).users_m[1] - [0, 0, 10], axis=1)
+    sights = ", ".join(f"{distance:.1f} m NLoS" for distance in distances)
+    assert budget.hops["bs_user"] == f"{decibels} dB ({sights})"
+    # 44.8 m = (40^2 + 20^2 + 2^2)^(1/2)
+    first = np.round(10 * np.log10(gains.bs_ris1.gain), 2)
+    assert budget.hops["bs_ris1"] == f"{first:g} dB (44.8 m LoS)"
     direct = 10 * np.log10(2 * gains.bs_user.gain.mean())
     assert budget.paths["direct"] == pytest.approx(direct)
 
