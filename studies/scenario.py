@@ -69,9 +69,7 @@ def _orientation(node: tables.Node) -> channels.Orientation:
 
 
 def _node(node: tables.Node, array: channels.AntennaArray, spacing: float) -> channels.Node:
-    element = None
-    if node.element is not None:
-        element = channels.SurfaceElement(node.element.area_of(spacing), node.element.exponent)
+    element = None if node.element is None else node.element.of_array(spacing)
     return channels.Node((node.x_m, node.y_m, node.z_m), array, element)
 
 
