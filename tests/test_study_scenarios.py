@@ -299,13 +299,13 @@ def test_positions_are_axes():
 def test_the_scenario_of_the_template():
     """Its comments, taken as they are in place of gains and correlations."""
     text = TEMPLATE.format(name="mine")
-    start, end = text.index("# [system.scenario]"), text.index("[transmission]")
-    lines = [line[2:] for line in text[start:end].splitlines() if re.match(r"# (\[|\w+ = )", line)]
+    start, end = text.index("#   [system.scenario]"), text.index("[transmission]")
+    lines = [line[4:] for line in text[start:end].splitlines() if re.match(r"#   (\[|\w+ = )", line)]
     scenario = "\n".join(line.split("   #")[0] for line in lines)
     text = text[: text.index("[system.gains]")] + scenario + "\n" + text[end:]
     text = re.sub(r"\ncorrelation = .*", "", text)
     system, _, _ = build(parse_study(text, "mine").point(0, 10))
     assert system.users == 4
     pilots = re.search(r"# (pilots = \{.*?\})", text).group(1)
-    text = text.replace('csi = "perfect"', f'{pilots}\ncsi = "lmmse"').replace("# drops", "drops")
+    text = text.replace('csi = "perfect"', f'{pilots}\ncsi = "lmmse"').replace("#   drops", "drops")
     assert parse_study(text, "mine").point(0, 10, 7).transmission.pilots.length == 4
