@@ -15,9 +15,8 @@ from channels.fading import Hop, UserHop
 from channels.interference import Interference
 from channels.streams import Stream
 from ris._kernels.hop import draw_vectors, explicit_product
-from ris._kernels.surface import reflect
-from ris.coupled import CoupledReflection
 from ris.options import Csi
+from ris.reflection import SurfaceReflection
 from ris.system import DoubleRIS
 
 __all__ = ["ExplicitEngine"]
@@ -56,22 +55,11 @@ class ExplicitEngine:
         self.bs_ris1 = _HopDraw.of(system.bs_ris1 if reaches1 else None, stream.child("bs_ris1"))
         self.bs_ris2 = _HopDraw.of(system.bs_ris2 if system.single2 else None, stream.child("bs_ris2"))
         self.ris1_ris2 = _HopDraw.of(system.ris1_ris2 if system.double else None, stream.child("ris1_ris2"))
-        self.shifts = np.exp(1j * theta1), np.exp(1j * theta2)
-        self.laws = system.phase_noise1.kernel_table(), system.phase_noise2.kernel_table()
-        self.keys = stream.child("phase_noise1").key, stream.child("phase_noise2").key
-        self.hardware = (
-            system.hardware1.kernel_table(system.elements1),
-            system.hardware2.kernel_table(system.elements2),
+        self.surfaces = (
+            SurfaceReflection(system, 1, theta1, stream),
+            SurfaceReflection(system, 2, theta2, stream),
         )
-        self.failure_keys = stream.child("failures1").key, stream.child("failures2").key
         self.emi = _EmiFactor.of(system.emi1), _EmiFactor.of(system.emi2)
-        self.coupled = tuple(
-            CoupledReflection.of(hardware, noise)
-            for hardware, noise in (
-                (system.hardware1, system.phase_noise1),
-                (system.hardware2, system.phase_noise2),
-            )
-        )
         largest = max(system.antennas, system.elements1, system.elements2)
         self.bytes_per_realization = 16 * largest * self.users * self.copies
 
@@ -107,18 +95,7 @@ class ExplicitEngine:
     def _reflected(
         self, surface: int, columns: NDArray[np.complex128], first: int, emi: list[NDArray[np.float64]]
     ) -> NDArray[np.complex128]:
-        law = (
-            self.shifts[surface],
-            self.laws[surface],
-            self.keys[surface],
-            self.hardware[surface],
-            self.failure_keys[surface],
-        )
-        coupled = self.coupled[surface]
-        if coupled is None:
-            reflect(columns, self.users, *law, first)
-        else:
-            coupled.reflect(columns, self.users, *law, first)
+        self.surfaces[surface].reflect(columns, first)
         at_surface = self.emi[surface]
         if at_surface is not None:
             emi.append(at_surface.power(columns[:, :, : self.users]))

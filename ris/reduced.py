@@ -30,15 +30,12 @@ from numpy.typing import NDArray
 from channels.correlation import Correlation, GridCorrelation
 from channels.factors import Factor, factor_of
 from channels.fading import Hop, UserHop
-from channels.hardware import Hardware
 from channels.interference import Interference
-from channels.phase_noise import PhaseNoise
 from channels.scratch import Scratch
 from channels.streams import Stream
 from ris._kernels.reduced import draw_columns, factor_grams, gram
-from ris._kernels.surface import reflect_parts
-from ris.coupled import CoupledReflection
 from ris.options import Csi, Precision
+from ris.reflection import SurfaceReflection
 from ris.system import DoubleRIS
 
 __all__ = ["ReducedEngine"]
@@ -86,26 +83,8 @@ class ReducedEngine:
         self.at_bs = arrival("bs", [hop for hop in (hop2, *hops1) if hop], system.bs_user)
         self.at_surface1 = arrival("surface1", [hop3] if hop3 else [], system.ris1_user if single1 else None)
         self.at_surface2 = arrival("surface2", [], system.ris2_user if hops2 else None)
-        self.from_surface1 = _Departure(
-            hops1,
-            theta1,
-            system.phase_noise1,
-            stream.child("phase_noise1"),
-            system.hardware1,
-            stream.child("failures1"),
-            system.users,
-            factors,
-        )
-        self.from_surface2 = _Departure(
-            hops2,
-            theta2,
-            system.phase_noise2,
-            stream.child("phase_noise2"),
-            system.hardware2,
-            stream.child("failures2"),
-            system.users,
-            factors,
-        )
+        self.from_surface1 = _Departure(hops1, SurfaceReflection(system, 1, theta1, stream), factors)
+        self.from_surface2 = _Departure(hops2, SurfaceReflection(system, 2, theta2, stream), factors)
         self.emi = _EmiFactor.of(system.emi1, factors), _EmiFactor.of(system.emi2, factors)
         self.users = system.users
         largest = max(system.antennas, system.elements1, system.elements2)
@@ -218,18 +197,10 @@ class _Departure:
     def __init__(
         self,
         hops: list[Hop],
-        theta: NDArray[Any],
-        law: PhaseNoise,
-        stream: Stream,
-        hardware: Hardware,
-        failures: Stream,
-        users: int,
+        surface: SurfaceReflection,
         factors: "_Factors",
     ) -> None:
-        self.shifts, self.law, self.key = np.exp(1j * theta), law.kernel_table(), stream.key
-        self.hardware, self.failure_key = hardware.kernel_table(len(theta)), failures.key
-        self.coupled = CoupledReflection.of(hardware, law)
-        self.noisy = users
+        self.surface = surface
         by_hop = [factors.of(hop.right) for hop in hops]
         self.factors = list(dict.fromkeys(by_hop))
         self.places = [self.factors.index(factor) for factor in by_hop]
@@ -249,13 +220,7 @@ class _Departure:
             return []
         columns = scratch.array("columns", (arrival.size, 2, arrival.columns, count))
         arrival.draw(columns, arriving, first, scratch)
-        law = self.shifts, self.law, self.key, self.hardware, self.failure_key
-        if self.coupled is None:
-            reflect_parts(columns, self.noisy, *law, first)
-        else:
-            whole = np.ascontiguousarray((columns[:, 0] + 1j * columns[:, 1]).swapaxes(1, 2), np.complex128)
-            self.coupled.reflect(whole, self.noisy, *law, first)
-            columns[:, 0], columns[:, 1] = whole.real.swapaxes(1, 2), whole.imag.swapaxes(1, 2)
+        self.surface.reflect_parts(columns, first)
         if interference is not None and emi is not None:
             interference.add(emi, columns, scratch)
         made = []

@@ -200,7 +200,7 @@ def test_engines_draw_one_law_with_phase_noise(coupled, monkeypatch):
         means.append((samples.mean(axis=0), samples.std(axis=0) / np.sqrt(len(samples))))
     (one, error1), (two, error2) = means
     assert np.max(np.abs(one - two) / np.hypot(error1, error2)) < 6.5
-    monkeypatch.setattr("ris.coupled.PART_BYTES", 1)
+    monkeypatch.setattr("ris.reflection.PART_BYTES", 1)
     again = ris.draw_channels(system, *phases, realizations=100, seed=5, engine="reduced")
     np.testing.assert_allclose(
         again[:, 0, 0], ris.draw_channels(system, *phases, realizations=100, seed=5)[:, 0, 0]
