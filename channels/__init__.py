@@ -7,6 +7,7 @@ from channels.correlation import (
     isotropic_correlation,
     local_scattering_correlation,
 )
+from channels.coupling import mutual_impedance, scattering_matrix
 from channels.errors import InvalidArgumentError, MemoryLimitError
 from channels.fading import Hop, UserHop
 from channels.geometry import (
@@ -20,6 +21,8 @@ from channels.geometry import (
     is_near_field,
     sightline,
 )
+from channels.hardware import ElementFailures, Hardware, PhaseDependentAmplitude
+from channels.interference import Interference
 from channels.pathloss import (
     FreeSpace,
     IndoorOffice,
@@ -45,9 +48,12 @@ __all__ = [
     "AntennaArray",
     "ArbitraryArray",
     "Correlation",
+    "ElementFailures",
     "FreeSpace",
+    "Hardware",
     "Hop",
     "IndoorOffice",
+    "Interference",
     "InvalidArgumentError",
     "LogDistance",
     "MemoryLimitError",
@@ -55,6 +61,7 @@ __all__ = [
     "Node",
     "Orientation",
     "PathLoss",
+    "PhaseDependentAmplitude",
     "PhaseNoise",
     "QuantizationNoise",
     "Sightline",
@@ -78,6 +85,8 @@ __all__ = [
     "is_near_field",
     "isotropic_correlation",
     "local_scattering_correlation",
+    "mutual_impedance",
     "noise_power_dbm",
+    "scattering_matrix",
     "sightline",
 ]

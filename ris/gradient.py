@@ -16,34 +16,31 @@ two factors.
        df / dtheta_l = Re j((G A)_ll - (A G)_ll).
 
 G for the weighted tables of a BS side A and another one C, possibly the same (notation and formulas as in
-`ris.noise_moments`: B_k the user sides, r and r2 the noise, C' = r^2 C + sg diag(dC), sg = 1 - r^2,
-tau = r2 - r^2). Left out are the terms on the diagonal of G, and those that hold A in products A_mn C_nm
-alone, from which the phase shifts cancel.
+`ris.noise_moments`: B_k the user sides, elements all alike with real moments mu, s, t and u that the phase
+shifts do not change, (CB)_n = mu (C B)_nn, (BC)_n = mu (B C)_nn, C' = mu^2 C + s diag(dC)). Left out are the
+terms on the diagonal of G, and those that hold A in products A_mn C_nm alone, from which the phase shifts
+cancel.
 
-Mean, weights m_k: r^2 tr(A B_k) gives G = r^2 sum_k m_k B_k.
+Mean, weights m_k: mu^2 tr(A B_k) gives G = mu^2 sum_k m_k B_k.
 
-Product, weights p_kj. Collected by its sums it is
+Product, weights p_kj. Its means, (AB)_m and (BA)_n are linear in the S_mn = A_mn (B_k)_nm, (AB)_m mu times
+their sum over n and (BA)_n mu times that over m; the sum of s^2 S_mn (C_nm B_mn) does not move. The slope by
+S_mn times (B_k)_nm stands in G_nm:
 
-    trS trT + r^2 (trS b + trT a) + r^4 a b + r^2 tau (ro.ru + co.cu) + r^2 sg (ro.cu + co.ru)
-    + tau^2 OU + sg^2 OUt,     S = A o B_k^T, T = C o B_j^T,
-
-where a, ro and co are linear in the S_mn off the diagonal, OU = sum S_mn T_mn and OUt = sum S_mn T_nm there.
-OUt does not move. As S_mn = A_mn (B_k)_nm, the slope by S_mn times (B_k)_nm stands in G_nm:
-
-    G = sum_kj p_kj B_k o [ r^2 trT_j + r^4 b_j + r^2 (tau cu_j + sg ru_j) 1^T + r^2 1 (tau ru_j + sg cu_j)^T
-                            + tau^2 C^T o B_j ].
+    G = sum_kj p_kj B_k o [ mu^2 E tr(C E B_j E^H) + mu (s CB_j + t BC_j + u dC dB_j) 1^T
+                            + mu 1 (s BC_j + t CB_j + u dC dB_j)^T + t^2 C^T o B_j ].
 
 Chained, weights q_kj, term by term of its formula with D = B_j and cyclic shifts of the traces (f1 does not
 move, f2 and f4 have A on the diagonal alone):
 
-    tr(A' B_k C' B_j)                       r^2 B_k C' B_j
-    sg r^2 tr(A diag(dB_k) C B_j)           sg diag(dB_k) (r^2 C B_j)
-    sg r^2 tr(A B_k C diag(dB_j))           sg (r^2 C B_k)^H diag(dB_j)
-    r^2 tau s2                              r^2 tau [diag((B_k C)_nn) B_j + B_k diag((C B_j)_nn)]
-    r k3 s3                                 r k3 [diag(dB_k dC) B_j + B_k diag(dC dB_j)]
-    tau^2 f3                                tau^2 C^T o B_k o B_j
+    tr(A' B_k C' B_j)                       mu^2 B_k C' B_j
+    s sum dB_k (C M B_j M A)_nn             s mu^2 diag(dB_k) C B_j
+    s sum dB_j (A M B_k M C)_nn             s mu^2 (C B_k)^H diag(dB_j)
+    t sum BC_k BA_j + AB_k CB_j             t mu [diag(BC_k) B_j + B_k diag(CB_j)]
+    u sum dB_k dC BA_j + dC dB_j AB_k       u mu [diag(dB_k dC) B_j + B_k diag(dC dB_j)]
+    t^2 sum A_ab (B_k)_ba C_ab (B_j)_ba     t^2 C^T o B_k o B_j
 
-with r^2 C B = C' B - sg diag(dC) B. What A meets as the second matrix of a pair follows by symmetry: the
+and mu X = mu^2 C B is at hand. What A meets as the second matrix of a pair follows by symmetry: the
 tables of (C, A) are the transposed tables of (A, C). One product of N x N matrices for each k is left.
 """
 
@@ -53,6 +50,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from channels.errors import InvalidArgumentError
 from ris.link import Link, Surface
 from ris.moments import ClosedFormMoments
 from ris.noise_moments import Reflection
@@ -101,6 +99,12 @@ def sum_rate_gradient(
     -----
     Cost O(K N^3 + K^2 N^2 + K^4) with covariances of the users' own, memory as for `closed_form_moments`.
     """
+    if system.emi1 is not None or system.emi2 is not None:
+        raise InvalidArgumentError(
+            "system",
+            "no interference at the surfaces: the gradient does not follow its power",
+            "interference",
+        )
     link = Link(system, theta1, theta2)
     one, two = link.surface1(), link.surface2()
     R, _ = one.noisy()
@@ -173,30 +177,26 @@ def _by_angles(A: NDArray[Any], G: NDArray[Any]) -> NDArray[np.float64]:
 
 def _mean(R: Reflection, weights: NDArray[np.float64]) -> NDArray[Any]:
     """G of the means, weights of shape (J,)."""
-    return np.asarray(R.r**2 * np.tensordot(weights, R.B, axes=1))
+    return np.asarray(R.moments.mean**2 * np.tensordot(weights, R.B, axes=1))
 
 
 def _pairs(
     first: Reflection, second: Reflection, product: NDArray[np.float64], chained: NDArray[np.float64]
 ) -> NDArray[Any]:
     """G of the product and chained tables by the first BS side, weights of shape (J, J)."""
-    r, r2, B, C = first.r, first.r2, first.B, second.A
-    rr = r**2
-    sg, tau = 1 - rr, r2 - rr
-    k3 = 2 * r**3 - r * r2 - r
-    dB, dC = first.dB, second.dA
+    elements, B, C = first.moments, first.B, second.A
+    mu, s, t, u = elements.mean, elements.variance, elements.pseudovariance, elements.third
+    dB, dT = first.dB, second.dA * first.dB
     CB, BC = second.AB, second.BA
-    ru, cu = CB - dC * dB, BC - dC * dB
-    level = product @ np.sum(rr * dC * dB + rr**2 * ru, axis=-1)
-    rows = rr * product @ (tau * cu + sg * ru) + chained.T @ (rr * tau * BC + r * k3 * dC * dB)
-    columns = rr * product @ (tau * ru + sg * cu) + chained @ (rr * tau * CB + r * k3 * dC * dB)
+    level = mu**2 * product @ second.mean
+    rows = mu * (product @ (s * CB + t * BC + u * dT) + chained.T @ (t * BC + u * dT))
+    columns = mu * (product @ (s * BC + t * CB + u * dT) + chained @ (t * CB + u * dT))
     dD = chained @ dB
     G = np.zeros(C.shape, np.complex128)
     for k, Bk in enumerate(B):  # one at a time, for the memory of one matrix and not of K
         D, E = np.tensordot(chained[k], B, axes=1), np.tensordot(product[k], B, axes=1)
-        CD = np.tensordot(chained[k], second.P, axes=1)  # C' D
-        G += Bk * (level[k] + rows[k, :, None] + columns[k] + tau**2 * C.T * (D + E))
-        G += rr * Bk @ CD
-        G += sg * dB[k, :, None] * (CD - sg * dC.T * D)
-        G += sg * (second.P[k] - sg * dC.T * Bk).conj().T * dD[k]
+        G += Bk * (level[k] + rows[k, :, None] + columns[k] + t**2 * C.T * (D + E))
+        G += mu**2 * Bk @ np.tensordot(chained[k], second.P, axes=1)
+        G += s * mu * dB[k, :, None] * np.tensordot(chained[k], second.X, axes=1)
+        G += s * mu * second.X[k].conj().T * dD[k]
     return G

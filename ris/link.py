@@ -6,11 +6,13 @@ import array_api_compat
 import numpy as np
 
 from channels.checks import as_array, finite
+from channels.coupling import reflection_matrix
 from channels.errors import InvalidArgumentError
 from channels.fading import UserHop
-from ris.backend import Array, adjoint, conjugate, imaginary, is_complex, real, stacked, unify
-from ris.noise_moments import Reflection
-from ris.system import DoubleRIS
+from ris.backend import Array, adjoint, conjugate, imaginary, is_complex, matmul, real, stacked, unify
+from ris.element_moments import IDEAL, ElementMoments
+from ris.noise_moments import Reflection, mean_traces
+from ris.system import DoubleRIS, check_coupling
 
 __all__ = ["BsTraces", "Link", "Surface", "check_phases"]
 
@@ -62,6 +64,7 @@ class Link:
     """
 
     def __init__(self, system: DoubleRIS, theta1: Any, theta2: Any, part: slice | None = None) -> None:
+        check_coupling(system)
         hops = (system.bs_ris1, system.bs_ris2, system.ris1_ris2)
         to_users = (system.ris1_user, system.ris2_user, system.bs_user)
         xp, arrays = unify(
@@ -73,14 +76,15 @@ class Link:
             *(None if hop is None else hop.gain for hop in to_users),
             *(None if hop is None else _per_user(hop.correlation.matrix) for hop in to_users),
             *(_low_rank(system.ris1_user), _low_rank(system.ris2_user)),
+            *(None if emi is None else emi.power[..., None] for emi in (system.emi1, system.emi2)),
+            *(None if emi is None else emi.correlation.matrix for emi in (system.emi1, system.emi2)),
         )
         if part is not None:
             axes = len(batch_shape(system, theta1, theta2))
-            trailing = [1] * 5 + [2] * 6 + [1] * 3 + [3] * 5
+            trailing = [1] * 5 + [2] * 6 + [1] * 3 + [3] * 5 + [1] * 2 + [2] * 2
             arrays = [_cut(array, axes + n, part) for array, n in zip(arrays, trailing, strict=True)]
-        theta1, theta2, g1, g2, gD, RB1, RB2, R1d, R1b, R2b, R2d, g1k, g2k, gdk, R1k, R2k, RBk, F1k, F2k = (
-            arrays
-        )
+        theta1, theta2, g1, g2, gD, RB1, RB2, R1d, R1b, R2b, R2d, g1k, g2k, gdk, R1k, R2k, RBk, *rest = arrays
+        F1k, F2k, *self._emi = rest
         single1, single2, double = system.single1, system.single2, system.double
         # Zero with the batch axes of the phase shifts, so that every result has them.
         off = 0 * next(gain for gain in (g1k, g2k, gdk) if gain is not None)
@@ -99,26 +103,75 @@ class Link:
             RB2 if single2 else no_side,
         )
         self._system, self._missing = system, missing
-        self._theta1, self._theta2 = theta1, theta2
+        self._theta = theta1, theta2
+        self._noise = system.phase_noise1, system.phase_noise2
+        self._hardware = system.hardware1, system.hardware2
         self._covariances = R1b, R1d, R1k, R2b, R2d, R2k
         self._factors = F1k, F2k
+        self._to_users = g1k + off if single1 else off, g2k + off if double or single2 else off
+        self._between = gD if double else None
 
     @property
     def bs(self) -> "BsTraces":
         """Traces of the BS-side covariances."""
         return BsTraces(*self.bs_sides)
 
+    @property
+    def coupled(self) -> bool:
+        """Whether there is mutual coupling at a surface."""
+        return any(hardware.coupling is not None for hardware in self._hardware)
+
+    def _elements(self, surface: int) -> ElementMoments:
+        """Moments of the elements of surface 1 or 2; of coupled ones, `_seen` has all that they do."""
+        if self._hardware[surface - 1].coupling is not None:
+            return IDEAL
+        return self._coefficients(surface)
+
+    def _coefficients(self, surface: int) -> ElementMoments:
+        noise, hardware = self._noise[surface - 1], self._hardware[surface - 1]
+        return ElementMoments.of(noise, hardware, self._theta[surface - 1])
+
+    def _seen(self, covariance: Array, surface: int) -> Array:
+        """Absorb what is certain of surface 1 or 2: the phase shifts or, T coupled, T^H R T."""
+        theta, hardware = self._theta[surface - 1], self._hardware[surface - 1]
+        if hardware.coupling is None:
+            return _steered(covariance, theta)
+        xp = array_api_compat.array_namespace(theta)
+        T = reflection_matrix(xp.exp(1j * theta) * self._coefficients(surface).mean, hardware.coupling)
+        return matmul(adjoint(T), matmul(covariance, T))
+
+    def emi_power(self) -> Array | None:
+        """Mean power of the interference that the surfaces reflect to each user, shape (..., K)."""
+        p1, p2, R1e, R2e = self._emi
+        if p1 is None and p2 is None:
+            return None
+        (to_users1, to_users2), two = self._to_users, self.surface2()
+        total = 0 * to_users1
+        if p1 is not None:
+            one = self.surface1()
+            over1 = one.vector(mean_traces(self._seen(R1e, 1), one.user_matrices, one.moments))
+            total = total + p1 * to_users1 * over1[..., :-1]
+            if self._between is not None:
+                onward = two.vector(mean_traces(two.bs_sides[-1], two.user_matrices, two.moments))
+                total = total + p1 * self._between * over1[..., -1:] * to_users2 * onward
+        if p2 is not None:
+            over2 = two.vector(mean_traces(self._seen(R2e, 2), two.user_matrices, two.moments))
+            total = total + p2 * to_users2 * over2
+        return total
+
     def surface1(self) -> "Surface":
         """Surface 1 seen from the BS; its user sides are the users' and then that of the hop to surface 2."""
         system, (R1b, R1d, R1k, *_) = self._system, self._covariances
         users = [(R1k, self._factors[0])] if system.single1 else []
         onward = [(R1d[..., None, :, :], None)] if system.double else []
-        law, K = system.phase_noise1, system.users
+        moments, K = IDEAL, system.users
+        if users or onward:
+            moments = self._elements(1)
         return Surface(
-            [_steered(R1b, self._theta1)] if users or onward else [self._missing],
+            [self._seen(R1b, 1)] if users or onward else [self._missing],
             [*users, *onward] or [(self._missing[None, ...], None)],
             [*(_places(K, R1k) if users else [0] * K), -1],
-            (law.moment(1), law.moment(2)),
+            moments,
         )
 
     def surface2(self) -> "Surface":
@@ -128,12 +181,14 @@ class Link:
         hop2, hopD = system.bs_ris2, system.ris1_ris2
         if len(sides) == 2 and hop2 and hopD and hop2.right is hopD.right:
             sides = [R2b]  # one covariance for both hops, as in the published model: half the work
-        law, K = system.phase_noise2, system.users
+        moments, K = IDEAL, system.users
+        if sides:
+            moments = self._elements(2)
         return Surface(
-            [_steered(side, self._theta2) for side in sides] or [self._missing],
+            [self._seen(side, 2) for side in sides] or [self._missing],
             [(R2k, self._factors[1])] if sides else [(self._missing[None, ...], None)],
             _places(K, R2k) if sides else [0] * K,
-            (law.moment(1), law.moment(2)),
+            moments,
         )
 
 
@@ -174,7 +229,7 @@ class BsTraces:
 
 
 class Surface:
-    """The covariances on both sides of one surface, and the moments of its phase noise.
+    """The covariances on both sides of one surface, and the moments of its elements.
 
     Parameters
     ----------
@@ -184,8 +239,8 @@ class Surface:
         Covariances towards the users, J in all, and their factors where products cost less with them.
     places : list of int
         Where in `user_sides` each row of a result stands: K users share one entry or have their own.
-    noise : tuple of float
-        First and second circular moments of the phase noise.
+    moments : ElementMoments
+        Of its elements.
     """
 
     def __init__(
@@ -193,10 +248,10 @@ class Surface:
         bs_sides: list[Array],
         user_sides: list[tuple[Array, Array | None]],
         places: list[int],
-        noise: tuple[float, float],
+        moments: ElementMoments,
     ) -> None:
         self.bs_sides, self.user_sides, self.places = bs_sides, user_sides, places
-        self.r, self.r2 = noise
+        self.moments = moments
 
     @property
     def user_matrices(self) -> Array:
@@ -204,16 +259,20 @@ class Surface:
         return stacked([matrices for matrices, _ in self.user_sides])
 
     def noisy(self) -> tuple[Reflection, Reflection]:
-        """Reflections of the first and the last BS side with phase noise."""
-        return self._reflections(self.r, self.r2)
+        """Reflections of the first and the last BS side by the elements as they are."""
+        return self._reflections(self.moments)
 
     def nominal(self) -> tuple[Reflection, Reflection]:
-        """Reflections of the first and the last BS side without phase noise."""
-        return self._reflections(1.0, 1.0)
+        """Reflections of the first and the last BS side as the phase shifts alone would make them."""
+        return self._reflections(IDEAL)
 
     def vector(self, table: Array) -> Array:
-        """Give every user its entry of a real table of shape (..., J)."""
+        """Give every user the real part of its entry of a table of shape (..., J)."""
         return _taken(real(table), self.places, -1)
+
+    def complex_vector(self, table: Array) -> Array:
+        """Give every user its entry of a table of shape (..., J)."""
+        return _taken(table, self.places, -1)
 
     def matrix(self, table: Array) -> Array:
         """Give every pair of users the real part of its entry of a table of shape (..., J, J)."""
@@ -227,8 +286,8 @@ class Surface:
         entries = sum(matrices.shape[-3] for matrices, _ in self.user_sides)
         return _taken(xp.eye(entries, device=array_api_compat.device(first)), self.places, -2)
 
-    def _reflections(self, r: float, r2: float) -> tuple[Reflection, Reflection]:
-        made = [Reflection.of(side, self.user_sides, r, r2) for side in self.bs_sides]
+    def _reflections(self, moments: ElementMoments) -> tuple[Reflection, Reflection]:
+        made = [Reflection.of(side, self.user_sides, moments) for side in self.bs_sides]
         return made[0], made[-1]
 
 

@@ -1,8 +1,9 @@
-r"""Exact second and fourth moments of the users' channels, over all fading and phase noise.
+r"""Exact second and fourth moments of the users' channels, over all fading, phase noise and hardware.
 
-Given everything that users share (the fading between arrays, the phase noise) their channels are independent
-CN(0, Q_k), so E|h_k|^2 = E tr Q_k, E|h_k|^2 |h_j|^2 = E tr Q_k tr Q_j and E|h_k^H h_j|^2 = E tr(Q_k Q_j) for
-j != k, and E|h_k|^4 = E (tr Q_k)^2 + E tr(Q_k^2). Q_k has five parts, with weights
+Given everything that users share (the fading between arrays, what the elements do) their channels are
+independent CN(0, Q_k), so E|h_k|^2 = E tr Q_k, E|h_k|^2 |h_j|^2 = E tr Q_k tr Q_j and
+E|h_k^H h_j|^2 = E tr(Q_k Q_j) for j != k, and E|h_k|^4 = E (tr Q_k)^2 + E tr(Q_k^2). Q_k has five parts, with
+weights
 
     a_k = g(bs_user)_k                            direct
     b_k = g(ris1_user)_k g(bs_ris1)               single reflection at surface 1
@@ -17,7 +18,7 @@ and the expectations follow hop by hop from the Gaussian (Wishart) rules, W of i
     E tr(X W A W^H) tr(Y W B W^H)     = tr X tr Y tr A tr B + tr(X Y) tr(A B)
     E tr(X W A W^H Y W B W^H)         = tr(X Y) tr A tr B + tr X tr Y tr(A B)
 
-which leave traces over each surface; `ris.noise_moments` averages those over the phase noise.
+which leave traces over each surface; `ris.noise_moments` averages those over phase noise and hardware.
 """
 
 import math
@@ -27,6 +28,7 @@ from typing import Any
 import array_api_compat
 
 from channels.blas import one_blas_thread
+from channels.errors import InvalidArgumentError
 from ris.backend import Array
 from ris.csi import AnyCsi, LmmseCsi, check_csi
 from ris.link import Link, batch_shape
@@ -48,8 +50,8 @@ PART_BYTES = 2**22
 class ClosedFormMoments:
     """Moments of the channels h_k and of the maximum-ratio precoders f_k.
 
-    With perfect CSI f_k = h_k; with nominal CSI f_k is the channel without its phase noise; with `LmmseCsi`
-    its estimate.
+    With perfect CSI f_k = h_k; with nominal CSI f_k is the channel of ideal elements, without phase noise and
+    hardware, times a phasor that makes E h_k^H f_k real; with `LmmseCsi` its estimate.
 
     Attributes
     ----------
@@ -63,6 +65,8 @@ class ClosedFormMoments:
         E |f_k|^2.
     csi : {"perfect", "nominal"} or LmmseCsi
         What the BS knows.
+    emi_power : array, shape (..., K), or None
+        Mean power of the electromagnetic interference that the surfaces reflect to each user; None without.
     """
 
     mean_gain: Array
@@ -70,6 +74,7 @@ class ClosedFormMoments:
     gain_product: Array | None
     precoder_gain: Array
     csi: AnyCsi
+    emi_power: Array | None = None
 
 
 def closed_form_moments(
@@ -84,9 +89,9 @@ def closed_form_moments(
     theta1, theta2 : array_like, shapes (..., N1) and (..., N2), radians
         Phase shifts of the two surfaces. None only for a surface that no hop touches.
     csi : {"perfect", "nominal"} or LmmseCsi
-        "perfect": the BS precodes with the channel, phase noise included. "nominal": it precodes with the
-        channel that the phase shifts alone would make, the noise unknown to it. `LmmseCsi`: it precodes
-        with linear estimates of the channels from pilots.
+        "perfect": the BS precodes with the channel, phase noise and hardware included. "nominal": it precodes
+        with the channel that the phase shifts alone would make with elements of amplitude 1, unaware of
+        noise and hardware. `LmmseCsi`: it precodes with linear estimates of the channels from pilots.
 
     Returns
     -------
@@ -97,7 +102,8 @@ def closed_form_moments(
     Raises
     ------
     InvalidArgumentError
-        If the phase shifts have the wrong shape or are not finite and real, or `csi` is unknown.
+        If the phase shifts have the wrong shape or are not finite and real, `csi` is unknown, or elements
+        with mutual coupling do something at random or meet nominal CSI.
 
     Notes
     -----
@@ -124,14 +130,18 @@ def _in_parts(system: DoubleRIS, theta1: Any, theta2: Any, csi: AnyCsi) -> Close
 def _moments(link: Link, csi: AnyCsi) -> ClosedFormMoments:
     if isinstance(csi, LmmseCsi):
         mean, interference, precoder = lmmse_moments(link, csi)
-        return ClosedFormMoments(mean, interference, None, precoder, csi)
+        return ClosedFormMoments(mean, interference, None, precoder, csi, link.emi_power())
     if csi == "nominal":
+        if link.coupled:
+            raise InvalidArgumentError(
+                "csi", "no nominal CSI beside mutual coupling in closed form (`simulate` does it)", repr(csi)
+            )
         mean, interference, precoder = nominal_moments(link)
-        return ClosedFormMoments(mean, interference, None, precoder, csi)
+        return ClosedFormMoments(mean, interference, None, precoder, csi, link.emi_power())
     one, two = link.surface1(), link.surface2()
     tables1, tables2 = surface1_tables(one, one.noisy()[0]), surface2_tables(two, *two.noisy())
     mean, interference, product = perfect_moments(link, tables1, tables2)
-    return ClosedFormMoments(mean, interference, product, mean, csi)
+    return ClosedFormMoments(mean, interference, product, mean, csi, link.emi_power())
 
 
 def _joined(
@@ -140,7 +150,13 @@ def _joined(
     """Join parts of a batch along its first axis."""
     xp = array_api_compat.array_namespace(moments[0].mean_gain)
     fields: dict[str, Any] = {"csi": moments[0].csi}
-    for name, trailing in (("mean_gain", 1), ("interference", 2), ("gain_product", 2), ("precoder_gain", 1)):
+    for name, trailing in (
+        ("mean_gain", 1),
+        ("interference", 2),
+        ("gain_product", 2),
+        ("precoder_gain", 1),
+        ("emi_power", 1),
+    ):
         arrays = [getattr(part, name) for part in moments]
         shapes = [(part.stop - part.start, *batch) for part in parts]
         fields[name] = (

@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from channels.streams import Stream
 from ris._kernels.statistics import measure
 from ris.csi import AnyCsi, LmmseCsi
 from ris.estimates import Estimate, Observations
-from ris.mean_gain import mean_precoder_gain
+from ris.mean_gain import mean_emi_power, mean_precoder_gain, nominal_turns
 from ris.options import Csi, Engine, Precision
 from ris.pilots import PilotEstimator
 from ris.sampler import ChannelSampler, Tile, check_threads
@@ -90,7 +90,7 @@ def draw_channels(
     kind = np.complex128 if precision == "double" else np.complex64
     out = np.empty((realizations, system.antennas, system.users), kind)
 
-    def keep(done: int, tile: Tile) -> None:
+    def keep(done: int, tile: Tile, _: NDArray[np.float64] | None) -> None:
         drawn = np.moveaxis(tile, -1, 0)
         out.real[done : done + len(drawn)] = drawn[:, :, 0]
         out.imag[done : done + len(drawn)] = drawn[:, :, 1]
@@ -121,6 +121,11 @@ class Simulation:
         Of |h_k^H f_j|^2 and of |h_k|^2 |h_j|^2, shape (K, K, 1).
     observed : Observations, optional
         Of what the caller of `simulate` observes beside these.
+    mean_emi : ndarray, shape (K,), optional
+        Mean power of the interference that the surfaces reflect to each user, in closed form, as the
+        hardening bound and the ratio of moments take it.
+    emi_powers : Observations, optional
+        Of that power, shape (K,).
     """
 
     power: float
@@ -130,6 +135,8 @@ class Simulation:
     interferences: Observations
     gain_products: Observations
     observed: Observations | None = None
+    mean_emi: NDArray[np.float64] | None = field(default=None, kw_only=True)
+    emi_powers: Observations | None = field(default=None, kw_only=True)
 
     @property
     def realizations(self) -> int:
@@ -155,6 +162,11 @@ class Simulation:
     def gain_product(self) -> Estimate:
         """E |h_k|^2 |h_j|^2, shape (K, K)."""
         return _squeezed(self.gain_products.estimate())
+
+    @property
+    def emi_power(self) -> Estimate | None:
+        """Mean power of the interference that the surfaces reflect to each user, shape (K,); None without."""
+        return None if self.emi_powers is None else self.emi_powers.estimate()
 
     @property
     def ergodic_rate(self) -> Estimate:
@@ -200,7 +212,9 @@ class Simulation:
             self.per_user.merge(other.per_user),
             self.interferences.merge(other.interferences),
             self.gain_products.merge(other.gain_products),
-            None if self.observed is None or other.observed is None else self.observed.merge(other.observed),
+            _merged(self.observed, other.observed),
+            mean_emi=self.mean_emi,
+            emi_powers=_merged(self.emi_powers, other.emi_powers),
         )
 
     @property
@@ -215,11 +229,16 @@ class Simulation:
     def _summed(self, value: NDArray[np.float64], gradient: NDArray[np.float64]) -> Estimate:
         return self.per_user.function(float(value.sum()), gradient.sum(axis=0))
 
+    @property
+    def _noise(self) -> NDArray[np.float64]:
+        """Mean noise power of each user, what surfaces reflect included."""
+        return np.full(self._users, self.noise_power) + (0.0 if self.mean_emi is None else self.mean_emi)
+
     @functools.cached_property
     def _hardening(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         # Rate log2(total / rest) with rest = P (F - C^2 + I) + s2 sum Q and total = rest + P C^2.
         C, F, J, Q, _ = self.per_user.mean.reshape(5, -1)
-        P, s2 = self.power, self.noise_power
+        P, s2 = self.power, self._noise
         rest = P * (F - C**2 + J) + s2 * Q.sum()
         total = rest + P * C**2
         by_rest = 1 / total - 1 / rest
@@ -229,7 +248,7 @@ class Simulation:
     def _ratio(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         # Rate log2(total / rest) with rest = P J + s2 sum Q and total = rest + P F.
         _, F, J, Q, _ = self.per_user.mean.reshape(5, -1)
-        P, s2 = self.power, self.noise_power
+        P, s2 = self.power, self._noise
         rest = P * J + s2 * Q.sum()
         total = rest + P * F
         by_rest = 1 / total - 1 / rest
@@ -297,10 +316,18 @@ def simulate(
         total = float(np.sum(mean_precoder_gain(system, theta1, theta2, csi)))
     noise = noise_power * total / power if power > 0 else np.inf
     K = system.users
+    mean_emi = None
+    if system.emi1 is not None or system.emi2 is not None:
+        mean_emi = mean_emi_power(system, theta1, theta2)
+    turns = None
+    if csi == "nominal" and not (system.hardware1.alike and system.hardware2.alike):
+        turns = nominal_turns(system, theta1, theta2)
 
-    def measure_tile(done: int, tile: Tile) -> Simulation:
+    def measure_tile(done: int, tile: Tile, emi: NDArray[np.float64] | None) -> Simulation:
         precoders = tile[:, :, -K:] if pilots is None else pilots.estimates(tile, first + done)
-        return _observe(tile[:, :, :K], precoders, noise, power, noise_power, csi, observe)
+        if turns is not None:
+            precoders = _turned(precoders, turns)
+        return _observe(tile[:, :, :K], precoders, noise, power, noise_power, csi, observe, mean_emi, emi)
 
     parts = sampler.each(measure_tile, first, realizations, threads)
     for result in itertools.accumulate(parts, Simulation.merge):
@@ -314,6 +341,13 @@ def as_stream(seed: int | Stream) -> Stream:
     return seed if isinstance(seed, Stream) else Stream(seed)
 
 
+def _turned(precoders: Tile, turns: NDArray[np.complex128]) -> Tile:
+    """Multiply the precoders of each user by its phasor."""
+    re, im = precoders[:, 0], precoders[:, 1]
+    cosines, sines = turns.real[:, None], turns.imag[:, None]
+    return np.stack([re * cosines - im * sines, re * sines + im * cosines], axis=1)
+
+
 def _observe(
     channels: Tile,
     precoders: Tile,
@@ -322,10 +356,13 @@ def _observe(
     noise_power: float,
     csi: AnyCsi,
     observe: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None,
+    mean_emi: NDArray[np.float64] | None,
+    emi: NDArray[np.float64] | None,
 ) -> Simulation:
     _, _, K, B = channels.shape
+    noises = np.full((K, B), noise) if emi is None else noise * (1 + emi / noise_power)
     per_user, interference, product = np.empty((5, K, B)), np.empty((K, K, B)), np.empty((K, K, B))
-    measure(per_user, interference, product, channels, precoders, noise)
+    measure(per_user, interference, product, channels, precoders, noises)
     return Simulation(
         power,
         noise_power,
@@ -334,7 +371,13 @@ def _observe(
         Observations.of(np.moveaxis(interference, -1, 0)[..., None]),
         Observations.of(np.moveaxis(product, -1, 0)[..., None]),
         None if observe is None else Observations.of(observe(per_user[4].T)),
+        mean_emi=mean_emi,
+        emi_powers=None if emi is None else Observations.of(emi.T),
     )
+
+
+def _merged(mine: Observations | None, its: Observations | None) -> Observations | None:
+    return None if mine is None or its is None else mine.merge(its)
 
 
 def _check_memory(sampler: ChannelSampler, result: int, threads: int, limit: float) -> None:

@@ -17,7 +17,7 @@ from ris.link import check_phases
 from ris.montecarlo import as_stream
 from ris.phases import check_bits, optimal_phases, quantize_phases, random_phases
 from ris.rates import closed_form_rate
-from ris.system import DoubleRIS, check_single
+from ris.system import DoubleRIS, check_designable
 
 __all__ = ["RateDesign", "maximise_rate"]
 
@@ -111,7 +111,7 @@ def maximise_rate(
     `ris.gradient`; an iteration costs two to four closed-form rates of few users. With `bits`, each round
     over the N1 + N2 elements costs up to that many rates twice.
     """
-    check_single(system, "design phases for")
+    check_designable(system)
     power, noise_power = non_negative("power", power), positive("noise_power", noise_power)
     integer("starts", starts, minimum=0)
     positive("tolerance", tolerance)

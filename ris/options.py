@@ -5,7 +5,7 @@ from typing import Literal
 __all__ = ["Bound", "Csi", "Engine", "Precision"]
 
 Csi = Literal["perfect", "nominal"]
-"""What the BS knows: its channels with the phase noise, or as the phase shifts alone would make them."""
+"""What the BS knows: its channels as they are, or as ideal elements at the phase shifts would make them."""
 
 Bound = Literal["hardening", "ratio"]
 """How a rate follows from moments: the hardening bound, or the ratio of moments (an approximation)."""
