@@ -1,15 +1,16 @@
-"""A predictor as a graph of named operations: one description for training, integer export and the runtime.
+"""A predictor as a graph of named operations: one description for training, export and the runtime.
 
-Tensors have axes (batch, user, channel, row, column). What all users have in common has a user axis of 1, what
-is pooled over the surface has 1 row and 1 column; operations on several tensors broadcast over axes of 1. So
-the users are a symmetric axis: permuting them permutes that axis and changes nothing else, and what is pooled
-over it does not depend on their order. The two surfaces are two entries of the batch axis.
+Tensors have axes (batch, user, channel, row, column). What all users have in common has a user axis of 1,
+what is pooled over the surface has 1 row and 1 column; operations on several tensors broadcast over axes of
+1. So the users are a symmetric axis: permuting them permutes that axis and changes nothing else, and what is
+pooled over it does not depend on their order. The two surfaces are two entries of the batch axis.
 
 A node names earlier nodes as its inputs, so a graph has no cycles. The first node is the input, the last one
 the output.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -20,6 +21,10 @@ __all__ = ["OPERATIONS", "Graph", "GraphBuilder", "Node", "Operation", "Shape"]
 
 LARGEST = 2**31 - 1
 """A tensor and a parameter have at most this many entries."""
+
+MOST_NODES = 4096
+FURTHEST = 8
+"""Most hops of a local activation."""
 
 
 class Shape(NamedTuple):
@@ -38,7 +43,7 @@ class Node:
     Parameters
     ----------
     name : str
-        Unique in the graph.
+        Unique in the graph; letters, digits and "_".
     op : str
         A key of `OPERATIONS`.
     inputs : tuple of str
@@ -85,12 +90,13 @@ class Operation:
     products: Callable[[Attributes, Shapes, Shape], int] = lambda attributes, shapes, result: 0
 
 
+@dataclass(frozen=True)
 class Graph:
     """A checked graph.
 
     Parameters
     ----------
-    nodes : sequence of Node
+    nodes : tuple of Node
         In an order in which they can be executed.
 
     Raises
@@ -100,16 +106,18 @@ class Graph:
         attributes.
     """
 
-    def __init__(self, nodes: Sequence[Node]) -> None:
-        self.nodes = tuple(nodes)
+    nodes: tuple[Node, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.nodes) <= MOST_NODES:
+            raise InvalidArgumentError("nodes", f"1 to {MOST_NODES} nodes", f"{len(self.nodes)}")
         known: set[str] = set()
         for node in self.nodes:
             _check(node, known)
             known.add(node.name)
-        if not self.nodes or [node.op for node in self.nodes].count("input") != 1:
-            raise InvalidArgumentError("nodes", "a graph with one input", f"{len(self.nodes)} nodes")
-        if self.nodes[0].op != "input":
-            raise InvalidArgumentError("nodes", "the input as first node", self.nodes[0].name)
+        inputs = [node.name for node in self.nodes if node.op == "input"]
+        if inputs != [self.nodes[0].name]:
+            raise InvalidArgumentError("nodes", "the one input as first node", f"inputs {inputs}")
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)
@@ -145,18 +153,20 @@ class Graph:
             shapes[node.name] = shape
         return shapes
 
-    def parameters(self, rows: int = 8, columns: int = 8) -> dict[str, dict[str, tuple[int, ...]]]:
-        """Return the shapes of every node's parameters; they depend on rows and columns after a "flatten" only."""
+    def parameters(self, rows: int = 8, columns: int = 8) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of all parameters by "node/parameter".
+
+        They depend on rows and columns after a "flatten" only.
+        """
         shapes = self.shapes(1, rows, columns)
-        return {
-            node.name: made
-            for node in self.nodes
-            if (
-                made := OPERATIONS[node.op].parameters(
-                    node.attributes, [shapes[name] for name in node.inputs]
-                )
-            )
-        }
+        made = {}
+        for node in self.nodes:
+            given = [shapes[name] for name in node.inputs]
+            for parameter, shape in OPERATIONS[node.op].parameters(node.attributes, given).items():
+                if math.prod(shape) > LARGEST:
+                    raise InvalidArgumentError(node.name, "at most 2^31 - 1 parameters", f"{shape}")
+                made[f"{node.name}/{parameter}"] = shape
+        return made
 
     def products(self, users: int, rows: int, columns: int) -> dict[str, int]:
         """Return the multiply-accumulates of every node for one entry of the batch."""
@@ -167,6 +177,22 @@ class Graph:
             )
             for node in self.nodes
         }
+
+    def bit_operations(
+        self, users: int, rows: int, columns: int, bits: Mapping[str, tuple[int, int]] | None = None
+    ) -> int:
+        """Return the sum of products times bits of both factors, for one entry of the batch.
+
+        Parameters
+        ----------
+        users, rows, columns : int
+            Size of the input.
+        bits : mapping of str to pair of int, optional
+            Bits of weights and activations by node; 32 and 32 where nothing is said.
+        """
+        factors = {} if bits is None else bits
+        products = self.products(users, rows, columns)
+        return sum(count * math.prod(factors.get(name, (32, 32))) for name, count in products.items())
 
 
 class GraphBuilder:
@@ -180,7 +206,6 @@ class GraphBuilder:
 
     def __init__(self, channels: int) -> None:
         self._nodes = [Node("input", "input", (), {"channels": channels})]
-        self._channels = {"input": channels}
 
     @property
     def input(self) -> str:
@@ -189,7 +214,7 @@ class GraphBuilder:
 
     def graph(self) -> Graph:
         """Return the graph; the node added last is its output."""
-        return Graph(self._nodes)
+        return Graph(tuple(self._nodes))
 
     def add_node(self, op: str, *inputs: str, name: str | None = None, **attributes: int) -> str:
         """Add a node of any operation; by default it is called after its operation and number."""
@@ -198,7 +223,7 @@ class GraphBuilder:
         return node.name
 
     def conv(self, of: str, channels: int, kernel: int = 3, groups: int = 1, name: str | None = None) -> str:
-        """Convolution with a bias, zeros around the surface; kernel 1 on a pooled tensor is a linear layer."""
+        """Convolution with a bias and zeros around; with kernel 1 on a pooled tensor a linear layer."""
         return self.add_node("conv", of, name=name, channels=channels, kernel=kernel, groups=groups)
 
     def relu(self, of: str) -> str:
@@ -220,8 +245,8 @@ def _check(node: Node, known: set[str]) -> None:
     if node.op not in OPERATIONS:
         raise InvalidArgumentError(node.name, f"an operation of {sorted(OPERATIONS)}", repr(node.op))
     operation = OPERATIONS[node.op]
-    if not node.name or node.name in known:
-        raise InvalidArgumentError("nodes", "names that differ", repr(node.name))
+    if not re.fullmatch(r"\w{1,64}", node.name, re.ASCII) or node.name in known:
+        raise InvalidArgumentError("nodes", "names that differ, of letters, digits and _", repr(node.name))
     unknown = [name for name in node.inputs if name not in known]
     if unknown:
         raise InvalidArgumentError(node.name, "earlier nodes as inputs", f"{unknown}")
@@ -284,6 +309,12 @@ def _conv_parameters(attributes: Attributes, shapes: Shapes) -> dict[str, tuple[
 def _conv_products(attributes: Attributes, shapes: Shapes, result: Shape) -> int:
     taps = attributes["kernel"] ** 2 * (shapes[0].channels // attributes["groups"])
     return math.prod(result) * taps
+
+
+def _hops_shape(attributes: Attributes, shapes: Shapes) -> Shape:
+    if not 1 <= attributes["hops"] <= FURTHEST:
+        raise ValueError(f"1 to {FURTHEST} hops")
+    return shapes[0]
 
 
 def _norm_parameters(attributes: Attributes, shapes: Shapes) -> dict[str, tuple[int, ...]]:
@@ -384,16 +415,16 @@ OPERATIONS: dict[str, Operation] = {
     "sum_users": Operation("Sum over the users.", (1, 1), (), lambda a, s: s[0]._replace(users=1)),
     "max_users": Operation("Maximum over the users.", (1, 1), (), lambda a, s: s[0]._replace(users=1)),
     "neighbour_max": Operation(
-        "Maximum over the elements within some steps on the grid, itself among them.",
+        "Maximum over the elements within some steps along rows and columns, itself among them.",
         (1, 1),
         ("hops",),
-        _same,
+        _hops_shape,
     ),
     "neighbour_median": Operation(
-        "Lower median over the elements within some steps on the grid, itself among them.",
+        "Lower median over the elements within some steps along rows and columns, itself among them.",
         (1, 1),
         ("hops",),
-        _same,
+        _hops_shape,
     ),
     "gain": Operation(
         "Product with one learned number.", (1, 1), (), _same, lambda a, s: {"weight": ()}, _entries
