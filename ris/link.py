@@ -1,6 +1,6 @@
 """A system prepared for the moment formulas: path weights, traces at the BS, covariances at the surfaces."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import array_api_compat
 import numpy as np
@@ -14,7 +14,7 @@ from ris.element_moments import IDEAL, ElementMoments
 from ris.noise_moments import Reflection, mean_traces
 from ris.system import DoubleRIS, check_coupling
 
-__all__ = ["BsTraces", "Link", "Surface", "check_phases"]
+__all__ = ["BsTraces", "Link", "PathWeights", "Surface", "check_phases"]
 
 
 def check_phases(argument: str, theta: Any, elements: int) -> Array:
@@ -44,6 +44,21 @@ def batch_shape(system: DoubleRIS, theta1: Any, theta2: Any) -> tuple[int, ...]:
     except ValueError:
         shapes = f"batch axes {axes[0]} of the system, {axes[1]} and {axes[2]} of the phase shifts"
         raise InvalidArgumentError("theta1, theta2", "batch axes that broadcast", shapes) from None
+
+
+class PathWeights(Protocol):
+    """Weights of the paths and traces at the BS, as attributes of `Link`."""
+
+    a: Array
+    b: Array
+    c: Array
+    d: Array
+    x: Array
+
+    @property
+    def bs(self) -> "BsTraces":
+        """Traces of the BS-side covariances."""
+        ...
 
 
 class Link:
