@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from channels.checks import integer, non_negative, one_of, pair, positive
 from channels.correlation import Correlation, isotropic_correlation, local_scattering_correlation
+from channels.draws import normal, uniform
 from channels.errors import InvalidArgumentError, MemoryLimitError
 from channels.fading import Hop, UserHop
 from channels.geometry import Node, Sightline, UserDrop, sightline
@@ -18,7 +19,7 @@ from channels.hardware import Hardware
 from channels.interference import Interference
 from channels.options import ScatteringMethod
 from channels.pathloss import PathLoss, noise_power_dbm
-from channels.phase_noise import NoNoise, PhaseNoise, UniformNoise
+from channels.phase_noise import NoNoise, PhaseNoise
 from channels.streams import Stream
 from ris.link_budget import BudgetRow, LinkBudget
 from ris.montecarlo import MEMORY_LIMIT, as_stream
@@ -253,7 +254,7 @@ class Scenario:
         integer("first", first, minimum=0)
         stream = as_stream(seed).child("scenario")
         K = self.users.count
-        placing = _uniform(stream.child("users"), 2 * K, count, first)
+        placing = uniform(stream.child("users"), 2 * K, count, first)
         users_m = self.users.place(placing.reshape(count, K, 2))
         hops = {name: self._draw(name, users_m, stream.child(name), first) for name in self._laws}
         return LargeScale(users_m, hops)
@@ -348,14 +349,14 @@ class Scenario:
         shape = (count, *line.distance_m.shape[-1:])
         each = int(np.prod(shape[1:]))
         if law.line_of_sight is None:
-            clear = _uniform(stream.child("line of sight"), each, count, first).reshape(shape)
+            clear = uniform(stream.child("line of sight"), each, count, first).reshape(shape)
             los = clear < law.path_loss.los_probability(line.distance_m, heights)
         else:
             los = np.full(shape, law.line_of_sight)
         shadowing = np.zeros(shape)
         if law.shadowing:
-            normal = _normal(stream.child("shadowing"), each, count, first).reshape(shape)
-            shadowing = law.path_loss.shadowing_std_db(los) * normal
+            deviation = normal(stream.child("shadowing"), each, count, first).reshape(shape)
+            shadowing = law.path_loss.shadowing_std_db(los) * deviation
         left_gain = start.element_gain(line.departure_azimuth, line.departure_elevation)
         right_gain = (
             np.ones(()) if end is None else end.element_gain(line.arrival_azimuth, line.arrival_elevation)
@@ -437,14 +438,3 @@ def _rows(name: str, hop: HopDraw) -> Iterator[BudgetRow]:
         yield BudgetRow(
             name, None if between_arrays else user, float(distance), bool(los), *map(float, decibels)
         )
-
-
-def _uniform(stream: Stream, size: int, count: int, first: int) -> NDArray[np.float64]:
-    """Numbers uniform on [0, 1) for drops first, first + 1, ..., shape (count, size)."""
-    return UniformNoise(0.5).sample(size, count, stream, first) + 0.5
-
-
-def _normal(stream: Stream, size: int, count: int, first: int) -> NDArray[np.float64]:
-    """Standard normal numbers for drops first, first + 1, ..., shape (count, size), after Box and Muller."""
-    u, v = np.moveaxis(_uniform(stream, 2 * size, count, first).reshape(count, size, 2), -1, 0)
-    return np.asarray(np.sqrt(-2 * np.log1p(-u)) * np.cos(2 * np.pi * v))
