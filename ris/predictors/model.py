@@ -94,7 +94,8 @@ class Model:
 
 def float_layout(graph: Graph, rows: int, columns: int) -> Layout:
     """Return the arrays of a float model: parameters by "node/parameter"."""
-    return _limited({name: (np.float32, shape) for name, shape in graph.parameters(rows, columns).items()})
+    parameters = graph.parameters(rows, columns)
+    return _limited(graph, {name: (np.float32, shape) for name, shape in parameters.items()})
 
 
 def integer_layout(graph: Graph, rows: int, columns: int) -> Layout:
@@ -123,11 +124,13 @@ def integer_layout(graph: Graph, rows: int, columns: int) -> Layout:
             layout[f"{node.name}/multiplier"] = (np.float32, () if node.op == "mul" else (len(node.inputs),))
         elif node.op in TABLES:
             layout[f"{node.name}/table"] = (np.uint8, (len(node.inputs), 256))
-    return _limited(layout)
+    return _limited(graph, layout)
 
 
-def _limited(layout: Layout) -> Layout:
-    entries = sum(math.prod(shape) for _, shape in layout.values())
+def _limited(graph: Graph, layout: Layout) -> Layout:
+    """The layout, if it is no larger than LARGEST_MODEL with zeros between the groups of convolutions."""
+    groups = {f"{node.name}/weight": node.attributes.get("groups", 1) for node in graph.nodes}
+    entries = sum(math.prod(shape) * groups.get(name, 1) for name, (_, shape) in layout.items())
     if entries > LARGEST_MODEL:
         raise InvalidArgumentError("graph", f"at most {LARGEST_MODEL} parameters", f"{entries}")
     return layout
