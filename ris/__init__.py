@@ -15,6 +15,8 @@ from ris.phases import (
     steered_phases,
     uniform_phases,
 )
+from ris.predictors.predict import predict_phases
+from ris.predictors.trained_range import OutOfRangeWarning
 from ris.rates import closed_form_rate, rate_from_moments
 from ris.scenario import HopDraw, HopLaw, LargeScale, Scenario
 from ris.system import DoubleRIS
@@ -30,6 +32,7 @@ __all__ = [
     "LargeScale",
     "LinkBudget",
     "LmmseCsi",
+    "OutOfRangeWarning",
     "PhaseDesign",
     "RateDesign",
     "Scenario",
@@ -40,6 +43,7 @@ __all__ = [
     "draw_hops",
     "maximise_rate",
     "optimal_phases",
+    "predict_phases",
     "quantize_phases",
     "random_phases",
     "rate_from_moments",
