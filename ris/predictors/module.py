@@ -11,15 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from channels.errors import InvalidArgumentError
+from ris.predictors.float_operations import EPSILON
 from ris.predictors.graph import Graph, Node
 
-__all__ = ["EPSILON", "Network", "execute"]
+__all__ = ["Network", "execute"]
 
 MOMENTUM = 0.1
 """Weight of the last batch in the running statistics of a batch normalisation."""
-
-EPSILON = 1e-5
-"""Added to the variances of a batch normalisation."""
 
 Parameters = Mapping[str, Tensor]
 Attributes = Mapping[str, int]
@@ -44,7 +42,7 @@ class Network(nn.Module):
 
     def __init__(self, graph: Graph, seed: int = 0, rows: int = 8, columns: int = 8) -> None:
         super().__init__()
-        self.graph = graph
+        self.graph, self.rows, self.columns = graph, rows, columns
         self._short: dict[str, list[str]] = {node.name: [] for node in graph.nodes}
         generator = torch.Generator().manual_seed(seed)
         zero = _ends_of_branches(graph)

@@ -1,0 +1,222 @@
+"""ONNX graphs of integer operators, built from integer models: an oracle that others wrote.
+
+Tensors have axes (batch x user, channel, row, column).
+"""
+
+import numpy as np
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+MICROSOFT = "com.microsoft"
+"""Domain of quantized operators that ONNX itself does not have."""
+
+WITHOUT = ("neighbour_max", "neighbour_median", "top_k")
+"""Operations without an ONNX operator."""
+
+
+def whole(model, batch, users, rows, columns):
+    """Return a session from float maps (batch, user, channel, row, column) to the codes of the output."""
+    writer = Writer(model, batch, users, rows, columns)
+    first, *others = model.graph.nodes
+    shape = [batch, users, first.attributes["channels"], rows, columns]
+    writer.inputs.append(helper.make_tensor_value_info("maps", TensorProto.FLOAT, shape))
+    quantized = writer.add("QuantizeLinear", "maps", *writer.codes(first.name))
+    writer.reshape(quantized, (batch * users, *shape[2:]), first.name)
+    for node in others:
+        writer.node(node)
+    return writer.session(model.graph.nodes[-1].name)
+
+
+def single(model, node, batch, users, rows, columns):
+    """Return a session from the codes of a node's inputs ("in_0", ...) to those of its result."""
+    writer = Writer(model, batch, users, rows, columns)
+    for i, name in enumerate(dict.fromkeys(node.inputs)):
+        writer.inputs.append(helper.make_tensor_value_info(f"in_{i}", TensorProto.UINT8, writer.shape(name)))
+        writer.add("Identity", f"in_{i}", out=name)
+    writer.node(node)
+    return writer.session(node.name)
+
+
+class Writer:
+    """Collects the ONNX nodes of a model's graph for one size of the input."""
+
+    def __init__(self, model, batch, users, rows, columns):
+        self.model, self.batch = model, batch
+        self.shapes = model.graph.shapes(users, rows, columns)
+        self.numbers = {node.name: number for number, node in enumerate(model.graph.nodes)}
+        self.nodes, self.constants, self.inputs = [], [], []
+
+    def shape(self, name):
+        users, *others = self.shapes[name]
+        return self.batch * users, *others
+
+    def with_users(self, name):
+        return self.batch, *self.shapes[name]
+
+    def constant(self, value, dtype):
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
+        return name
+
+    def codes(self, name, factor=1):
+        """Scale and zero point of a node's result."""
+        number = self.numbers[name]
+        scale, zero = self.model.arrays["scale"][number], self.model.arrays["zero_point"][number]
+        return self.constant(scale / np.float32(factor), np.float32), self.constant(zero, np.uint8)
+
+    def add(self, op, *inputs, out=None, domain="", **attributes):
+        out = out or f"value_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, list(inputs), [out], domain=domain, **attributes))
+        return out
+
+    def reshape(self, name, shape, out=None):
+        return self.add("Reshape", name, self.constant(shape, np.int64), out=out)
+
+    def session(self, output):
+        made = helper.make_tensor_value_info(output, TensorProto.UINT8, self.shape(output))
+        graph = helper.make_graph(self.nodes, "model", self.inputs, [made], self.constants)
+        opsets = [helper.make_opsetid("", 18), helper.make_opsetid(MICROSOFT, 1)]
+        onnx_model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Processors without products of bytes would saturate sums of two 16-bit products.
+        options.add_session_config_entry("session.x64quantprecision", "1")
+        return onnxruntime.InferenceSession(
+            onnx_model.SerializeToString(), options, ["CPUExecutionProvider"]
+        )
+
+    def node(self, node):
+        getattr(self, f"_{node.op}")(node, *node.inputs)
+
+    def own(self, node, name):
+        return self.model.arrays[f"{node.name}/{name}"]
+
+    def _convolve(self, x, node, weight, out, **attributes):
+        # Scales enter as xs ws / ys alone: with xs = ys = 1 the multiplier stands in for ws.
+        one, multiplier = self.constant(1, np.float32), self.constant(self.own(node, "multiplier"), np.float32)
+        zeros = self.constant(np.zeros(len(weight)), np.int8)
+        inputs = [x, one, self.codes(node.inputs[0])[1], self.constant(weight, np.int8), multiplier, zeros]
+        inputs += [one, self.codes(node.name)[1], self.constant(self.own(node, "bias"), np.int32)]
+        return self.add("QLinearConv", *inputs, out=out, **attributes)
+
+    def _conv(self, node, x):
+        edge = node.attributes["kernel"] // 2
+        weight = self.own(node, "weight")
+        self._convolve(x, node, weight, node.name, pads=[edge] * 4, group=node.attributes["groups"])
+
+    def _rank_conv(self, node, x):
+        maps, channels, rows, columns = self.shape(x)
+        ranks, out = node.attributes["ranks"], node.attributes["channels"]
+        wide = self.reshape(x, (maps, channels // ranks, ranks, rows, columns))
+        wide = self.add("Transpose", wide, perm=[0, 3, 4, 1, 2])
+        wide = self.reshape(wide, (maps * rows * columns, channels // ranks, ranks))
+        made = self._convolve(wide, node, self.own(node, "weight"), None)
+        made = self.reshape(made, (maps, rows, columns, out, -1))
+        made = self.add("Transpose", made, perm=[0, 3, 4, 1, 2])
+        self.reshape(made, self.shape(node.name), node.name)
+
+    def _binary(self, op, node, pairs):
+        """A quantized operator of two tensors; with users of their own axis if one is common to them."""
+        split = self.shapes[node.inputs[0]].users != self.shapes[node.inputs[1]].users
+        inputs = []
+        for (value, scale, zero), name in zip(pairs, node.inputs, strict=True):
+            inputs += [self.reshape(value, self.with_users(name)) if split else value, scale, zero]
+        made = self.add(op, *inputs, *self.codes(node.name), domain=MICROSOFT, out=None if split else node.name)
+        if split:
+            self.reshape(made, self.shape(node.name), node.name)
+
+    def _add(self, node, *inputs):
+        if len(inputs) == 2:
+            self._binary("QLinearAdd", node, [(name, *self.codes(name)) for name in inputs])
+            return
+        floats = [
+            self.reshape(self.add("DequantizeLinear", name, *self.codes(name)), self.with_users(name))
+            for name in inputs
+        ]
+        total = self.reshape(self.add("Sum", *floats), self.shape(node.name))
+        self.add("QuantizeLinear", total, *self.codes(node.name), out=node.name)
+
+    def _sub(self, node, one, other):
+        # -s (q - z) = s ((255 - q) - (255 - z))
+        scale, _ = self.codes(other)
+        zero = self.constant(255 - self.model.arrays["zero_point"][self.numbers[other]], np.uint8)
+        negative = (self.add("BitwiseNot", other), scale, zero)
+        self._binary("QLinearAdd", node, [(one, *self.codes(one)), negative])
+
+    def _mul(self, node, one, other):
+        self._binary("QLinearMul", node, [(name, *self.codes(name)) for name in (one, other)])
+
+    def _concat(self, node, *inputs):
+        axes = self.with_users(node.name)
+        triples = []
+        for name in inputs:
+            channels = self.shapes[name].channels
+            shape = self.constant((*axes[:2], channels, *axes[3:]), np.int64)
+            wide = self.add("Expand", self.reshape(name, self.with_users(name)), shape)
+            triples += [wide, *self.codes(name)]
+        made = self.add("QLinearConcat", *self.codes(node.name), *triples, domain=MICROSOFT, axis=2)
+        self.reshape(made, self.shape(node.name), node.name)
+
+    def _sigmoid(self, node, x):
+        codes = (*self.codes(x), *self.codes(node.name))
+        self.add("QLinearSigmoid", x, *codes, domain=MICROSOFT, out=node.name)
+
+    def _tanh(self, node, x):
+        made = self.add("Tanh", self.add("DequantizeLinear", x, *self.codes(x)))
+        self.add("QuantizeLinear", made, *self.codes(node.name), out=node.name)
+
+    def _mean_grid(self, node, x):
+        self._average(x, node.name, 0, self.codes(node.name), x, self.codes(x))
+
+    def _average(self, value, out, channels_last, codes, source, source_codes):
+        return self.add(
+            "QLinearGlobalAveragePool",
+            value,
+            *source_codes,
+            *codes,
+            domain=MICROSOFT,
+            channels_last=channels_last,
+            out=out,
+        )
+
+    def _mean_users(self, node, x, factor=1):
+        batch, users, *others = self.with_users(x)
+        wide = self.reshape(x, (batch, users, 1, int(np.prod(others))))
+        codes = self.codes(node.name, factor)
+        made = self._average(wide, None, 1, codes, x, self.codes(x))
+        self.reshape(made, self.shape(node.name), node.name)
+
+    def _sum_users(self, node, x):
+        self._mean_users(node, x, self.shapes[x].users)
+
+    def _relu(self, node, x):
+        self.add("Max", x, self.codes(x)[1], out=node.name)
+
+    def _slice(self, node, x):
+        ends = [self.constant([node.attributes[name]], np.int64) for name in ("start", "stop")]
+        self.add("Slice", x, *ends, self.constant([1], np.int64), out=node.name)
+
+    def _max_users(self, node, x):
+        wide = self.reshape(x, self.with_users(x))
+        made = self.add("ReduceMax", wide, self.constant([1], np.int64))
+        self.reshape(made, self.shape(node.name), node.name)
+
+    def _pixel_shuffle(self, node, x):
+        maps, channels, rows, columns = self.shape(x)
+        f = node.attributes["factor"]
+        made = self.reshape(x, (maps, channels // f**2, f, f, rows, columns))
+        made = self.add("Transpose", made, perm=[0, 1, 4, 2, 5, 3])
+        self.reshape(made, self.shape(node.name), node.name)
+
+    def _repeat(self, node, x):
+        maps, channels, rows, columns = self.shape(x)
+        f = node.attributes["factor"]
+        made = self.reshape(x, (maps, channels, rows, 1, columns, 1))
+        made = self.add("Expand", made, self.constant((maps, channels, rows, f, columns, f), np.int64))
+        self.reshape(made, self.shape(node.name), node.name)
+
+    def _flatten(self, node, x):
+        self.reshape(x, self.shape(node.name), node.name)
+
+    _unflatten = _flatten
