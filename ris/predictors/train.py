@@ -20,9 +20,9 @@ from ris.predictors.networks.unrolled import UNROLLED, Unrolled
 from ris.predictors.statistical import StatisticalTask
 from ris.predictors.task import Batch, Split, Task, converted, unit
 
-__all__ = ["Progress", "Recipe", "Trained", "build", "on_device", "phasors", "sum_rates", "train"]
+__all__ = ["Progress", "Recipe", "Trained", "build", "as_phasors", "on_device", "phasors", "sum_rates", "train"]
 
-VALIDATION, EVERY, PATIENCE, MARGIN = 256, 100, 10, 1e-4
+VALIDATION, EVERY, PATIENCE, MARGIN = 256, 100, 15, 1e-4
 """Systems, steps between validations, validations without a rise of the score by MARGIN until the end."""
 
 LARGEST_NORM = 1.0
@@ -104,7 +104,7 @@ def build(network: str, channels: int, side: int, seed: int) -> nn.Module:
     if network not in NETWORKS:
         known = sorted([*NETWORKS, *UNROLLED])
         raise InvalidArgumentError("network", f"one of {known}", repr(network))
-    return Network(NETWORKS[network](channels), seed, side, side)
+    return Network(NETWORKS[network](channels, side), seed, side, side)
 
 
 def train(
@@ -124,7 +124,8 @@ def train(
     recipe : Recipe
         What to train.
     start : nn.Module, optional
-        Weights to begin with, of a network with the same parameters, as from another size of the surfaces.
+        Weights to begin with, of a network with the same parameters, as from another size of the surfaces, or
+        of what an unrolled network starts with.
     checkpoint : Path, optional
         File that keeps the state at every validation, and from which an interrupted training goes on.
     progress : callable, optional
@@ -142,7 +143,7 @@ def train(
     task, device = recipe.make_task(), "cuda" if torch.cuda.is_available() else "cpu"
     network = build(recipe.network, task.channels, recipe.side, recipe.seed)
     if start is not None:
-        network.load_state_dict(start.state_dict())
+        _begin(network, start)
     network.to(device)
     optimiser = torch.optim.Adam(network.parameters(), recipe.rate)
     state = _State(recipe, network, optimiser)
@@ -209,6 +210,11 @@ def sum_rates(network: nn.Module, batch: Batch, bits: int = 0) -> Tensor:
     with torch.no_grad():
         rates: Tensor = batch.rates(phasors(network, batch, bits)).sum(-1)
     return rates
+
+
+def _begin(network: nn.Module, start: nn.Module) -> None:
+    same = isinstance(start, Unrolled) or not isinstance(network, Unrolled)
+    (network if same else network.start).load_state_dict(start.state_dict())
 
 
 def _loss(network: nn.Module, batch: Batch, bits: int) -> Tensor:
