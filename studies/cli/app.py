@@ -69,6 +69,7 @@ def run_command(arguments: list[str]) -> int:
 def _is_mistake(error: Exception) -> bool:
     """Whether an error is about what the person gave, and not about this program."""
     from channels.errors import InvalidArgumentError
+    from ris.predictors.model_file import ModelFileError
 
     known = (
         CycloptsError,
@@ -79,4 +80,4 @@ def _is_mistake(error: Exception) -> bool:
         StudyFileError,
         UsageError,
     )
-    return isinstance(error, (*known, InvalidArgumentError, MemoryError))
+    return isinstance(error, (*known, InvalidArgumentError, ModelFileError, MemoryError))

@@ -18,10 +18,15 @@ def list_studies() -> None:
 
     Example: `ris list`
     """
+    from ris.predictors import zoo
+
     paths = named_studies()
     width = max(map(len, paths))
     for name, path in paths.items():
         print(f"{name:{width}}  {tomllib.loads(path.read_text(encoding='utf-8'))['title']}")
+    print("\nTrained predictors of phases (`ris predict`, `ris compare`):")
+    for name in zoo.names():
+        print(f"{name:{width}}  {zoo.path_of(name).stat().st_size / 1000:.0f} kB")
     print(f"\nRun one:          ris run {next(iter(paths))} --quick\nThe study files:  {FIGURES}")
 
 

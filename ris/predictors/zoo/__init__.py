@@ -7,7 +7,7 @@ from pathlib import Path
 from channels.errors import InvalidArgumentError
 from ris.predictors.runtime import Predictor
 
-__all__ = ["load_predictor", "names", "path_of"]
+__all__ = ["load_predictor", "names", "path_of", "task_of"]
 
 FOLDER = Path(__file__).parent
 
@@ -43,6 +43,11 @@ def load_predictor(model: str | os.PathLike[str]) -> Predictor:
     if isinstance(model, str) and not model.endswith(".h5"):
         return _shipped(path_of(model))
     return _read(Path(model))
+
+
+def task_of(name: str) -> str:
+    """Return the task that a model of that name is for."""
+    return str(load_predictor(name).model.metadata["task"])
 
 
 @cache
