@@ -7,10 +7,40 @@ from torch import Tensor
 
 from ris.predictors.task import Batch
 
-__all__ = ["ascend"]
+__all__ = ["ascend", "multistart"]
 
 RATE, LAST = 0.1, 0.01
 """First and last learning rate of Adam, radians a step; it falls linearly."""
+
+
+def multistart(batch: Batch, starts: Tensor, *, screening: int, kept: int, steps: int) -> tuple[Tensor, Tensor]:
+    """Ascend from all starts by `screening` steps, and from the ends of the best by `steps` more.
+
+    Parameters
+    ----------
+    batch : Batch
+        B systems, torch tensors.
+    starts : Tensor, shape (starts, 2 B, rows, columns)
+        Phasors.
+    screening, kept, steps : int
+        Steps from all starts, ends that go on, for each system its own, and their steps.
+
+    Returns
+    -------
+    best : Tensor, shape (B,)
+        Highest sum rates, bit/s/Hz. They cost screening x starts + steps x kept rates and gradients.
+    x : Tensor, shape (2 B, rows, columns)
+        Phasors that reach them, or more.
+    """
+    first, ends = ascend(batch, starts, screening)
+    B = first.shape[1]
+    order = first.argsort(0, descending=True)[:kept]
+    both = torch.cat([order, order], 1)
+    chosen = ends.gather(0, both[..., None, None].expand(-1, -1, *ends.shape[2:]))
+    second, polished = ascend(batch, chosen, steps)
+    best, place = second.max(0)
+    place = torch.cat([place, place])
+    return torch.maximum(best, first.max(0).values), polished[place, torch.arange(2 * B)]
 
 
 def ascend(batch: Batch, starts: Tensor, steps: int) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,27 @@ from torch import Tensor, nn
 
 from channels.errors import InvalidArgumentError
 from ris.predictors.instantaneous import InstantaneousTask
+from ris.predictors.model import FloatModel
+from ris.predictors.model_file import read_model, write_model
 from ris.predictors.module import Network
 from ris.predictors.networks import NETWORKS
-from ris.predictors.networks.unrolled import UNROLLED, Unrolled
+from ris.predictors.networks.unrolled import UNROLLED, Unrolled, as_phasors
 from ris.predictors.statistical import StatisticalTask
-from ris.predictors.task import Batch, Split, Task, converted, unit
+from ris.predictors.task import Batch, Split, Task, converted
 
-__all__ = ["Progress", "Recipe", "Trained", "build", "as_phasors", "on_device", "phasors", "sum_rates", "train"]
+__all__ = [
+    "Progress",
+    "Recipe",
+    "Trained",
+    "build",
+    "measure",
+    "on_device",
+    "phasors",
+    "read_weights",
+    "save",
+    "sum_rates",
+    "train",
+]
 
 VALIDATION, EVERY, PATIENCE, MARGIN = 256, 100, 15, 1e-4
 """Systems, steps between validations, validations without a rise of the score by MARGIN until the end."""
@@ -30,6 +44,9 @@ LARGEST_NORM = 1.0
 
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises; then it falls as a cosine."""
+
+MEASURED = 1000
+"""Systems of a split that `measure` averages over."""
 
 AT_ONCE = 64
 """Systems that an evaluation works through together."""
@@ -110,7 +127,7 @@ def build(network: str, channels: int, side: int, seed: int) -> nn.Module:
 def train(
     recipe: Recipe,
     *,
-    start: nn.Module | None = None,
+    start: Mapping[str, Tensor] | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Trained:
@@ -123,8 +140,8 @@ def train(
     ----------
     recipe : Recipe
         What to train.
-    start : nn.Module, optional
-        Weights to begin with, of a network with the same parameters, as from another size of the surfaces, or
+    start : mapping of str to Tensor, optional
+        State dictionary to begin with, of a network with the same parameters, as from another size of the surfaces, or
         of what an unrolled network starts with.
     checkpoint : Path, optional
         File that keeps the state at every validation, and from which an interrupted training goes on.
@@ -173,6 +190,58 @@ def train(
     return Trained(network, state.history)
 
 
+def measure(recipe: Recipe, network: nn.Module, count: int = MEASURED) -> dict[str, float]:
+    """Return the mean sum rates on the first systems of "test" and "unseen", bit/s/Hz."""
+    task, device = recipe.make_task(), next(network.parameters()).device.type
+    splits: tuple[Split, ...] = ("test", "unseen")
+    return {
+        split: float(
+            torch.cat(
+                [
+                    sum_rates(network, on_device(batch, device), recipe.bits)
+                    for batch in _batches(task, split, count)
+                ]
+            ).mean()
+        )
+        for split in splits
+    }
+
+
+def save(path: Path, recipe: Recipe, trained: Trained, measured: Mapping[str, float]) -> None:
+    """Write model files with all that made them; of an unrolled network, its step has a file of its own."""
+    task = recipe.make_task()
+    maps = task.systems("validation", AT_ONCE).maps
+    network = trained.network
+    parts = {path: network.start, step_file(path): network.step} if isinstance(network, Unrolled) else {path: network}
+    for file, part in parts.items():
+        metadata = {
+            "recipe": dataclasses.asdict(recipe),
+            "history": trained.history,
+            "mean sum rates": dict(measured),
+            "lowest input": maps.min(axis=(0, 1, 3, 4)).tolist(),
+            "highest input": maps.max(axis=(0, 1, 3, 4)).tolist(),
+        }
+        assert isinstance(part, Network)
+        write_model(FloatModel(part.graph, part.arrays(), recipe.side, recipe.side, metadata), file)
+
+
+def step_file(path: Path) -> Path:
+    """Return where the step of an unrolled network is kept."""
+    return path.with_name(f"{path.stem}-step{path.suffix}")
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the state dictionary of a network that `save` wrote."""
+    if not step_file(path).exists():
+        return _tensors(path, "")
+    return {**_tensors(path, "start."), **_tensors(step_file(path), "step.")}
+
+
+def _tensors(path: Path, prefix: str) -> dict[str, Tensor]:
+    model = read_model(path)
+    return {prefix + name: torch.from_numpy(np.array(array)) for name, array in model.arrays.items()}
+
+
 def on_device(batch: Batch, device: str, dtype: torch.dtype = torch.float32) -> Batch:
     """Return a batch of NumPy arrays as one of torch tensors."""
     complex_dtype = torch.complex64 if dtype == torch.float32 else torch.complex128
@@ -198,12 +267,6 @@ def phasors(network: nn.Module, batch: Batch, bits: int = 0) -> Tensor:
     return x + (rounded - x).detach()
 
 
-def as_phasors(output: Tensor) -> Tensor:
-    """Return unit phasors from (cosine, sine), axes (batch, 1, 2, row, column)."""
-    phasor: Tensor = unit(torch.complex(output[:, 0, 0], output[:, 0, 1]))
-    return phasor
-
-
 def sum_rates(network: nn.Module, batch: Batch, bits: int = 0) -> Tensor:
     """Return the sum rates of a network on systems, shape (B,), bit/s/Hz."""
     network.eval()
@@ -212,9 +275,12 @@ def sum_rates(network: nn.Module, batch: Batch, bits: int = 0) -> Tensor:
     return rates
 
 
-def _begin(network: nn.Module, start: nn.Module) -> None:
-    same = isinstance(start, Unrolled) or not isinstance(network, Unrolled)
-    (network if same else network.start).load_state_dict(start.state_dict())
+def _begin(network: nn.Module, start: Mapping[str, Tensor]) -> None:
+    whole = not isinstance(network, Unrolled) or any(name.startswith("start.") for name in start)
+    try:
+        (network if whole else network.start).load_state_dict(start)
+    except RuntimeError as error:
+        raise InvalidArgumentError("start", "weights of the same network", str(error)) from None
 
 
 def _loss(network: nn.Module, batch: Batch, bits: int) -> Tensor:
