@@ -71,8 +71,8 @@ class Settings:
     at_once: int = 16
 
 
-FULL = Settings(systems=1000, budgets=(3, 10, 30, 100), random_starts=3, steps=150)
-QUICK = Settings(systems=32, budgets=(10, 30), random_starts=1, steps=100)
+FULL = Settings(systems=1000, budgets=(3, 10, 30, 100), random_starts=1, steps=150)
+QUICK = Settings(systems=16, budgets=(3, 10, 30), random_starts=0, steps=60)
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,7 +48,7 @@ def integer_model(
 ) -> IntegerModel:
     """Return a model in integers, calibrated on systems of the training; weights have `bits` bits."""
     quantized = QuantizedNetwork(network.cpu(), bits).eval()
-    quantized.calibrate([torch.from_numpy(maps) for maps in _training_maps(recipes[-1:])])
+    quantized.calibrate([torch.from_numpy(maps) for maps in _training_maps(recipes[-1:])], "percentile")
     return _described(quantized.export(), recipes, command, test_systems)
 
 
