@@ -20,29 +20,31 @@ GROUPS = ("without training", "ascent", "float", "integer")
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """Return the table for a terminal: a row for each way to set the phases."""
+    """Return the table for a terminal: a row for each way to set the phases, on each split."""
     table = Table(
         title=f"{comparison.task} task, {comparison.users} users, "
         f"surfaces of {comparison.side} x {comparison.side}",
         caption="sum rate in bit/s/Hz and percentages of mean rates, with 95 % intervals (paired bootstrap); "
         "time on one core, one system",
     )
-    table.add_column("phases")
+    for text in ("systems", "phases"):
+        table.add_column(text, no_wrap=True)
+    for text in ("rate", "% of optimum", "% of float", "kB", "bit operations", "time"):
+        table.add_column(text, justify="right", no_wrap=True)
     for split in SPLITS:
-        for text in ("rate", "% of optimum", "% of float"):
-            table.add_column(f"{TITLES[split]}: {text}", justify="right")
-    for text in ("kB", "bit operations", "time"):
-        table.add_column(text, justify="right")
-    for entry in comparison.entries:
-        cells = [entry.name]
-        for split in SPLITS:
-            cells += [_shown(comparison.mean(entry, split), 1, 3)]
-            cells += [_shown(comparison.share(entry, split), 100, 1)]
+        for entry in comparison.entries:
             source = comparison.floating(entry)
-            cells += ["" if source is None else _shown(comparison.share(entry, split, source), 100, 2)]
-        cells += ["" if entry.bytes is None else f"{entry.bytes / 1000:.0f}"]
-        cells += ["" if entry.bit_operations is None else f"{entry.bit_operations:.2e}"]
-        table.add_row(*cells, _duration(entry.seconds))
+            table.add_row(
+                TITLES[split],
+                entry.name,
+                _shown(comparison.mean(entry, split), 1, 3),
+                _shown(comparison.share(entry, split), 100, 1),
+                "" if source is None else _shown(comparison.share(entry, split, source), 100, 2),
+                "" if entry.bytes is None else f"{entry.bytes / 1000:.0f}",
+                "" if entry.bit_operations is None else f"{entry.bit_operations:.2e}",
+                _duration(entry.seconds),
+            )
+        table.add_section()
     return table
 
 
