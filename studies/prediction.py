@@ -60,10 +60,11 @@ def predict_point(point: Point, seed: int, model: str, bits: int | None) -> Pred
             grid1=grids[0],
             grid2=grids[1],
         )
-    designs = {
+    closed, steered = ris.optimal_phases(system), ris.steered_phases(system, 0)
+    designs: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {
         "predicted": predicted,
-        "closed form (mean gain)": tuple(ris.optimal_phases(system)),
-        "steering towards user 1": ris.steered_phases(system, 0),
+        "closed form (mean gain)": (closed.theta1, closed.theta2),
+        "steering towards user 1": (steered.theta1, steered.theta2),
         "equal": (np.zeros(system.elements1), np.zeros(system.elements2)),
     }
     rates = {
@@ -110,6 +111,8 @@ def write_phases(found: Prediction, path: Path) -> None:
             rows = csv.writer(file)
             rows.writerow(["surface", "row", "column", "phase_rad"])
             for surface, phases in enumerate(found.phases, start=1):
-                rows.writerows([surface, *place, value] for place, value in np.ndenumerate(phases.astype(object)))
+                rows.writerows(
+                    [surface, *place, value] for place, value in np.ndenumerate(phases.astype(object))
+                )
 
     replace_file(path, write)

@@ -27,9 +27,13 @@ def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     network = train(RECIPE).network
     paths = {}
-    for name, made in (("tiny", float_model), ("tiny-int8", integer_model)):
+    made = {
+        "tiny": float_model(network, [RECIPE], "a command", 4),
+        "tiny-int8": integer_model(network, [RECIPE], "a command", 4, steps=2),
+    }
+    for name, model in made.items():
         paths[name] = folder / f"{name}.h5"
-        write_model(made(network, [RECIPE], "a command", 4), paths[name])
+        write_model(model, paths[name])
     return paths
 
 
@@ -59,7 +63,7 @@ def test_the_optimum_is_above_all_that_it_starts_from(found):
 
 
 def test_rates_do_not_depend_on_the_cut_into_blocks(found, models):
-    """But for random phases, drawn block by block, and for what rates leave out of covariances: 1e-6 of them."""
+    """But for random phases, drawn block by block, and for what rates leave out of covariances."""
     again = compare("statistical", models, Settings(3, (2, 8), 1, 1, at_once=3))
     for name in ("closed form (mean gain)", "steering, best user", "superposed steering", *models):
         for split in SPLITS:
@@ -89,7 +93,7 @@ def test_sizes_and_operations(found, models):
 
 
 def test_intervals_hold_the_mean_as_often_as_they_say():
-    """Of 200 samples of 50 systems, 95 % intervals hold the mean 170 to 199 times, but for a chance of 1e-5."""
+    """In 200 samples of 50 systems, 170 to 199 times, but for a chance of 1e-5."""
     generator, held = np.random.default_rng(1), 0
     for _ in range(200):
         one = Comparison("statistical", 4, 4, (entry(OPTIMUM, generator.exponential(1.0, 50)),))

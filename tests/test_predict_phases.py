@@ -44,7 +44,9 @@ def mean_rate(scenes, design):
     rates = []
     for i in range(SYSTEMS):
         system = scenes.system(i)
-        rates.append(ris.closed_form_rate(system, *design(i), power=1.0, noise_power=scenes.noise_power[i]).sum())
+        rates.append(
+            ris.closed_form_rate(system, *design(i), power=1.0, noise_power=scenes.noise_power[i]).sum()
+        )
     return np.mean(rates)
 
 
@@ -63,7 +65,9 @@ def test_phases_are_those_of_the_network_in_torch(scenes):
         phasors = np.exp(1j * np.array(predicted(scenes, i))).reshape(2, *out.shape[-2:])
         # Phasors turn fast where the network's output is small.
         modulus = np.hypot(out[:, 0], out[:, 1])
-        np.testing.assert_allclose(modulus * phasors, out[:, 0] + 1j * out[:, 1], rtol=0, atol=1e-5 * modulus.max())
+        np.testing.assert_allclose(
+            modulus * phasors, out[:, 0] + 1j * out[:, 1], rtol=0, atol=1e-5 * modulus.max()
+        )
 
 
 @pytest.mark.parametrize("model", ["reference", "reference-int8"])
@@ -74,7 +78,10 @@ def test_better_than_steering_and_than_the_mean_gain(scenes, model):
 
 
 def test_integers_cost_little(scenes):
-    reached = [mean_rate(scenes, lambda i, m=m: predicted(scenes, i, model=m)) for m in ("reference-int8", "reference")]
+    reached = [
+        mean_rate(scenes, lambda i, m=m: predicted(scenes, i, model=m))
+        for m in ("reference-int8", "reference")
+    ]
     assert reached[0] > 0.97 * reached[1]
 
 
@@ -123,7 +130,9 @@ def test_surfaces_may_differ_in_shape(tmp_path, side):
     assert theta1.shape == (side**2,)
     assert theta2.shape == (side**2 // 2,)
     maps = system_maps(smaller, grid2=(side, side // 2), **given)
-    np.testing.assert_array_equal(theta2, zoo.load_predictor(path).phases(maps[1][None])[0].ravel().astype(float))
+    np.testing.assert_array_equal(
+        theta2, zoo.load_predictor(path).phases(maps[1][None])[0].ravel().astype(float)
+    )
 
 
 def test_systems_of_the_training_raise_no_warning(side):

@@ -1,6 +1,5 @@
 """What networks reach, against the numerical optimum and simple designs: rate, time, size and operations."""
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -58,8 +57,8 @@ class Settings:
     budgets : tuple of int
         Steps of the ascents from superposed steering.
     random_starts, steps : int
-        Of the numerical optimum: random starts besides superposed steering and each user's steering, and steps
-        from each.
+        Of the numerical optimum: random starts besides superposed steering and each user's steering, and
+        steps from each.
     at_once : int
         Systems that are worked through together.
     """
@@ -177,9 +176,7 @@ def compare(
     family = StatisticalTask(side) if task == "statistical" else InstantaneousTask(side)
     ways = dict(_ways(family, settings, predictors))
     rates: dict[str, dict[Split, list[Real]]] = {name: {split: [] for split in SPLITS} for name in ways}
-    blocks = [
-        (split, first) for split in SPLITS for first in range(0, settings.systems, settings.at_once)
-    ]
+    blocks = [(split, first) for split in SPLITS for first in range(0, settings.systems, settings.at_once)]
     for done, (split, first) in enumerate(blocks):
         progress(done / len(blocks), f"{split} systems from {first}")
         given = _Given.of(family, split, min(settings.at_once, settings.systems - first), first)
@@ -213,7 +210,6 @@ def compare(
 class _Given:
     """Systems first, first + 1, ... of a split, as the different ways need them."""
 
-    family: StatisticalTask | InstantaneousTask
     split: Split
     first: int
     batch: Batch
@@ -224,7 +220,7 @@ class _Given:
         cls, family: StatisticalTask | InstantaneousTask, split: Split, count: int, first: int
     ) -> "_Given":
         batch = family.systems(split, count, first)
-        return cls(family, split, first, batch, on_device(batch, "cpu"))
+        return cls(split, first, batch, on_device(batch, "cpu"))
 
     @property
     def count(self) -> int:
@@ -240,7 +236,7 @@ def _ways(
     """Every way to set the phases: phasors, shape (2 B, side, side), of systems."""
     yield "random", _random
     if isinstance(family, StatisticalTask):
-        yield "closed form (mean gain)", _closed_form
+        yield "closed form (mean gain)", lambda given: _closed_form(family, given)
     yield "steering, best user", _best_user
     yield "superposed steering", lambda given: superposed_steering(given.batch)
     for steps in settings.budgets:
@@ -254,10 +250,9 @@ def _random(given: _Given) -> Phasors:
     return random_phasors(given.batch, Stream(0, "compare", given.split, given.first))
 
 
-def _closed_form(given: _Given) -> Phasors:
+def _closed_form(family: StatisticalTask, given: _Given) -> Phasors:
     """What maximises the mean gain summed over the users."""
-    assert isinstance(given.family, StatisticalTask)
-    scenes = given.family.scenes(given.split, given.count, given.first)
+    scenes = family.scenes(given.split, given.count, given.first)
     designs = [optimal_phases(scenes.system(i)) for i in range(given.count)]
     theta = np.array([[design.theta1, design.theta2] for design in designs]).swapaxes(0, 1)
     return np.asarray(np.exp(1j * theta).reshape(2 * given.count, scenes.side, scenes.side))

@@ -1,31 +1,37 @@
 """From trained networks to model files that say what they are for, what made them and what they reach."""
 
 import dataclasses
-import itertools
+import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
-from channels.errors import InvalidArgumentError
-from ris.predictors.features import CHANNELS
 from ris.predictors.model import FloatModel, IntegerModel, Model
 from ris.predictors.module import Network
+from ris.predictors.networks.unrolled import as_phasors
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.runtime import Predictor
 from ris.predictors.statistical import ANTENNAS
 from ris.predictors.task import Split, Task, unit
-from ris.predictors.train import AT_ONCE, Recipe
+from ris.predictors.train import AT_ONCE, LARGEST_NORM, Recipe, on_device
 from ris.predictors.trained_range import TrainedRange
 
 __all__ = ["float_model", "integer_model", "mean_rate"]
 
-CALIBRATION = 24
+Described = TypeVar("Described", bound=Model)
+
+CALIBRATION = 12
 """Batches of the training from which ranges are read."""
 
+RATE = 3e-4
+"""First learning rate of the steps with rounding; it falls as a cosine."""
 
-def float_model(network: Network, recipes: Sequence[Recipe], command: str, test_systems: int = 1000) -> FloatModel:
+
+def float_model(
+    network: Network, recipes: Sequence[Recipe], command: str, test_systems: int = 1000
+) -> FloatModel:
     """Return a model of a trained network.
 
     Parameters
@@ -44,12 +50,38 @@ def float_model(network: Network, recipes: Sequence[Recipe], command: str, test_
 
 
 def integer_model(
-    network: Network, recipes: Sequence[Recipe], command: str, test_systems: int = 1000, bits: int = 8
+    network: Network,
+    recipes: Sequence[Recipe],
+    command: str,
+    test_systems: int = 1000,
+    bits: int = 8,
+    steps: int = 200,
 ) -> IntegerModel:
-    """Return a model in integers, calibrated on systems of the training; weights have `bits` bits."""
-    quantized = QuantizedNetwork(network.cpu(), bits).eval()
+    """Return a model in integers: ranges from systems of the training, then steps with the rounding in it.
+
+    Parameters
+    ----------
+    network, recipes, command, test_systems
+        As for `float_model`.
+    bits : int
+        Of the weights.
+    steps : int
+        Of a training on the same loss, in which the ranges stay; systems follow those of the last recipe.
+    """
+    recipe = recipes[-1]
+    task, quantized = recipe.make_task(), QuantizedNetwork(network.cpu(), bits).eval()
     quantized.calibrate([torch.from_numpy(maps) for maps in _training_maps(recipes[-1:])], "percentile")
-    return _described(quantized.export(), recipes, command, test_systems)
+    optimiser = torch.optim.Adam(quantized.network.parameters(), RATE)
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * step / steps))
+        batch = on_device(task.training_batch(recipe.steps + step, recipe.batch, recipe.seed), "cpu")
+        optimiser.zero_grad()
+        loss = -batch.rates(as_phasors(quantized(batch.maps))).sum(-1).log().mean()
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(quantized.network.parameters(), LARGEST_NORM)
+        optimiser.step()
+    return _described(quantized.export(), recipes, f"{command}; {steps} steps in integers", test_systems)
 
 
 def mean_rate(model: Model, task: Task, split: Split, systems: int) -> float:
@@ -62,7 +94,7 @@ def mean_rate(model: Model, task: Task, split: Split, systems: int) -> float:
     return total / systems
 
 
-def _described(model: Any, recipes: Sequence[Recipe], command: str, systems: int) -> Any:
+def _described(model: Described, recipes: Sequence[Recipe], command: str, systems: int) -> Described:
     task = recipes[-1].make_task()
     metadata = {
         "task": recipes[-1].task,

@@ -24,13 +24,13 @@ from ris.predictors.module import Network, execute
 __all__ = ["Observer", "QuantizedNetwork"]
 
 Observer = Literal["min-max", "percentile", "mse"]
-"""How a range follows from numbers: all of them, all but 0.1 % at each end, or the least squared error."""
+"""How a range follows from numbers: all of them, all but 0.5 % at each end, or the least squared error."""
 
 DECAY = 0.99
 """What the ranges keep in one step of training."""
 
 BINS = 2048
-TAIL = 1e-3
+TAIL = 5e-3
 SHARES = np.linspace(0.3, 1.0, 71)
 """Shares of a range that the observer of squared errors tries."""
 

@@ -86,7 +86,9 @@ class TrainedRange:
                 {name: _pair(stated["quantities"][name], float) for name in QUANTITIES},
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise InvalidArgumentError("model", "one that says what it was trained for", repr(error)) from None
+            raise InvalidArgumentError(
+                "model", "one that says what it was trained for", repr(error)
+            ) from None
 
     def as_metadata(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -164,9 +166,7 @@ def measured(maps: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         real, imaginary = (CHANNELS.index(f"{path} {part}") for part in ("real", "imaginary"))
         steering = maps[..., real, :, :] + 1j * maps[..., imaginary, :, :]
         for axis, name in ((-2, "row"), (-1, "column")):
-            first, second = (
-                np.take(steering, range(i, steering.shape[axis] - 1 + i), axis) for i in (0, 1)
-            )
+            first, second = (np.take(steering, range(i, steering.shape[axis] - 1 + i), axis) for i in (0, 1))
             numbers[f"{path}, step by {name}"] = np.angle((second * first.conj()).sum((-2, -1)))
     return numbers
 

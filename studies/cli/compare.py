@@ -26,10 +26,10 @@ def compare(
 ) -> None:
     """Hold predictors against the numerical optimum and simple designs: rate, time, size, operations.
 
-    One table and one figure, on fixed systems like those of the training and of unseen geometry: closed form,
-    steering, random phases, gradient ascents of several budgets, and networks in floats and in integers. Writes
-    compare-TASK.csv, .png and .pdf. In full it takes hours, most of them for the optimum. Needs torch (`pip
-    install double-ris[train]`).
+    One table and one figure, on fixed systems like those of the training and of unseen geometry: closed
+    form, steering, random phases, gradient ascents of several budgets, and networks in floats and integers.
+    Writes compare-TASK.csv, .png and .pdf. In full it takes hours, most of them for the optimum. Needs torch
+    (`pip install double-ris[train]`).
 
     Example: `ris compare --quick`
 
@@ -38,8 +38,8 @@ def compare(
     Parameters
     ----------
     models
-        Model files, besides those that come with the package for the task; an integer one is also held against
-        the float one whose name it has before "-int". All are for surfaces of one size.
+        Model files, besides those that come with the package for the task; an integer one is also held
+        against the float one whose name it has before "-int". All are for surfaces of one size.
     task
         The family of systems.
     quick
@@ -87,8 +87,8 @@ def predict(
 ) -> None:
     """Predict the phase shifts of the system of a study by a trained network.
 
-    The system is that in the middle of the axes. Prints the closed-form sum rate at the phases beside those of
-    other designs, and the phases in degrees, row by row.
+    The system is that in the middle of the axes. Prints the closed-form sum rate at the phases beside those
+    of other designs, and the phases in degrees, row by row.
 
     Example: `ris predict my_study.toml --bits 2`
 

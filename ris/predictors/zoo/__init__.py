@@ -1,4 +1,4 @@
-"""The trained predictors that come with the package, as model files with what made them and what they reach."""
+"""The trained predictors that come with the package: model files that say what made them."""
 
 import os
 from functools import cache
