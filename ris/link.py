@@ -47,13 +47,32 @@ def batch_shape(system: DoubleRIS, theta1: Any, theta2: Any) -> tuple[int, ...]:
 
 
 class PathWeights(Protocol):
-    """Weights of the paths and traces at the BS, as attributes of `Link`."""
+    """Weights of the paths and traces at the BS, as those of `Link`."""
 
-    a: Array
-    b: Array
-    c: Array
-    d: Array
-    x: Array
+    @property
+    def a(self) -> Array:
+        """Of the direct paths."""
+        ...
+
+    @property
+    def b(self) -> Array:
+        """Of the single reflections at surface 1."""
+        ...
+
+    @property
+    def c(self) -> Array:
+        """Of the single reflections at surface 2."""
+        ...
+
+    @property
+    def d(self) -> Array:
+        """Of the double reflections."""
+        ...
+
+    @property
+    def x(self) -> Array:
+        """Of the cross terms."""
+        ...
 
     @property
     def bs(self) -> "BsTraces":

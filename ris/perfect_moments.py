@@ -16,7 +16,9 @@ from ris.pairs import both, on_diagonal, outer, pair, split, split_pairs, symmet
 __all__ = ["mean_weights", "pair_moments", "perfect_moments", "surface1_tables", "surface2_tables"]
 
 
-def perfect_moments(link: PathWeights, tables1: list[Array], tables2: list[Array]) -> tuple[Array, Array, Array]:
+def perfect_moments(
+    link: PathWeights, tables1: list[Array], tables2: list[Array]
+) -> tuple[Array, Array, Array]:
     """Return E|h_k|^2, E|h_k^H h_j|^2 and E|h_k|^2 |h_j|^2.
 
     Affine in the tables of each surface, for given tables of the other.
@@ -38,7 +40,9 @@ def mean_weights(link: PathWeights, tables1: list[Array], tables2: list[Array]) 
     return single1, single1 + link.d * T1d * tables2[1], link.c * tables2[0]
 
 
-def pair_moments(link: PathWeights, tables1: list[Array], tables2: list[Array], bs: BsTraces) -> tuple[Array, Array]:
+def pair_moments(
+    link: PathWeights, tables1: list[Array], tables2: list[Array], bs: BsTraces
+) -> tuple[Array, Array]:
     """Return G and J, shapes (..., K, K), for the filter that the traces `bs` contain."""
     a, b, c, d, x = link.a, link.b, link.c, link.d, link.x
     T1, U1, V1 = tables1
