@@ -1,0 +1,103 @@
+"""Linear precoders of a tile of realizations, axes (antenna, real or imaginary part, user, realization)."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ris._kernels.power_allocation import max_min_powers, water_filling_powers
+from ris._kernels.precoding import inner_products, solve_columns
+from ris._kernels.reduced import factor_grams, gram
+from ris.options import Allocation
+from ris.precoders import MRT, RZF, LinearPrecoder
+
+__all__ = ["allocate", "column_powers", "columns", "products", "transmitted"]
+
+Tile = NDArray[Any]
+Floats = NDArray[np.float64]
+
+
+def columns(precoder: LinearPrecoder, channels: Tile, power: float, noise_power: float) -> Tile:
+    """Return the columns of the precoder without normalisation: for `MRT` the array `channels` itself.
+
+    Not finite where a realization has none.
+    """
+    if isinstance(precoder, MRT):
+        return channels
+    users = channels.shape[2]
+    regularisation = 0.0
+    if isinstance(precoder, RZF):
+        optimal = users * noise_power / power
+        regularisation = optimal if precoder.regularisation is None else precoder.regularisation
+    out = np.empty(channels.shape)
+    solve_columns(out, channels, _gram_factors(channels, regularisation))
+    return out
+
+
+def transmitted(precoder: LinearPrecoder, channels: Tile, power: float, noise_power: float) -> Tile:
+    """Return precoders that have the power in every realization; not finite where there are none."""
+    made = columns(precoder, channels, power, noise_power)
+    sizes = column_powers(made)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if precoder.allocation == "common":
+            scales = power / sizes.sum(axis=0)
+        elif precoder.allocation == "equal":
+            scales = power / len(sizes) / sizes
+        else:
+            gains = np.sum(products(channels, made) ** 2, axis=2)
+            gains = np.where(sizes > 0, gains / sizes, 0.0)
+            signal = np.einsum("kkt->kt", gains).copy()
+            np.einsum("kkt->kt", gains)[:] = 0.0
+            powers = allocate(precoder.allocation, signal, gains, power, noise_power)
+            scales = np.where(powers == 0, 0.0, powers / sizes)
+        return np.asarray(made * np.sqrt(scales))
+
+
+def allocate(
+    allocation: Allocation, signal: Floats, interference: Floats, power: float, noise_power: float
+) -> Floats:
+    """Return powers of that sum for users with the SINRs signal_k p_k / (interference_k . p + noise_power).
+
+    Parameters
+    ----------
+    allocation : {"equal", "max_min", "water_filling"}
+        Which powers.
+    signal, interference : ndarray, shapes (K, B) and (K, K, B)
+        Of B realizations.
+    power, noise_power : float
+        Above zero.
+
+    Returns
+    -------
+    ndarray, shape (K, B)
+        NaN where there are no such powers.
+    """
+    powers = np.full(signal.shape, power / len(signal))
+    if allocation == "max_min":
+        max_min_powers(powers, signal, interference, power, noise_power)
+    elif allocation == "water_filling":
+        water_filling_powers(powers, signal, power, noise_power)
+    return powers
+
+
+def products(left: Tile, right: Tile) -> Floats:
+    """Return h_k^H f_j of every realization, axes (k, j, real or imaginary part, realization)."""
+    out = np.empty((left.shape[2], right.shape[2], 2, left.shape[3]))
+    inner_products(out, left, right)
+    return out
+
+
+def column_powers(precoders: Tile) -> Floats:
+    """Return |f_k|^2, shape (K, B)."""
+    return np.asarray(np.einsum("mpkt,mpkt->kt", precoders, precoders, dtype=np.float64))
+
+
+def _gram_factors(channels: Tile, regularisation: float) -> Floats:
+    """Cholesky's factors of H^H H + regularisation I, axes (row, column, part, realization)."""
+    users, count = channels.shape[2:]
+    grams = np.zeros((users, users, 2, count))
+    gram(grams, channels)
+    np.einsum("kkt->kt", grams[:, :, 0])[:] += regularisation
+    factors = np.empty_like(grams)
+    factor_grams(factors, grams)
+    return factors
