@@ -11,7 +11,7 @@ from ris._kernels.reduced import factor_grams, gram
 from ris.options import Allocation
 from ris.precoders import MRT, RZF, LinearPrecoder
 
-__all__ = ["allocate", "column_powers", "columns", "products", "transmitted"]
+__all__ = ["allocate", "column_powers", "columns", "power_scales", "products", "transmitted"]
 
 Tile = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -37,20 +37,44 @@ def columns(precoder: LinearPrecoder, channels: Tile, power: float, noise_power:
 def transmitted(precoder: LinearPrecoder, channels: Tile, power: float, noise_power: float) -> Tile:
     """Return precoders that have the power in every realization; not finite where there are none."""
     made = columns(precoder, channels, power, noise_power)
-    sizes = column_powers(made)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if precoder.allocation == "common":
-            scales = power / sizes.sum(axis=0)
-        elif precoder.allocation == "equal":
-            scales = power / len(sizes) / sizes
-        else:
-            gains = np.sum(products(channels, made) ** 2, axis=2)
-            gains = np.where(sizes > 0, gains / sizes, 0.0)
-            signal = np.einsum("kkt->kt", gains).copy()
-            np.einsum("kkt->kt", gains)[:] = 0.0
-            powers = allocate(precoder.allocation, signal, gains, power, noise_power)
-            scales = np.where(powers == 0, 0.0, powers / sizes)
+    powers = np.sum(products(channels, made) ** 2, axis=2)
+    own = np.einsum("kkt->kt", powers)
+    scales = power_scales(precoder.allocation, own, powers, column_powers(made), power, noise_power)
+    with np.errstate(invalid="ignore"):
         return np.asarray(made * np.sqrt(scales))
+
+
+def power_scales(
+    allocation: Allocation, own: Floats, powers: Floats, sizes: Floats, power: float, noise_power: float
+) -> Floats:
+    """Return the factors of |v_k|^2 that share out the power.
+
+    Parameters
+    ----------
+    allocation : {"common", "equal", "max_min", "water_filling"}
+        How.
+    own : ndarray, shape (K, B)
+        |h_k^H v_k|^2, or in the long term |E h_k^H v_k|^2.
+    powers : ndarray, shape (K, K, B)
+        |h_k^H v_j|^2, or their means: what they have beyond `own` disturbs user k.
+    sizes : ndarray, shape (K, B)
+        |v_k|^2, or their means.
+    power, noise_power : float
+        Above zero.
+
+    Returns
+    -------
+    ndarray, shape (K, B)
+        Not finite where there are none.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if allocation == "common":
+            return np.broadcast_to(power / sizes.sum(axis=0), sizes.shape)
+        signal = np.where(sizes > 0, own / sizes, 0.0)
+        interference = np.where(sizes > 0, powers / sizes, 0.0)
+        np.einsum("kkt->kt", interference)[:] -= signal
+        shares = allocate(allocation, signal, interference, power, noise_power)
+        return np.where(shares == 0, 0.0, shares / sizes)
 
 
 def allocate(

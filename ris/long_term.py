@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ris.linear_precoding import allocate
+from ris.linear_precoding import power_scales
 from ris.precoders import LinearPrecoder
 
 __all__ = ["LongTerm"]
@@ -14,21 +14,18 @@ __all__ = ["LongTerm"]
 
 @dataclass(frozen=True, eq=False)
 class LongTerm:
-    """Scales of the columns v_k of a precoder, and what follows from them.
+    """Scales of the columns v_k of a precoder, f_k = scales_k v_k, and what depends on them.
 
     Attributes
     ----------
     scales : ndarray, shape (K,)
-        g_k up to one factor for all: f_k = scales_k v_k (power / total)^(1/2).
-    total : float
-        sum_k scales_k^2 E|v_k|^2.
+        With E sum_k |f_k|^2 = power.
     slope : ndarray, shape (K,)
-        Derivative of the ergodic rates E log2(1 + SINR_k), bit/s/Hz, by `total`: it is through `total` alone
-        that they depend on the normalisation.
+        How the ergodic rates, bit/s/Hz, change with t = E sum_k |f_k|^2 if all f_k are divided by
+        (t / power)^(1/2), at t = power.
     """
 
     scales: NDArray[np.float64]
-    total: float
     slope: NDArray[np.float64]
 
     @classmethod
@@ -53,21 +50,18 @@ class LongTerm:
         power, noise_power : float
             Total transmit power and noise power at a user, > 0.
         """
-        sizes = column_powers.mean(axis=1)
-        mean = np.einsum("kkpn->kp", products) / products.shape[3]
         powers = np.sum(products**2, axis=2)
-        scales = np.ones_like(sizes)
-        if precoder.allocation != "common":
-            with np.errstate(divide="ignore", invalid="ignore"):
-                # The hardening bound: what varies of the own signal disturbs as the others do.
-                signal = np.sum(mean**2, axis=1) / sizes
-                interference = powers.mean(axis=2) / sizes - np.diag(signal)
-                shares = allocate(
-                    precoder.allocation, signal[:, None], interference[:, :, None], power, noise_power
-                )
-                scales = np.sqrt(shares[:, 0] / sizes)
-        total = float(np.sum(scales**2 * sizes))
-        received = np.einsum("kjn,j->kn", powers, scales**2) + noise_power * total / power
-        others = received - np.einsum("kkn->kn", powers) * scales[:, None] ** 2
+        mean = np.einsum("kkpn->kp", products) / products.shape[3]
+        squared = power_scales(
+            precoder.allocation,
+            np.sum(mean**2, axis=1)[:, None],
+            powers.mean(axis=2)[:, :, None],
+            column_powers.mean(axis=1)[:, None],
+            power,
+            noise_power,
+        )[:, 0]
+        with np.errstate(invalid="ignore"):
+            received = np.einsum("kjn,j->kn", powers, squared) + noise_power
+            others = received - np.einsum("kkn->kn", powers) * squared[:, None]
         slope = noise_power / power / math.log(2) * np.mean(1 / received - 1 / others, axis=1)
-        return cls(scales, total, slope)
+        return cls(np.sqrt(squared), slope)

@@ -105,15 +105,15 @@ def draw_channels(
 class Simulation:
     """Estimates from simulated channels h_k and precoders f_k; simulations merge.
 
-    Rates are in bit/s/Hz, with total power `power`. With normalisation by realization |f_k|^2 is the power of
-    user k. With long-term normalisation f_k is as the precoder has it, `MRT` with common power f_k = h_k, and
-    the powers are those of (power / sum_i E|f_i|^2)^(1/2) f_k, as in `rate_from_moments`.
+    Rates are in bit/s/Hz, with total power `power`. |f_k|^2 is the power of user k, but with `MRT` as in the
+    closed forms f_k is the channel that the BS knows, and powers are those of
+    (power / sum_i E|f_i|^2)^(1/2) f_k, as in `rate_from_moments`.
 
-    All estimates are means over independent realizations, or functions of such means. For the ergodic rate,
-    which no mean of rates gives before sum_i E|f_i|^2 is known, that is by its closed form with `MRT`; with
-    long-term normalisation of others it comes from 1,024 further realizations, and what they leave to
-    be corrected is estimated along, to first order (`ris.transmitter`). The second-order rest is below 0.2 of
-    the squared relative error of their mean, some 1e-4 bit/s/Hz at channels that do harden a little.
+    All estimates are plain means over independent realizations, or functions of such means. For the ergodic
+    rate with long-term normalisation that takes E|f_i|^2 beforehand: in closed form with `MRT`, for other
+    precoders from 1,024 further realizations, whose error is corrected along the way to first order
+    (`ris.transmitter`). What is left is below 0.2 bit/s/Hz times the squared relative error of their mean
+    power: some 1e-4 bit/s/Hz.
 
     Parameters
     ----------
@@ -289,7 +289,7 @@ def simulate(
         Called for each tile, in threads and in any order, with the instantaneous rates log2(1 + SINR_k) in
         bit/s/Hz, shape (realizations, K); returns numbers of any kind for each realization, shape
         (realizations, m), whose means and co-moments the simulation keeps in `observed`. With long-term
-        normalisation of other precoders than `MRT` the rates are those at the preliminary mean of the power.
+        normalisation of other precoders than `MRT` the rates are those before that correction.
     progress : callable, optional
         Called with the number of realizations done, after each tile.
 

@@ -114,9 +114,12 @@ class RZF(LinearPrecoder):
 class WMMSE:
     """Precoders of locally largest weighted sum rate at the power P in every realization.
 
-    The iteration of weighted minimum mean square errors (Shi, Razaviyayn, Luo and He, 2011), from the best of
-    `MRT`, `ZF` and `RZF` with every allocation; it never lowers the weighted sum rate. A reference from above
-    for the linear precoders, though the problem is not convex and a better optimum may exist.
+    The iteration of weighted minimum mean square errors (Shi, Razaviyayn, Luo and He, "An iteratively
+    weighted MMSE approach to distributed sum-utility maximization for a MIMO interfering broadcast channel",
+    IEEE Trans. Signal Process. 59(9), 2011) never lowers the weighted sum rate. It starts from `MRT`,
+    `ZF` and `RZF` with every allocation and from the best user alone; the best end counts. So in no
+    realization is one of them above it, on the channels that the BS knows. The problem is not convex: a
+    better optimum may exist.
 
     Parameters
     ----------

@@ -49,7 +49,8 @@ def precode(channels: Any, precoder: Precoder, *, power: float, noise_power: flo
     else:
         made = check_precoders(precoder, columns(precoder, tile, power, noise_power))
         means = LongTerm.of(precoder, products(tile, made), column_powers(made), power, noise_power)
-        made = made * (means.scales * np.sqrt(power / means.total))[:, None]
+        with np.errstate(invalid="ignore"):
+            made = made * means.scales[:, None]
     return _of_tile(check_precoders(precoder, made), lead)
 
 
@@ -76,9 +77,13 @@ def wmmse(channels: Any, precoder: WMMSE, *, power: float, noise_power: float) -
         raise InvalidArgumentError("precoder", "ris.WMMSE()", repr(precoder))
     tile, lead = _as_tile(channels)
     power, noise_power = positive("power", power), positive("noise_power", noise_power)
-    made, *found = wmmse_of_tile(precoder, tile, power, noise_power)
-    rates, iterations, converged = (each.reshape(lead) for each in found)
-    return WmmsePrecoders(_of_tile(check_precoders(precoder, made), lead), rates, iterations, converged)
+    made, rates, iterations, converged = wmmse_of_tile(precoder, tile, power, noise_power)
+    return WmmsePrecoders(
+        _of_tile(check_precoders(precoder, made), lead),
+        rates.reshape(lead),
+        iterations.reshape(lead),
+        converged.reshape(lead),
+    )
 
 
 def sinr(channels: Any, precoders: Any, *, noise_power: float) -> NDArray[np.float64]:

@@ -54,7 +54,8 @@ class Transmitter:
     Attributes
     ----------
     noise : float
-        noise_power sum_k E|f_k|^2 / power, the noise power for precoders f_k as `precoders` returns them.
+        Noise power of a user for the precoders f_k as `precoders` returns them: noise_power, but with `MRT`
+        as in the closed forms, where f_k = h_k, it is noise_power sum_k E|f_k|^2 / power.
     """
 
     def __init__(
@@ -83,11 +84,9 @@ class Transmitter:
         elif isinstance(precoder, MRT) and not isinstance(csi, PilotCsi):
             gains = mean_precoder_gain(system, theta1, theta2, csi)
         if gains is not None and precoder.allocation == "common":
-            total = float(np.sum(gains))
+            self.noise = noise_power * float(np.sum(gains)) / power if power > 0 else np.inf
         else:
             self._long_term = self._preliminary(precoder, sampler, gains, threads)
-            total = self._long_term.total
-        self.noise = noise_power * total / power if power > 0 else np.inf
 
     def precoders(self, tile: Tile, first: int) -> tuple[Tile, int]:
         """Return the precoders of a tile, and in how many realizations an iteration did not converge.
@@ -113,9 +112,9 @@ class Transmitter:
     def correct(self, rates: NDArray[np.float64], precoder_powers: NDArray[np.float64]) -> None:
         """Add what makes the mean of instantaneous rates the ergodic rate at the exact mean of the power.
 
-        The ergodic rate depends on the normalisation through t = sum_k E|f_k|^2. At the preliminary t_0
-        instead, it is wrong by its slope times t - t_0, and terms of the second order. So each realization
-        adds the slope times (sum_k |f_k|^2 - t_0), and the sum is still a plain mean.
+        With preliminary scales t = E sum_k |f_k|^2 is not quite the power. Scaled to it, the ergodic rate
+        differs by its slope times (t - power) and terms of the second order. So each realization adds the
+        slope times (sum_k |f_k|^2 - power), and the estimate is still a plain mean.
 
         Parameters
         ----------
@@ -125,7 +124,7 @@ class Transmitter:
             |f_k|^2.
         """
         if self._long_term is not None and not isinstance(self._precoder, MRT):
-            excess = precoder_powers.sum(axis=0) - self._long_term.total
+            excess = precoder_powers.sum(axis=0) - self._powers[0]
             rates += self._long_term.slope[:, None] * excess
 
     def _known(self, tile: Tile, first: int) -> Tile:

@@ -83,7 +83,7 @@ def wmmse(
             rates[t] = _receive(w, root, c, T, weights, noise_power * spent / power)
             iterations[t] = number + 1
             converged[t] = rates[t] - before <= tolerance * rates[t]
-            if converged[t]:
+            if not rates[t] - before > tolerance * rates[t]:  # not a number, or converged
                 break
         coefficients[t] = X * math.sqrt(power / spent)
 
@@ -100,7 +100,7 @@ def _receive(w, root, c, T, weights, noise):
         w[k] = 1.0 + own * own / others
         weight = math.sqrt(weights[k] * w[k])
         root[k] = weight * own / (own * own + others)
-        c[k] = weight * T[k, k] / own if own > 0.0 else 0.0
+        c[k] = T[k, k] * (weight / own) if own > 0.0 else 0.0
         rate += weights[k] * math.log2(w[k])
     return rate
 
@@ -119,16 +119,17 @@ def _transmit(X, L, G, root, c, ratio):
                 entry += m
             for i in range(j):
                 entry -= L[k, i] * L[j, i].conjugate()
-            L[k, j] = math.sqrt(entry.real) if j == k else entry / L[j, j].real
+            # A quotient of complex numbers would raise at zero; the diagonal keeps the reciprocals.
+            L[k, j] = 1.0 / math.sqrt(entry.real) if j == k else entry * L[j, j].real
     for j in range(K):
         for k in range(K):
             X[k, j] = c[j] if k == j else 0.0
             for i in range(k):
                 X[k, j] -= L[k, i] * X[i, j]
-            X[k, j] /= L[k, k].real
+            X[k, j] *= L[k, k].real
         for k in range(K - 1, -1, -1):
             for i in range(k + 1, K):
                 X[k, j] -= L[i, k].conjugate() * X[i, j]
-            X[k, j] /= L[k, k].real
+            X[k, j] *= L[k, k].real
         for k in range(K):
             X[k, j] *= root[k]
