@@ -15,7 +15,7 @@ from ris.phases import (
     steered_phases,
     uniform_phases,
 )
-from ris.precoders import MRT, RZF, WMMSE, ZF
+from ris.precoders import MMSE, MRT, RZF, WMMSE, ZF
 from ris.precoding import precode, sinr, wmmse
 from ris.rates import closed_form_rate, rate_from_moments
 from ris.scenario import HopDraw, HopLaw, LargeScale, Scenario
@@ -23,6 +23,7 @@ from ris.system import DoubleRIS
 from ris.wmmse import WmmsePrecoders
 
 __all__ = [
+    "MMSE",
     "MRT",
     "RZF",
     "WMMSE",

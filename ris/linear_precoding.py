@@ -5,38 +5,53 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ris._kernels.pilots import estimate_channels
 from ris._kernels.power_allocation import max_min_powers, water_filling_powers
 from ris._kernels.precoding import inner_products, solve_columns
 from ris._kernels.reduced import factor_grams, gram
 from ris.options import Allocation
-from ris.precoders import MRT, RZF, LinearPrecoder
+from ris.precoders import MMSE, MRT, RZF, ZF, LinearPrecoder
 
 __all__ = ["allocate", "column_powers", "columns", "power_scales", "products", "transmitted"]
 
 Tile = NDArray[Any]
 Floats = NDArray[np.float64]
+Matrix = NDArray[np.complex128]
 
 
-def columns(precoder: LinearPrecoder, channels: Tile, power: float, noise_power: float) -> Tile:
+def columns(
+    precoder: LinearPrecoder, channels: Tile, power: float, noise_power: float, errors: Matrix | None = None
+) -> Tile:
     """Return the columns of the precoder without normalisation: for `MRT` the array `channels` itself.
 
-    Not finite where a realization has none.
+    Not finite where a realization has none. `errors` is the covariance, shape (M, M), of the errors in the
+    channels, summed over the users; None for no errors.
     """
     if isinstance(precoder, MRT):
         return channels
     users = channels.shape[2]
-    regularisation = 0.0
-    if isinstance(precoder, RZF):
-        optimal = users * noise_power / power
-        regularisation = optimal if precoder.regularisation is None else precoder.regularisation
-    out = np.empty(channels.shape)
-    solve_columns(out, channels, _gram_factors(channels, regularisation))
-    return out
+    optimal = users * noise_power / power
+    if isinstance(precoder, MMSE) and errors is not None:
+        # (H H^H + Z)^(-1) H = Z^(-1) H (I + H^H Z^(-1) H)^(-1)
+        inverse = np.linalg.inv(errors + optimal * np.eye(len(errors)))
+        left = np.empty(channels.shape)
+        estimate_channels(left, channels, np.arange(users), np.broadcast_to(inverse, (users, *inverse.shape)))
+        return _solved(left, products(channels, left), 1.0)
+    regularisation = optimal
+    if isinstance(precoder, ZF):
+        regularisation = 0.0
+    elif isinstance(precoder, RZF) and precoder.regularisation is not None:
+        regularisation = precoder.regularisation
+    grams = np.zeros((users, users, 2, channels.shape[3]))
+    gram(grams, channels)
+    return _solved(channels, grams, regularisation)
 
 
-def transmitted(precoder: LinearPrecoder, channels: Tile, power: float, noise_power: float) -> Tile:
+def transmitted(
+    precoder: LinearPrecoder, channels: Tile, power: float, noise_power: float, errors: Matrix | None = None
+) -> Tile:
     """Return precoders that have the power in every realization; not finite where there are none."""
-    made = columns(precoder, channels, power, noise_power)
+    made = columns(precoder, channels, power, noise_power, errors)
     powers = np.sum(products(channels, made) ** 2, axis=2)
     own = np.einsum("kkt->kt", powers)
     scales = power_scales(precoder.allocation, own, powers, column_powers(made), power, noise_power)
@@ -116,12 +131,10 @@ def column_powers(precoders: Tile) -> Floats:
     return np.asarray(np.einsum("mpkt,mpkt->kt", precoders, precoders, dtype=np.float64))
 
 
-def _gram_factors(channels: Tile, regularisation: float) -> Floats:
-    """Cholesky's factors of H^H H + regularisation I, axes (row, column, part, realization)."""
-    users, count = channels.shape[2:]
-    grams = np.zeros((users, users, 2, count))
-    gram(grams, channels)
+def _solved(left: Tile, grams: Floats, regularisation: float) -> Tile:
+    """Columns left (G + regularisation I)^(-1), for G with axes (row, column, part, realization)."""
     np.einsum("kkt->kt", grams[:, :, 0])[:] += regularisation
-    factors = np.empty_like(grams)
+    factors, out = np.empty_like(grams), np.empty(left.shape)
     factor_grams(factors, grams)
-    return factors
+    solve_columns(out, left, factors)
+    return out

@@ -21,7 +21,7 @@ from ris.link import BsTraces, Link
 from ris.pairs import diagonal
 from ris.perfect_moments import mean_weights, pair_moments, surface1_tables, surface2_tables
 
-__all__ = ["lmmse_moments", "mean_covariances", "pilot_filters", "precoder_gains"]
+__all__ = ["error_covariances", "lmmse_moments", "mean_covariances", "pilot_filters", "precoder_gains"]
 
 
 def lmmse_moments(link: Link, csi: PilotCsi) -> tuple[Array, Array, Array]:
@@ -58,26 +58,48 @@ def mean_covariances(link: Link, tables1: list[Array], tables2: list[Array]) -> 
     return scaled(link.a, RBk) + scaled(over1, RB1[..., None, :, :]) + scaled(over2, RB2[..., None, :, :])
 
 
+def assumed_covariances(csi: LmmseCsi, covariances: Array, nominal: Callable[[], Array]) -> Array:
+    """Covariances that the BS takes for those of the channels, shape (..., K, M, M).
+
+    Made of the E Q_k of all users; `nominal` returns the same without phase noise.
+    """
+    if csi.covariance == "exact":
+        return covariances
+    if csi.covariance == "nominal":
+        return nominal()
+    unit = _unit(covariances)
+    return _trace(covariances, unit)[..., None, None] * unit / unit.shape[0]
+
+
 def pilot_filters(csi: PilotCsi, covariances: Array, nominal: Callable[[], Array]) -> Array:
-    """L_k, shape (..., K, M, M), for the E Q_k of all users; `nominal` returns them without phase noise.
+    """L_k, shape (..., K, M, M); arguments as for `assumed_covariances`.
 
     A filter of the wrong covariances may turn the mean of h_k^H f_k in the complex plane. The user, who knows
     that mean, would turn it back; here the filter does so, and no rate depends on who does.
     """
     xp = array_api_compat.array_namespace(covariances)
-    unit = xp.eye(covariances.shape[-1], dtype=covariances.dtype, device=array_api_compat.device(covariances))
     if not isinstance(csi, LmmseCsi):
-        return xp.broadcast_to(unit, covariances.shape)
-    if csi.covariance == "exact":
-        return _lmmse_filters(csi, covariances)
-    if csi.covariance == "gain":
-        return _lmmse_filters(csi, _trace(covariances, unit)[..., None, None] * unit / unit.shape[0])
-    filters = _lmmse_filters(csi, nominal())
-    if not is_complex(filters):
+        return xp.broadcast_to(_unit(covariances), covariances.shape)
+    assumed = assumed_covariances(csi, covariances, nominal)
+    filters = adjoint(xp.linalg.solve(_received(csi, assumed), assumed))
+    if csi.covariance != "nominal" or not is_complex(filters):
         return filters
     mean = xp.sum(filters * xp.matrix_transpose(covariances), axis=(-2, -1), keepdims=True)
     size = xp.abs(mean)
     return filters * (xp.conj(mean) / xp.where(size > 0, size, xp.ones_like(size)))
+
+
+def error_covariances(csi: PilotCsi, covariances: Array, nominal: Callable[[], Array]) -> Array:
+    """E (h_k - hhat_k)(h_k - hhat_k)^H as the BS has it, shape (..., K, M, M).
+
+    S_k - S_k C_k^(-1) S_k of the covariances S_k that it assumes; with least squares that of the noise.
+    Arguments as for `assumed_covariances`.
+    """
+    xp = array_api_compat.array_namespace(covariances)
+    if not isinstance(csi, LmmseCsi):
+        return xp.broadcast_to(csi.noise * _unit(covariances), covariances.shape)
+    assumed = assumed_covariances(csi, covariances, nominal)
+    return assumed - assumed @ xp.linalg.solve(_received(csi, assumed), assumed)
 
 
 def precoder_gains(csi: PilotCsi, filters: Array, covariances: Array) -> Array:
@@ -87,17 +109,16 @@ def precoder_gains(csi: PilotCsi, filters: Array, covariances: Array) -> Array:
     return _trace(filters @ _received(csi, covariances), adjoint(filters))
 
 
-def _lmmse_filters(csi: PilotCsi, covariances: Array) -> Array:
+def _unit(covariances: Array) -> Array:
     xp = array_api_compat.array_namespace(covariances)
-    return adjoint(xp.linalg.solve(_received(csi, covariances), covariances))
+    device = array_api_compat.device(covariances)
+    return xp.eye(covariances.shape[-1], dtype=covariances.dtype, device=device)
 
 
 def _received(csi: PilotCsi, covariances: Array) -> Array:
     """Covariance C_k of what the BS receives of the pilot of each user, shape (..., K, M, M)."""
     xp = array_api_compat.array_namespace(covariances)
-    users, antennas = covariances.shape[-3], covariances.shape[-1]
-    device = array_api_compat.device(covariances)
-    noise = csi.noise * xp.eye(antennas, dtype=covariances.dtype, device=device)
+    users, noise = covariances.shape[-3], csi.noise * _unit(covariances)
     received = [
         sum((covariances[..., i, :, :] for i in range(users) if same[i]), start=noise)
         for same in csi.shared(users)

@@ -128,7 +128,7 @@ class Simulation:
         Of |h_k^H f_j|^2 and of |h_k|^2 |h_j|^2, shape (K, K, 1).
     observed : Observations, optional
         Of what the caller of `simulate` observes beside these.
-    precoder : MRT, ZF, RZF or WMMSE
+    precoder : MRT, ZF, RZF, MMSE or WMMSE
         How the BS precodes.
     unconverged : int
         Realizations in which the iteration of `WMMSE` stopped before its tolerance was met.
@@ -282,7 +282,7 @@ def simulate(
     csi : {"perfect", "nominal"} or PilotCsi
         What the BS knows, as for `closed_form_moments`; precoders follow from that, rates from the true
         channels.
-    precoder : MRT, ZF, RZF or WMMSE
+    precoder : MRT, ZF, RZF, MMSE or WMMSE
         How the BS precodes: `ris.precoders` has the choices. By default it is the precoder of the closed
         forms; with any other the power must be above zero.
     observe : callable, optional

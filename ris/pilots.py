@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from channels.streams import Stream
 from ris._kernels.pilots import estimate_channels, receive_pilots
 from ris.csi import PilotCsi
-from ris.lmmse_moments import pilot_filters, precoder_gains
+from ris.lmmse_moments import error_covariances, pilot_filters, precoder_gains
 from ris.mean_gain import channel_covariances
 from ris.system import DoubleRIS
 
@@ -33,16 +33,20 @@ class PilotEstimator:
     ----------
     precoder_gain : ndarray, shape (K,)
         E|hhat_k|^2, in closed form.
+    errors : ndarray, shape (M, M)
+        Covariance of the errors as the BS has it, summed over the users.
     """
 
     def __init__(
         self, system: DoubleRIS, theta1: NDArray[Any], theta2: NDArray[Any], csi: PilotCsi, stream: Stream
     ) -> None:
         covariances = channel_covariances(system, theta1, theta2)
-        filters = pilot_filters(
-            csi, covariances, lambda: channel_covariances(system, theta1, theta2, "nominal")
-        )
-        self._filters = np.ascontiguousarray(filters)
+
+        def nominal() -> NDArray[np.complex128]:
+            return channel_covariances(system, theta1, theta2, "nominal")
+
+        self._filters = np.ascontiguousarray(pilot_filters(csi, covariances, nominal))
+        self.errors = error_covariances(csi, covariances, nominal).sum(axis=0)
         shared = csi.shared(system.users)
         self._pilots = np.array(
             [row.index(True) for row in shared]

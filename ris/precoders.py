@@ -29,12 +29,12 @@ from channels.checks import integer, non_negative, one_of, positive
 from channels.errors import InvalidArgumentError
 from ris.options import Allocation, Normalisation
 
-__all__ = ["MRT", "RZF", "WMMSE", "ZF", "LinearPrecoder", "Precoder", "check_precoder"]
+__all__ = ["MMSE", "MRT", "RZF", "WMMSE", "ZF", "LinearPrecoder", "Precoder", "check_precoder"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinearPrecoder:
-    """What `MRT`, `ZF` and `RZF` have in common.
+    """What `MRT`, `ZF`, `RZF` and `MMSE` have in common.
 
     Parameters
     ----------
@@ -110,6 +110,19 @@ class RZF(LinearPrecoder):
             object.__setattr__(self, "regularisation", non_negative("regularisation", self.regularisation))
 
 
+@dataclass(frozen=True, kw_only=True)
+class MMSE(LinearPrecoder):
+    """Minimum mean square error precoding with estimated channels.
+
+        V = (H H^H + C + (K noise_power / power) I)^(-1) H
+
+    where C is the sum over the users of the covariances of the errors in H, as the BS has them: with
+    `LmmseCsi` that of the LMMSE estimates of its covariances, with `LsCsi` that of the pilot noise, K times.
+    Perfect and nominal channels are taken for exact, and it is `RZF`. The single-cell MMSE precoder of
+    Bjornson, Hoydis and Sanguinetti, Massive MIMO Networks, 2017, Section 4.1.
+    """
+
+
 @dataclass(frozen=True, init=False)
 class WMMSE:
     """Precoders of locally largest weighted sum rate at the power P in every realization.
@@ -151,7 +164,7 @@ class WMMSE:
         object.__setattr__(self, "tolerance", positive("tolerance", tolerance))
 
 
-Precoder = MRT | ZF | RZF | WMMSE
+Precoder = MRT | ZF | RZF | MMSE | WMMSE
 
 MAXIMUM_RATIO = MRT()
 """The precoder of the closed forms."""
@@ -159,6 +172,8 @@ MAXIMUM_RATIO = MRT()
 
 def check_precoder(precoder: object) -> Precoder:
     """Return `precoder` if it is one."""
-    if isinstance(precoder, (MRT, ZF, RZF, WMMSE)):
+    if isinstance(precoder, (MRT, ZF, RZF, MMSE, WMMSE)):
         return precoder
-    raise InvalidArgumentError("precoder", "ris.MRT(), ris.ZF(), ris.RZF() or ris.WMMSE()", repr(precoder))
+    raise InvalidArgumentError(
+        "precoder", "ris.MRT(), ris.ZF(), ris.RZF(), ris.MMSE() or ris.WMMSE()", repr(precoder)
+    )

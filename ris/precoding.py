@@ -5,28 +5,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from channels.checks import as_array, finite, positive
+from channels.checks import as_array, finite, positive, shaped
+from channels.correlation import as_correlation
 from channels.errors import InvalidArgumentError
 from ris.linear_precoding import Tile, column_powers, columns, products, transmitted
 from ris.long_term import LongTerm
-from ris.precoders import WMMSE, Precoder, check_precoder
+from ris.precoders import MMSE, WMMSE, Precoder, check_precoder
 from ris.wmmse import WmmsePrecoders, wmmse_of_tile
 
 __all__ = ["check_precoders", "precode", "sinr", "wmmse"]
 
 
-def precode(channels: Any, precoder: Precoder, *, power: float, noise_power: float) -> NDArray[np.complex128]:
+def precode(
+    channels: Any,
+    precoder: Precoder,
+    *,
+    power: float,
+    noise_power: float,
+    error_covariance: Any = None,
+) -> NDArray[np.complex128]:
     """Compute precoding matrices.
 
     Parameters
     ----------
     channels : array_like, shape (..., M, K)
         Channels H of K users as the BS knows them: user k receives h_k^H x.
-    precoder : MRT, ZF, RZF or WMMSE
+    precoder : MRT, ZF, RZF, MMSE or WMMSE
         Which precoder, its normalisation and allocation. Long-term normalisation means over all the channels
         given.
     power, noise_power : float
         Total transmit power and noise power at a user, > 0, in one unit.
+    error_covariance : array_like, shape (M, M), optional
+        For `MMSE`: covariance of the errors in the channels, summed over the users. None for no errors.
 
     Returns
     -------
@@ -42,12 +52,13 @@ def precode(channels: Any, precoder: Precoder, *, power: float, noise_power: flo
     check_precoder(precoder)
     tile, lead = _as_tile(channels)
     power, noise_power = positive("power", power), positive("noise_power", noise_power)
+    errors = None if error_covariance is None else _error_covariance(precoder, error_covariance, len(tile))
     if isinstance(precoder, WMMSE):
         made = wmmse_of_tile(precoder, tile, power, noise_power)[0]
     elif precoder.normalisation == "realization":
-        made = transmitted(precoder, tile, power, noise_power)
+        made = transmitted(precoder, tile, power, noise_power, errors)
     else:
-        made = check_precoders(precoder, columns(precoder, tile, power, noise_power))
+        made = check_precoders(precoder, columns(precoder, tile, power, noise_power, errors))
         means = LongTerm.of(precoder, products(tile, made), column_powers(made), power, noise_power)
         with np.errstate(invalid="ignore"):
             made = made * means.scales[:, None]
@@ -127,6 +138,13 @@ def check_precoders(precoder: Precoder, made: Tile) -> Tile:
             f"{precoder!r}, impossible in {bad} realizations",
         )
     return made
+
+
+def _error_covariance(precoder: Precoder, value: Any, antennas: int) -> NDArray[np.complex128]:
+    if not isinstance(precoder, MMSE):
+        raise InvalidArgumentError("error_covariance", "None, except with ris.MMSE()", repr(precoder))
+    matrix = as_correlation("error_covariance", value).matrix
+    return np.asarray(shaped("error_covariance", matrix, (antennas, antennas), "(M, M)"), np.complex128)
 
 
 def _finite(argument: str, value: Any) -> NDArray[np.complex128]:

@@ -11,7 +11,7 @@ from ris.linear_precoding import column_powers, columns, products, transmitted
 from ris.long_term import LongTerm
 from ris.mean_gain import mean_precoder_gain
 from ris.pilots import PilotEstimator
-from ris.precoders import MRT, RZF, WMMSE, ZF, Precoder
+from ris.precoders import MMSE, MRT, RZF, WMMSE, ZF, Precoder
 from ris.precoding import check_precoders
 from ris.sampler import ChannelSampler, Tile
 from ris.system import DoubleRIS
@@ -71,11 +71,13 @@ class Transmitter:
     ) -> None:
         self._users, self._precoder, self._powers = system.users, precoder, (power, noise_power)
         self._pilots: PilotEstimator | None = None
+        self._errors: NDArray[np.complex128] | None = None
         self._long_term: LongTerm | None = None
         self.noise = noise_power
         theta1, theta2 = sampler.theta1, sampler.theta2
         if isinstance(csi, PilotCsi):
             self._pilots = PilotEstimator(system, theta1, theta2, csi, stream.child("pilots"))
+            self._errors = self._pilots.errors
         if isinstance(precoder, WMMSE) or precoder.normalisation == "realization":
             return
         gains: NDArray[np.float64] | None = None
@@ -103,10 +105,10 @@ class Transmitter:
             made, _, _, converged = wmmse_of_tile(precoder, known, *self._powers)
             return check_precoders(precoder, made), int(np.sum(~converged))
         if precoder.normalisation == "realization":
-            return check_precoders(precoder, transmitted(precoder, known, *self._powers)), 0
+            return check_precoders(precoder, transmitted(precoder, known, *self._powers, self._errors)), 0
         if self._long_term is None:
             return known, 0
-        made = columns(precoder, known, *self._powers) * self._long_term.scales[:, None]
+        made = columns(precoder, known, *self._powers, self._errors) * self._long_term.scales[:, None]
         return check_precoders(precoder, made), 0
 
     def correct(self, rates: NDArray[np.float64], precoder_powers: NDArray[np.float64]) -> None:
@@ -134,14 +136,14 @@ class Transmitter:
 
     def _preliminary(
         self,
-        precoder: MRT | ZF | RZF,
+        precoder: MRT | ZF | RZF | MMSE,
         sampler: ChannelSampler,
         gains: NDArray[np.float64] | None,
         threads: int,
     ) -> LongTerm:
         def moments(done: int, tile: Tile) -> tuple[Any, Any]:
-            made = columns(precoder, self._known(tile, FIRST_PRELIMINARY + done), *self._powers)
-            check_precoders(precoder, made)
+            known = self._known(tile, FIRST_PRELIMINARY + done)
+            made = check_precoders(precoder, columns(precoder, known, *self._powers, self._errors))
             return products(tile[:, :, : self._users], made), column_powers(made)
 
         found = zip(*sampler.each(moments, FIRST_PRELIMINARY, PRELIMINARY, threads), strict=True)

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import scipy.optimize
+from systems import covariance
 
 import channels
 import ris
@@ -119,6 +120,16 @@ def test_regularised_zero_forcing_is_the_inverse_over_the_antennas(M, K, regular
 def test_regularisation_of_zero_is_zero_forcing():
     H = draw(8)
     np.testing.assert_array_equal(precode(H, ris.RZF(0.0)), precode(H, ris.ZF()))
+
+
+def test_mmse_counts_the_errors_as_interference():
+    H, errors = draw(7, M=5, K=3), covariance(np.random.default_rng(3), 5, rank=2)
+    direct = np.linalg.solve(H @ adjoint(H) + errors + 3 * NOISE / POWER * np.eye(5), H)
+    got = ris.precode(H, ris.MMSE(), power=POWER, noise_power=NOISE, error_covariance=errors)
+    np.testing.assert_allclose(got, unit(direct) * np.sqrt(POWER / 3), atol=1e-11)
+    np.testing.assert_array_equal(precode(H, ris.MMSE()), precode(H, ris.RZF()))
+    none = ris.precode(H, ris.MMSE(), power=POWER, noise_power=NOISE, error_covariance=np.zeros((5, 5)))
+    np.testing.assert_allclose(none, precode(H, ris.RZF()), atol=1e-11)
 
 
 def test_regularised_zero_forcing_maximises_signal_to_leakage_and_noise():
@@ -400,6 +411,11 @@ def test_batch_is_a_loop(precoder):
 # Bad input
 
 
+def with_errors(errors, precoder=None):
+    precoder = precoder or ris.MMSE()
+    return ris.precode(draw(1), precoder, power=POWER, noise_power=NOISE, error_covariance=errors)
+
+
 @pytest.mark.parametrize(
     ("make", "argument"),
     [
@@ -424,6 +440,9 @@ def test_batch_is_a_loop(precoder):
         (lambda: precode(np.ones((4, 3, 2)), ris.ZF(normalisation="long_term")), "precoder"),
         (lambda: precode(draw(1), ris.WMMSE(weights=(1, 1))), "weights"),
         (lambda: precode(np.zeros((3, 2)), ris.WMMSE()), "precoder"),
+        (lambda: with_errors(np.eye(5), ris.RZF()), "error_covariance"),
+        (lambda: with_errors(np.eye(4)), "error_covariance"),
+        (lambda: with_errors(-np.eye(5)), "error_covariance"),
         (lambda: ris.wmmse(draw(1), ris.ZF(), power=1.0, noise_power=1.0), "precoder"),
         (lambda: ris.sinr(draw(1), draw(1, K=2), noise_power=1.0), "precoders"),
         (lambda: ris.sinr(draw(1), draw(1), noise_power=0.0), "noise_power"),
