@@ -1,4 +1,13 @@
-"""What the BS knows of the channels: perfect, nominal, or estimated from pilots."""
+"""What the BS knows of the channels: perfect, nominal, or estimated from pilots.
+
+    perfect    h_k itself, the phase noise of both surfaces included
+    nominal    h_k as the phase shifts alone would make it: the fading known, the phase noise not
+    LmmseCsi   a linear estimate from noisy pilots and from the covariances of the channels: the true ones,
+               those of surfaces without phase noise, or mean gains alone
+    LsCsi      the noisy pilot itself
+
+The moments of all of them are exact in closed form, as all are linear in the channels and the pilot noise.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -87,7 +87,8 @@ def power_scales(
             return np.broadcast_to(power / sizes.sum(axis=0), sizes.shape)
         signal = np.where(sizes > 0, own / sizes, 0.0)
         interference = np.where(sizes > 0, powers / sizes, 0.0)
-        np.einsum("kkt->kt", interference)[:] -= signal
+        own_spread = np.einsum("kkt->kt", interference)
+        own_spread[:] = np.maximum(own_spread - signal, 0.0)  # a variance, but for rounding
         shares = allocate(allocation, signal, interference, power, noise_power)
         return np.where(shares == 0, 0.0, shares / sizes)
 

@@ -112,8 +112,8 @@ class Simulation:
     All estimates are plain means over independent realizations, or functions of such means. For the ergodic
     rate with long-term normalisation that takes E|f_i|^2 beforehand: in closed form with `MRT`, for other
     precoders from 1,024 further realizations, whose error is corrected along the way to first order
-    (`ris.transmitter`). What is left is below 0.2 bit/s/Hz times the squared relative error of their mean
-    power: some 1e-4 bit/s/Hz.
+    (`ris.transmitter`). What is left is of the order of the squared relative error of their mean power in
+    bit/s/Hz, 1e-3 where the power spreads by as much as its mean.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Precoders: which columns the BS transmits with, how their power is normalised and divided.
 
-User k receives h_k^H sum_j f_j s_j + noise with E|s_j|^2 = 1. The columns v_k of a linear precoder follow
-from the channels H = [h_1 ... h_K] that the BS knows, and f_k = g_k v_k with g_k >= 0. Two choices make g_k.
+User k receives h_k^H sum_j f_j s_j + noise with E|s_j|^2 = 1. A linear precoder makes columns v_k of
+the channels H = [h_1 ... h_K] that the BS knows, and f_k = g_k v_k with g_k >= 0. Two choices make g_k.
 
 Normalisation says over what the total power P is meant:
 
