@@ -30,7 +30,7 @@ import array_api_compat
 from channels.blas import one_blas_thread
 from channels.errors import InvalidArgumentError
 from ris.backend import Array
-from ris.csi import AnyCsi, LmmseCsi, check_csi
+from ris.csi import AnyCsi, LmmseCsi, PilotCsi, check_csi
 from ris.link import Link, batch_shape
 from ris.lmmse_moments import lmmse_moments
 from ris.nominal_moments import nominal_moments
@@ -51,7 +51,7 @@ class ClosedFormMoments:
     """Moments of the channels h_k and of the maximum-ratio precoders f_k.
 
     With perfect CSI f_k = h_k; with nominal CSI f_k is the channel of ideal elements, without phase noise and
-    hardware, times a phasor that makes E h_k^H f_k real; with `LmmseCsi` its estimate.
+    hardware, times a phasor that makes E h_k^H f_k real; with `PilotCsi` its estimate.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class ClosedFormMoments:
         E |h_k|^2 |h_j|^2; the diagonal is E |h_k|^4. Perfect CSI only.
     precoder_gain : array, shape (..., K)
         E |f_k|^2.
-    csi : {"perfect", "nominal"} or LmmseCsi
+    csi : {"perfect", "nominal"} or PilotCsi
         What the BS knows.
     emi_power : array, shape (..., K), or None
         Mean power of the electromagnetic interference that the surfaces reflect to each user; None without.
@@ -88,10 +88,10 @@ def closed_form_moments(
         The system; leading axes of its gains and covariances are batch axes.
     theta1, theta2 : array_like, shapes (..., N1) and (..., N2), radians
         Phase shifts of the two surfaces. None only for a surface that no hop touches.
-    csi : {"perfect", "nominal"} or LmmseCsi
+    csi : {"perfect", "nominal"} or PilotCsi
         "perfect": the BS precodes with the channel, phase noise and hardware included. "nominal": it precodes
         with the channel that the phase shifts alone would make with elements of amplitude 1, unaware of
-        noise and hardware. `LmmseCsi`: it precodes with linear estimates of the channels from pilots.
+        noise and hardware. `PilotCsi`: it precodes with linear estimates of the channels from pilots.
 
     Returns
     -------
@@ -128,14 +128,14 @@ def _in_parts(system: DoubleRIS, theta1: Any, theta2: Any, csi: AnyCsi) -> Close
 
 
 def _moments(link: Link, csi: AnyCsi) -> ClosedFormMoments:
-    if isinstance(csi, LmmseCsi):
+    if link.coupled and (csi == "nominal" or (isinstance(csi, LmmseCsi) and csi.covariance == "nominal")):
+        raise InvalidArgumentError(
+            "csi", "no nominal CSI beside mutual coupling in closed form (`simulate` does it)", repr(csi)
+        )
+    if isinstance(csi, PilotCsi):
         mean, interference, precoder = lmmse_moments(link, csi)
         return ClosedFormMoments(mean, interference, None, precoder, csi, link.emi_power())
     if csi == "nominal":
-        if link.coupled:
-            raise InvalidArgumentError(
-                "csi", "no nominal CSI beside mutual coupling in closed form (`simulate` does it)", repr(csi)
-            )
         mean, interference, precoder = nominal_moments(link)
         return ClosedFormMoments(mean, interference, None, precoder, csi, link.emi_power())
     one, two = link.surface1(), link.surface2()
