@@ -251,8 +251,8 @@ def check_designable(system: DoubleRIS) -> None:
     Raises
     ------
     InvalidArgumentError
-        As `check_single`; or if what the elements of a surface do depends on their phase shifts, or differs
-        from element to element. Phases for ideal elements are those of ``dataclasses.replace(system,
+        As `check_single`; or if what the elements of a surface do depends on their phase shifts, or is not
+        the same for all. Phases for ideal elements are those of ``dataclasses.replace(system,
         hardware1=channels.Hardware())``: evaluate them on the system as it is.
     """
     check_single(system, "design phases for")
