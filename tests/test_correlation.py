@@ -22,7 +22,8 @@ from channels import (
     local_scattering_correlation,
 )
 from channels.arrays import direction
-from channels.correlation import _gaussian_nodes, as_correlation
+from channels.correlation import as_correlation
+from channels.scattering import circle_nodes
 
 angles = st.floats(-4, 4)
 turns = st.builds(Orientation, angles, angles, angles)
@@ -478,14 +479,14 @@ def test_quadrature_agrees_with_the_bessel_series(spread, spacing, angle):
 
 @pytest.mark.parametrize("reach", [0.0, 1e-3, 0.1, 1.0, 10.0, 100.0])
 def test_the_nodes_keep_their_error_bound(reach):
-    """Each step of the bound in `_gaussian_nodes`, over all moduli up to the largest."""
+    """Each step of the bound in `circle_nodes`, over all moduli up to the largest."""
     z = 2 * np.pi * reach
     top = int(z + 12 * z ** (1 / 3) + 15)
     beyond = np.arange(top + 1, top + 400)
     assert 2 * np.sum(abs(jv(beyond, z))) < 1e-14
     m = np.arange(top + 1)
     for spread in (1e-12, 1e-3, 0.05, 0.3, 2.0, 30.0, 1e9):
-        nodes, weights = _gaussian_nodes(spread, reach)
+        nodes, weights = circle_nodes(spread, reach)
         assert len(nodes) <= top + 8.5 / spread + 2
         block = 500
         for start in range(0, len(m), block):
