@@ -346,9 +346,9 @@ def exponential_correlation(size: int | tuple[int, int], coefficient: complex) -
     Loyka, "Channel capacity of MIMO architecture using the exponential correlation matrix", IEEE
     Communications Letters 5(9), 2001.
     """
+    if isinstance(size, tuple) and len(size) != 2:
+        raise InvalidArgumentError("size", "an integer >= 1 or a pair of them", repr(size))
     counts = [integer("size", count, 1) for count in (size if isinstance(size, tuple) else (size,))]
-    if len(counts) > 2:
-        raise InvalidArgumentError("size", "an integer or a pair of them", repr(size))
     value = finite("coefficient", as_array("coefficient", coefficient))
     if value.ndim != 0 or abs(value) > 1 + 4 * np.finfo(float).eps:
         raise InvalidArgumentError("coefficient", "one number of modulus <= 1", repr(coefficient))

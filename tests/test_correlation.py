@@ -404,6 +404,15 @@ def test_exponential_known_answers():
     assert_allclose(np.linalg.det(exponential_correlation(6, 0.3 - 0.4j).matrix), 0.75**5, rtol=1e-13)
 
 
+@pytest.mark.parametrize("coefficient", [0.6, -0.3, 0.4 - 0.5j])
+def test_exponential_of_a_grid_is_a_kronecker_product(coefficient):
+    R = exponential_correlation((3, 4), coefficient)
+    assert R.grid == (3, 4)
+    sides = [exponential_correlation(n, coefficient) for n in R.grid]
+    assert_allclose(R, np.kron(*sides), rtol=1e-15)
+    assert np.isrealobj(R.matrix) == np.isrealobj(coefficient)
+
+
 def test_exponential_of_unit_modulus_is_a_plane_wave():
     for coefficient in (1, -1, *np.exp(1j * np.linspace(0, 6, 50))):
         assert exponential_correlation(64, coefficient).effective_rank(1e-9) == 1
@@ -422,9 +431,9 @@ def test_coefficient_beyond_one_is_named():
         exponential_correlation(4, 0.8 + 0.7j)
 
 
-@pytest.mark.parametrize("size", [0, -1, 2.0, None])
+@pytest.mark.parametrize("size", [0, -1, 2.0, None, (2, 0), (1, 2, 3), ()])
 def test_bad_size(size):
-    with pytest.raises(InvalidArgumentError, match="size: expected an integer >= 1"):
+    with pytest.raises(InvalidArgumentError, match="size: expected an integer"):
         exponential_correlation(size, 0.5)
 
 
