@@ -33,11 +33,11 @@ MARGIN = math.sqrt(2 * math.log(5 * 2 * SCORES / MISSED))
 beside a planted error, 6.9, for up to five errors a score.
 
 The terms are gains and their products (and real parts of products h^H f, of lighter tails), with tails so
-heavy that no normal law holds this far out. But for terms X >= 0 of whatever law a mean of n falls below E X - z (E X^2 / n)^(1/2) with probability below
-exp(-z^2 / 2) (Maurer, J. Inequal. Pure Appl. Math. 4(1), 2003, from exp(-x) <= 1 - x + x^2 / 2). And a large
-term that raises a mean raises its standard error as well: the upper tail of a self-normalised mean of terms
-skewed to the right is lighter than the normal one. E X^2 is that of the sample. Half of the false alarms are
-for the moments, one half of these for each side.
+heavy that no normal law holds this far out. But for terms X >= 0 of whatever law, a mean of n falls below
+E X - z (E X^2 / n)^(1/2) with probability below exp(-z^2 / 2) (Maurer, J. Inequal. Pure Appl. Math. 4(1),
+2003, from exp(-x) <= 1 - x + x^2 / 2); E X^2 is taken from the sample. And a large term that raises a mean
+raises its standard error as well: the upper tail of a self-normalised mean of terms skewed to the right is
+lighter than the normal one. Half of the false alarms are for the moments, one half of these for each side.
 """
 
 

@@ -179,3 +179,21 @@ def test_large_surface_runs_without_its_matrix():
     assert abs(gains.mean() - exact) < 6.5 * gains.std() / np.sqrt(len(gains))
     got = mean_precoder_gain(system, np.zeros(R.size), np.zeros(R.size), "perfect")
     np.testing.assert_allclose(got, exact, rtol=1e-12)
+
+
+def test_large_surface_of_scattering_around_each_user_runs_without_its_matrices():
+    """Mean gains of 32 by 36 elements, as the convolutions of `mean_precoder_gain` have them."""
+    surface = channels.UniformPlanarArray(32, 36, 0.25, channels.Orientation(0.2, 0.3, 0.1))
+    to_bs = channels.local_scattering_correlation(surface, 0.1, 0.2, 0.1)
+    users = channels.local_scattering_correlation(surface, [0.4, -0.6], [-0.2, 0.1], 0.3)
+    system = ris.DoubleRIS(
+        bs_ris1=channels.Hop(1.0, np.eye(4), to_bs),
+        ris1_user=channels.UserHop(np.ones(2), users),
+        phase_noise1=channels.VonMises(2.0),
+    )
+    phases = np.linspace(0, 7, surface.size), np.zeros(0)
+    h = ris.draw_channels(system, *phases, realizations=4000, seed=3)
+    assert "matrix" not in vars(to_bs) | vars(users)
+    gains = np.sum(np.abs(h) ** 2, axis=1)
+    exact = mean_precoder_gain(system, *phases, "perfect")
+    assert np.all(np.abs(gains.mean(axis=0) - exact) < 6.5 * gains.std(axis=0) / np.sqrt(len(gains)))
