@@ -167,8 +167,8 @@ def test_large_grids_are_sampled_without_their_matrix():
     laws = [
         (IsotropicFactor, channels.isotropic_correlation(array)),
         (PlaneWaveFactor, channels.local_scattering_correlation(array, 0.4, -0.2, 0.05)),
-        (PlaneWaveFactor, channels.local_scattering_correlation(tilted, 0.4, -0.2, 0.6)),
-        (PlaneWaveFactor, channels.local_scattering_correlation(tilted, 0.4, -0.2, 0.3, "small_angle")),
+        (PlaneWaveFactor, channels.local_scattering_correlation(tilted, 0.4, -0.2, 0.2)),
+        (PlaneWaveFactor, channels.local_scattering_correlation(tilted, 0.4, -0.2, 0.1, "small_angle")),
         (PlaneWaveFactor, channels.isotropic_correlation(tilted, dimensions=2)),
         (KroneckerFactor, channels.local_scattering_correlation(array, 0.4, 0.0, 0.3, "small_angle")),
         (KroneckerFactor, channels.exponential_correlation((36, 32), 0.8j)),
@@ -186,6 +186,12 @@ def test_large_grids_are_sampled_without_their_matrix():
         np.testing.assert_allclose(
             out[:, 0, 0] + 1j * out[:, 1, 0], expected, atol=1e-7 * np.abs(expected).max()
         )
+
+
+def test_high_rank_is_left_to_the_matrix_where_it_is_small():
+    array = channels.UniformPlanarArray(32, 32, 0.25)
+    R = channels.local_scattering_correlation(array, 0.4, -0.2, 0.7, "small_angle")
+    assert isinstance(factor_of(R), DenseFactor)
 
 
 def test_factor_bits_do_not_depend_on_threads():

@@ -81,33 +81,40 @@ def test_bits_do_not_depend_on_threads_or_cuts(csi):
 
 
 @pytest.mark.parametrize("tile", [8, 24, 256])
-def test_bits_do_not_depend_on_the_size_of_tiles(tile):
-    R = channels.isotropic_correlation(channels.UniformPlanarArray(5, 6, 0.25))
+@pytest.mark.parametrize("law", ["isotropic", "large scattering", "large exponential"])
+def test_bits_do_not_depend_on_the_size_of_tiles(tile, law):
+    R = {
+        "isotropic": lambda: channels.isotropic_correlation(channels.UniformPlanarArray(5, 6, 0.25)),
+        "large scattering": lambda: channels.local_scattering_correlation(
+            channels.UniformPlanarArray(32, 32, 0.25), 0.4, -0.2, 0.1
+        ),
+        "large exponential": lambda: channels.exponential_correlation((32, 32), 0.5j),
+    }[law]()
     system = ris.DoubleRIS(
         bs_ris1=channels.Hop(1.0, np.eye(3), R),
         ris1_ris2=channels.Hop(1.0, R, R),
         ris2_user=channels.UserHop(np.ones(3), R),
         phase_noise1=channels.VonMises(2.0),
     )
-    phases = np.linspace(0, 3, 30)
+    phases = np.linspace(0, 3, R.size)
     samplers = [
         ChannelSampler(system, phases, phases, channels.Stream(1), "perfect", "reduced") for _ in range(2)
     ]
     samplers[1].tile = tile
     draws = []
     for sampler in samplers:
-        tiles = sampler.each(lambda done, drawn: drawn, 3, 600, threads=1)
+        tiles = sampler.each(lambda done, drawn: drawn, 3, 300, threads=1)
         draws.append(np.concatenate(list(tiles), axis=-1))
     assert np.array_equal(*draws)
 
 
-@pytest.mark.parametrize("law", ["isotropic", "complex", "large"])
+@pytest.mark.parametrize("law", ["isotropic", "scattering", "large isotropic", "large scattering"])
 def test_single_precision(law):
     """The same numbers: 2e-7 of their root mean square apart, more where columns of users nearly coincide."""
-    rows = 32 if law == "large" else 6
+    rows = 32 if law.startswith("large") else 6
     surface = channels.UniformPlanarArray(rows, rows, 0.25)
     R = channels.isotropic_correlation(surface)
-    if law == "complex":
+    if law.endswith("scattering"):
         R = channels.local_scattering_correlation(surface, 0.3, 0.1, 0.2)
     system = ris.DoubleRIS(
         bs_ris1=channels.Hop(1.0, channels.exponential_correlation(4, 0.5), R),
