@@ -71,8 +71,8 @@ def factor_of(covariance: Correlation, dtype: type[np.floating[Any]] = np.float6
 
     Measured at a quarter wavelength: products with `IsotropicFactor` cost 1.4 times those of the four parity
     blocks at N = 256, two thirds of them at 1,024 and 40 % at 2,304. Those with `PlaneWaveFactor`
-    cost 0.85 to 1 times those with one matrix at N = 1,024, where the matrix has the smaller rank, so that it
-    is better for covariances of high rank; a fifth at 4,096, where the matrix takes minutes to factor.
+    cost three quarters of those with one matrix of the same rank at N = 1,024; for covariances of high rank
+    the matrix is better there. At 4,096 they cost a third, and the matrix takes minutes to factor.
 
     Raises
     ------

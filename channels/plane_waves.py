@@ -49,7 +49,7 @@ WAVE_ERROR = 1e-9
 """Largest error of a wave along one axis, Euclidean norms, relative."""
 
 BAND = 12.0
-"""Largest n h / pi of a band. From 8 to 24 the products of 128 by 128 elements cost the same within
+"""About n h / pi of a band. From 8 to 24 the products of 128 by 128 elements cost the same within
 20 %; the rank falls by a third and the time to set up grows threefold."""
 
 
@@ -99,7 +99,7 @@ class _Bands:
         self._position = np.arange(elements) - (elements - 1) / 2
         first = float(phases.min())
         extent = min(float(phases.max()) - first, 2 * math.pi)
-        self.count = max(1, math.ceil(extent * elements / (2 * math.pi * BAND)))
+        self.count = max(1, round(extent * elements / (2 * math.pi * BAND)))
         half = extent / (2 * self.count)
         beyond = (phases - first) % (2 * math.pi)
         self.of = np.searchsorted(2 * half * np.arange(1, self.count), beyond)
