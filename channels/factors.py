@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from channels._kernels.parity import fold, unfold
 from channels.blas import one_blas_thread
+from channels.blocks import BlockDiagonal
 from channels.correlation import Correlation, GridCorrelation
 from channels.isotropic import IsotropicFactor
 from channels.scratch import Scratch
@@ -104,16 +105,17 @@ class DenseFactor:
 
     def __init__(self, F: NDArray[Any], dtype: type[np.floating[Any]] = np.float64) -> None:
         self.size, self.rank = F.shape
-        self._forward = _as_real(F).astype(dtype)
+        matrix = _as_real(F)
+        self._forward, self._adjoint = BlockDiagonal([matrix], dtype), BlockDiagonal([matrix.T], dtype)
         self.multiplications = F.size if np.isrealobj(F) else 2 * F.size
 
     def times(self, out: Columns, numbers: Columns, scratch: Scratch) -> None:
         """Write F X, shape (size, 2, C, B), for X of shape (rank, 2, C, B)."""
-        _multiply(out, self._forward, numbers)
+        self._forward.times(out, numbers)
 
     def adjoint_times(self, out: Columns, columns: Columns, scratch: Scratch) -> None:
         """Write F^H V, shape (rank, 2, C, B), for V of shape (size, 2, C, B)."""
-        _multiply(out, self._forward.T, columns)
+        self._adjoint.times(out, columns)
 
 
 class ParityFactor:
@@ -139,36 +141,25 @@ class ParityFactor:
         by_rows, by_columns = (rows - rows // 2, rows // 2), (length - length // 2, length // 2)
         ends = np.cumsum([i * j for i in by_rows for j in by_columns])
         places = [slice(stop - size, stop) for stop, size in zip(ends, np.diff(ends, prepend=0), strict=True)]
-        self._elements = [place for place in places if place.stop > place.start]
-        made = block_factors([folded[place, place] for place in self._elements])
-        self._forward = [F.astype(dtype) for F in made]
-        self._adjoint = [np.ascontiguousarray(F.T) for F in self._forward]
-        ends = np.cumsum([F.shape[1] for F in self._forward])
-        self._numbers = [slice(stop - F.shape[1], stop) for stop, F in zip(ends, self._forward, strict=True)]
-        self.rank = int(ends[-1])
-        self.multiplications = sum(F.size for F in self._forward)
+        factors = block_factors([folded[place, place] for place in places if place.stop > place.start])
+        self._forward = BlockDiagonal(factors, dtype)
+        self._adjoint = BlockDiagonal([F.T for F in factors], dtype)
+        self.rank = self._forward.inner
+        self.multiplications = sum(F.size for F in factors)
 
     def times(self, out: Columns, numbers: Columns, scratch: Scratch) -> None:
         """Write F X, shape (size, 2, C, B), for X of shape (rank, 2, C, B)."""
-        X, product = numbers.reshape(self.rank, -1), out.reshape(self.size, -1)
+        product = out.reshape(self.size, -1)
         parts = scratch.array("parts", product.shape)
-        for F, place, elements in zip(self._forward, self._numbers, self._elements, strict=True):
-            np.matmul(F, X[place], out=parts[elements])
+        self._forward.times(parts, numbers)
         unfold(product, parts, self._rows)
 
     def adjoint_times(self, out: Columns, columns: Columns, scratch: Scratch) -> None:
         """Write F^H V, shape (rank, 2, C, B), for V of shape (size, 2, C, B)."""
-        V, product = columns.reshape(self.size, -1), out.reshape(self.rank, -1)
+        V = columns.reshape(self.size, -1)
         parts = scratch.array("parts", V.shape)
         fold(parts, V, self._rows)
-        for F, place, elements in zip(self._adjoint, self._numbers, self._elements, strict=True):
-            np.matmul(F, parts[elements], out=product[place])
-
-
-def _multiply(out: Columns, matrix: NDArray[Any], columns: Columns) -> None:
-    # A real matrix meets rows that hold both parts, the blocks of a complex one meet each part as a row.
-    rows, inner = matrix.shape
-    np.matmul(matrix, columns.reshape(inner, -1), out=out.reshape(rows, -1))
+        self._adjoint.times(out, parts)
 
 
 def _low_rank_factor(covariance: GridCorrelation) -> NDArray[Any] | None:

@@ -28,7 +28,6 @@ users, where block-circulant embedding would take 5 ms in FFTs alone (65,536 poi
 nonnegative: the density of the wavenumbers ends in a pole.
 """
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -37,6 +36,7 @@ import scipy.special
 from numpy.typing import NDArray
 
 from channels._kernels.parity import fold, unfold
+from channels.blocks import BlockDiagonal
 from channels.scratch import Scratch
 from channels.spectral import block_factors
 
@@ -91,60 +91,60 @@ class IsotropicFactor:
         fold(waves, np.cos(phase), 1)
         even_rows = waves[: self._rows - self._rows // 2].copy()
         fold(waves, np.sin(phase), 1)
-        self._waves = [part.astype(dtype) for part in (even_rows, waves[self._rows - self._rows // 2 :])]
+        by_rows = [even_rows, waves[self._rows - self._rows // 2 :]]
         lags = column_step * np.arange(columns)
         blocks = []
         for node, weight in zip(nodes, weights, strict=True):
             J = scipy.linalg.toeplitz(weight * scipy.special.j0(2 * np.pi * np.sqrt(1 - node**2) * lags))
             blocks.append(_parity_blocks(J))
-        made = [Q.astype(dtype) for Q in block_factors([block for pair in blocks for block in pair])]
-        self._azimuthal = [made[0::2], made[1::2]]  # even and odd columns, one factor a node
-        widths = [Q.shape[1] for _ in self._waves for parts in self._azimuthal for Q in parts]
-        self._ends = np.cumsum([0, *widths]).tolist()
-        self.rank = self._ends[-1]
-        azimuthal = sum(Q.size for parts in self._azimuthal for Q in parts)
-        by_rows = sum(waves.size for waves in self._waves) * columns
-        self.multiplications = len(self._waves) * azimuthal + by_rows
+        made = block_factors([block for pair in blocks for block in pair])
+        by_columns = [made[0::2], made[1::2]]  # even and odd columns, one factor a node
+        self._parts = [_Part(waves, factors, dtype) for waves in by_rows for factors in by_columns]
+        self.rank = sum(part.rank for part in self._parts)
+        self.multiplications = sum(part.multiplications for part in self._parts)
 
     def times(self, out: Columns, numbers: Columns, scratch: Scratch) -> None:
         """Write F X, shape (size, 2, C, B), for X of shape (rank, 2, C, B)."""
-        X, product = numbers.reshape(self.rank, -1), out.reshape(self.size, -1)
-        width = X.shape[1]
-        parts = scratch.array("parts", product.shape)
-        places = iter(pairwise(self._ends))
-        stop = 0
-        for waves in self._waves:
-            for factors in self._azimuthal:
-                length = factors[0].shape[0]
-                inner = scratch.array("azimuthal", (len(factors), length, width))
-                for Q, columns in zip(factors, inner, strict=True):
-                    start, end = next(places)
-                    np.matmul(Q, X[start:end], out=columns)
-                start, stop = stop, stop + len(waves) * length
-                np.matmul(
-                    waves, inner.reshape(len(factors), -1), out=parts[start:stop].reshape(len(waves), -1)
-                )
+        product = out.reshape(self.size, -1)
+        X, parts = numbers.reshape(self.rank, -1), scratch.array("parts", product.shape)
+        place, number = 0, 0
+        for part in self._parts:
+            part.times(parts[place : place + part.size], X[number : number + part.rank], scratch)
+            place, number = place + part.size, number + part.rank
         unfold(product, parts, self._rows)
 
     def adjoint_times(self, out: Columns, columns: Columns, scratch: Scratch) -> None:
         """Write F^H V, shape (rank, 2, C, B), for V of shape (size, 2, C, B)."""
         V, product = columns.reshape(self.size, -1), out.reshape(self.rank, -1)
-        width = V.shape[1]
         parts = scratch.array("parts", V.shape)
         fold(parts, V, self._rows)
-        places = iter(pairwise(self._ends))
-        stop = 0
-        for waves in self._waves:
-            for factors in self._azimuthal:
-                length = factors[0].shape[0]
-                inner = scratch.array("azimuthal", (len(factors), length, width))
-                start, stop = stop, stop + len(waves) * length
-                np.matmul(
-                    waves.T, parts[start:stop].reshape(len(waves), -1), out=inner.reshape(len(factors), -1)
-                )
-                for Q, reached in zip(factors, inner, strict=True):
-                    start_number, end = next(places)
-                    np.matmul(Q.T, reached, out=product[start_number:end])
+        place, number = 0, 0
+        for part in self._parts:
+            part.adjoint_times(product[number : number + part.rank], parts[place : place + part.size], scratch)
+            place, number = place + part.size, number + part.rank
+
+
+class _Part:
+    """The block [..., c_t kron Q_t, ...] of one parity."""
+
+    def __init__(
+        self, waves: NDArray[np.float64], factors: list[NDArray[np.float64]], dtype: type[np.floating[Any]]
+    ) -> None:
+        self._waves, self._waves_adjoint = BlockDiagonal([waves], dtype), BlockDiagonal([waves.T], dtype)
+        self._factors = BlockDiagonal(factors, dtype)
+        self._factors_adjoint = BlockDiagonal([Q.T for Q in factors], dtype)
+        self.size, self.rank = len(waves) * len(factors[0]), self._factors.inner
+        self.multiplications = sum(Q.size for Q in factors) + waves.size * len(factors[0])
+
+    def times(self, out: NDArray[Any], numbers: NDArray[Any], scratch: Scratch) -> None:
+        inner = scratch.array("azimuthal", (self._factors.rows, numbers.shape[1]))
+        self._factors.times(inner, numbers)
+        self._waves.times(out, inner)
+
+    def adjoint_times(self, out: NDArray[Any], columns: NDArray[Any], scratch: Scratch) -> None:
+        inner = scratch.array("azimuthal", (self._factors.rows, columns.shape[1]))
+        self._waves_adjoint.times(inner, columns)
+        self._factors_adjoint.times(out, inner)
 
 
 def _parity_blocks(J: NDArray[np.float64]) -> list[NDArray[np.float64]]:
