@@ -41,7 +41,7 @@ Columns = NDArray[Any]
 """Axes (element, real or imaginary part, column, realization), float64 or float32."""
 
 Grams = NDArray[np.float64]
-"""Axes (column, column, real or imaginary part, realization); the lower triangle counts."""
+"""Axes (distance s, real or imaginary part, column c, realization): entry (c, c - s), for c >= s."""
 
 
 class ReducedEngine:
@@ -157,11 +157,12 @@ class _Group:
 
     def draw(self, out: Columns, grams: list[Grams], first: int, scratch: Scratch) -> None:
         width, count = len(self.users), out.shape[3]
-        total = np.zeros((width, width, 2, count))
-        total[:, :, 0] += self.users[:, :, None]
+        total = np.zeros((width, 2, width, count))
+        for distance in range(width):
+            total[distance, 0, distance:] += np.diagonal(self.users, -distance)[:, None]
         for number, gain in self.hops:
             total += gain * grams[number]
-        factors = np.empty_like(total)
+        factors = np.empty((width, width, 2, count))
         factor_grams(factors, total)
         numbers = scratch.array("inner", (self.factor.rank, 2, width, count))
         draw_columns(numbers, factors, self.key, first, (0,) * width)
@@ -199,7 +200,7 @@ class _Departure:
         for factor in self.factors:
             inner = scratch.array("inner", (factor.rank, *columns.shape[1:]))
             factor.adjoint_times(inner, columns, scratch)
-            made.append(np.zeros((inner.shape[2], inner.shape[2], 2, count)))
+            made.append(np.zeros((arrival.columns, 2, arrival.columns, count)))
             gram(made[-1], inner)
         return [made[place] for place in self.places]
 

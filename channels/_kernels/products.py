@@ -68,13 +68,14 @@ def _add_four(out, columns, place, w, x, y, z, width, length, panel, begin):
     b0, b1, b2, b3 = panel[4], panel[5], panel[6], panel[7]
     c0, c1, c2, c3 = panel[8], panel[9], panel[10], panel[11]
     d0, d1, d2, d3 = panel[12], panel[13], panel[14], panel[15]
+    zero = out.dtype.type(0.0)
     if begin:
         for t in range(length):
             w, x, y, z = p[t], q[t], r[t], s[t]
-            a[t] = a0 * w + a1 * x + a2 * y + a3 * z
-            b[t] = b0 * w + b1 * x + b2 * y + b3 * z
-            c[t] = c0 * w + c1 * x + c2 * y + c3 * z
-            d[t] = d0 * w + d1 * x + d2 * y + d3 * z
+            a[t] = zero + a0 * w + a1 * x + a2 * y + a3 * z
+            b[t] = zero + b0 * w + b1 * x + b2 * y + b3 * z
+            c[t] = zero + c0 * w + c1 * x + c2 * y + c3 * z
+            d[t] = zero + d0 * w + d1 * x + d2 * y + d3 * z
     else:
         for t in range(length):
             w, x, y, z = p[t], q[t], r[t], s[t]
@@ -89,9 +90,10 @@ def _add_one(out, columns, place, w, x, y, z, length, panel, begin):
     a = out[place : place + length]
     p, q, r, s = columns[w : w + length], columns[x : x + length], columns[y : y + length], columns[z : z + length]
     a0, a1, a2, a3 = panel[0], panel[1], panel[2], panel[3]
+    zero = out.dtype.type(0.0)
     if begin:
         for t in range(length):
-            a[t] = a0 * p[t] + a1 * q[t] + a2 * r[t] + a3 * s[t]
+            a[t] = zero + a0 * p[t] + a1 * q[t] + a2 * r[t] + a3 * s[t]
     else:
         for t in range(length):
             a[t] = a[t] + a0 * p[t] + a1 * q[t] + a2 * r[t] + a3 * s[t]

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from channels._kernels.phase_noise import fill_phasor_rows, fill_phasors
+from channels._kernels.phase_noise import fill_phasor_pair, fill_phasors
 
 __all__ = ["reflect", "reflect_parts"]
 
@@ -43,15 +43,16 @@ def reflect(columns, noisy, shifts, law, key, first):
 def reflect_parts(columns, noisy, shifts, law, key, first):
     """As `reflect`, of columns with axes (element, real or imaginary part, column, realization)."""
     N, _, C, B = columns.shape
-    cosines, sines = np.empty((N, B), columns.dtype), np.empty((N, B), columns.dtype)
-    fill_phasor_rows(cosines, sines, law, key, first)
+    cosines, sines, phases, words = np.empty((2, B)), np.empty((2, B)), np.empty((2, B)), np.empty((2, B), np.uint64)
     cosine, sine = np.empty(B, columns.dtype), np.empty(B, columns.dtype)
     for n in range(N):
+        if n & 1 == 0:
+            fill_phasor_pair(cosines, sines, phases, words, law, key, n >> 1, first)
         cosine[:], sine[:] = shifts[n].real, shifts[n].imag
-        _turn(cosines[n], sines[n], cosine, sine)
-        for c in range(noisy):
-            _turn(columns[n, 0, c], columns[n, 1, c], cosines[n], sines[n])
         for c in range(noisy, C):
+            _turn(columns[n, 0, c], columns[n, 1, c], cosine, sine)
+        _turn(cosine, sine, cosines[n & 1], sines[n & 1])
+        for c in range(noisy):
             _turn(columns[n, 0, c], columns[n, 1, c], cosine, sine)
 
 

@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 import channels
 import ris
 from channels._kernels.gaussian import fill_realizations
-from channels._kernels.phase_noise import fill_phasor_rows
+from channels._kernels.phase_noise import fill_phasor_pair
 from channels.factors import factor_of
 from ris.sampler import ChannelSampler, check_threads
 from studies.benchmarks.baselines import HopMatrices, ReducedNumPy, UserSide
@@ -363,17 +363,22 @@ def _rates() -> tuple[float, float, float]:
     rng = np.random.default_rng(1)
     left, right, out = rng.standard_normal((3, 768, 768))
     key, law = channels.Stream(1).key, channels.VonMises(CONCENTRATION).kernel_table()
-    normals, cosines, sines = np.empty((2, 2, 256)), np.empty((64, 256)), np.empty((64, 256))
+    normals, (cosines, sines, phases) = np.empty((2, 2, 256)), np.empty((3, 2, 256))
+    words = np.empty((2, 256), np.uint64)
 
     def draw_normals() -> None:
         for position in range(64):
             fill_realizations(normals, key, position, 0)
 
+    def draw_phasors() -> None:
+        for block in range(64):
+            fill_phasor_pair(cosines, sines, phases, words, law, key, block, 0)
+
     with threadpool_limits(1, user_api="blas"):
         return (
             2 * 768**3 / _shortest(lambda: np.matmul(left, right, out=out)),
             64 * 2 * 256 / _shortest(draw_normals),
-            64 * 256 / _shortest(lambda: fill_phasor_rows(cosines, sines, law, key, 0)),
+            64 * 2 * 256 / _shortest(draw_phasors),
         )
 
 
