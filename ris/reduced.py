@@ -123,7 +123,8 @@ class _Arrival:
                 places = slice(k, None, K) if own else slice(None)
                 group = self._group(R[k if own else 0] if len(R.shape) == 3 else R, places)
                 mine = np.arange(columns)[places] % K == k
-                group.users += gain * np.outer(mine, mine)
+                for distance in range(len(mine)):
+                    group.users[distance, 0, distance:] += gain * (mine[distance:] & mine[: len(mine) - distance])
         self.size = self.groups[0].factor.size if self.groups else 0
 
     def draw(self, out: Columns, grams: list[Grams], first: int, scratch: Scratch) -> None:
@@ -152,14 +153,13 @@ class _Group:
     def __init__(self, factor: Factor, places: slice, width: int, stream: Stream) -> None:
         self.factor, self.places = factor, places
         self.hops: list[tuple[int, float]] = []
-        self.users = np.zeros((width, width))
+        self.users = np.zeros((width, 2, width))
         self.key = stream.key
 
     def draw(self, out: Columns, grams: list[Grams], first: int, scratch: Scratch) -> None:
         width, count = len(self.users), out.shape[3]
-        total = np.zeros((width, 2, width, count))
-        for distance in range(width):
-            total[distance, 0, distance:] += np.diagonal(self.users, -distance)[:, None]
+        total = np.empty((*self.users.shape, count))
+        total[:] = self.users[..., None]
         for number, gain in self.hops:
             total += gain * grams[number]
         factors = np.empty((width, width, 2, count))

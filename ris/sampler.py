@@ -29,7 +29,7 @@ __all__ = ["ChannelSampler", "Tile"]
 TILE_BYTES = 2**21
 """Size of a tile's largest array, so that the arrays of a few hundred elements stay in a core's cache."""
 
-SMALLEST_TILE, LARGEST_TILE = 128, 512
+SMALLEST_TILE, LARGEST_TILE = 32, 512
 """Realizations, except where `LARGEST_BYTES` counts. Below, short inner loops and Python's share cost 20 %
 and more, at 64 elements with two threads half; above, nothing is gained."""
 
