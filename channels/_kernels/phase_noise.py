@@ -193,19 +193,16 @@ def _add_wrapped_normal_rows(even, odd, words, deviation):
 
 
 @njit(cache=True, error_model="numpy", fastmath=False)
-def _add_von_mises_row(phases, points, words, row, key0, key1, element, attempt, first):
+def _add_von_mises_rows(phases, points, words, row, key0, key1, block, attempt, first):
     _first_points(points, words, row)
+    B = phases.size >> 1
     for t in range(phases.size):
         if points[t] == np.inf:
-            points[t] = _von_mises(words[t], row, key0, key1, element, attempt, first + t)
+            odd = t >= B
+            realization = first + t - B if odd else first + t
+            points[t] = _von_mises(words[t], row, key0, key1, 2 * block + odd, attempt, realization)
     for t in range(phases.size):
         phases[t] += points[t]
-
-
-@njit(cache=True, error_model="numpy", fastmath=False)
-def _to_phasors(cosines, sines, phases):
-    for t in range(phases.size):
-        cosines[t], sines[t] = cos_sin(phases[t] - TURN * np.floor(phases[t] / TURN + 0.5))
 
 
 @njit(cache=True, error_model="numpy", fastmath=False)
@@ -214,11 +211,11 @@ def fill_phasor_pair(cosines, sines, phases, words, table, key, block, first):
 
     Parameters
     ----------
-    cosines, sines : float64 array, shape (2, B), contiguous
-        Overwritten: elements 2 block and 2 block + 1.
-    phases : float64 array, shape (2, B)
+    cosines, sines : float64 array, shape (2 B,)
+        Overwritten: those of element 2 block, then those of element 2 block + 1.
+    phases : float64 array, shape (2 B,)
         Overwritten by phi in radians, not wrapped.
-    words : uint64 array, shape (2, B)
+    words : uint64 array, shape (2 B,)
         For use in between.
     table, key
         As for `fill_phase_noise`, which draws the same phi.
@@ -226,20 +223,18 @@ def fill_phasor_pair(cosines, sines, phases, words, table, key, block, first):
         Number of the pair of elements, and of the first realization, >= 0.
     """
     key0, key1 = key[0], key[1]
+    B = phases.size >> 1
+    even, odd = words[:B], words[B:]
     phases[:] = 0.0
     for term in range(table.shape[0]):
         attempt = term << TERM_SHIFT
         kind, parameter = table[term, KIND], table[term, PARAMETER]
-        _draw_words(words[0], words[1], key0, key1, block, attempt, first)
+        _draw_words(even, odd, key0, key1, block, attempt, first)
         if kind == UNIFORM:
-            for i in range(2):
-                _add_uniform_row(phases[i], words[i], parameter)
+            _add_uniform_row(phases, words, parameter)
         elif kind == WRAPPED_NORMAL:
-            _add_wrapped_normal_rows(phases[0], phases[1], words[0], parameter)
+            _add_wrapped_normal_rows(phases[:B], phases[B:], even, parameter)
         else:
-            for i in range(2):
-                _add_von_mises_row(
-                    phases[i], cosines[i], words[i], table[term], key0, key1, 2 * block + i, attempt, first
-                )
-    for i in range(2):
-        _to_phasors(cosines[i], sines[i], phases[i])
+            _add_von_mises_rows(phases, cosines, words, table[term], key0, key1, block, attempt, first)
+    for t in range(phases.size):
+        cosines[t], sines[t] = cos_sin(phases[t] - TURN * np.floor(phases[t] / TURN + 0.5))

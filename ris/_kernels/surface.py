@@ -43,15 +43,17 @@ def reflect(columns, noisy, shifts, law, key, first):
 def reflect_parts(columns, noisy, shifts, law, key, first):
     """As `reflect`, of columns with axes (element, real or imaginary part, column, realization)."""
     N, _, C, B = columns.shape
-    cosines, sines, phases, words = np.empty((2, B)), np.empty((2, B)), np.empty((2, B)), np.empty((2, B), np.uint64)
+    cosines, sines, phases = np.empty(2 * B), np.empty(2 * B), np.empty(2 * B)
+    words = np.empty(2 * B, np.uint64)
     cosine, sine = np.empty(B, columns.dtype), np.empty(B, columns.dtype)
     for n in range(N):
-        if n & 1 == 0:
+        place = (n & 1) * B
+        if place == 0:
             fill_phasor_pair(cosines, sines, phases, words, law, key, n >> 1, first)
         cosine[:], sine[:] = shifts[n].real, shifts[n].imag
         for c in range(noisy, C):
             _turn(columns[n, 0, c], columns[n, 1, c], cosine, sine)
-        _turn(cosine, sine, cosines[n & 1], sines[n & 1])
+        _turn(cosine, sine, cosines[place : place + B], sines[place : place + B])
         for c in range(noisy):
             _turn(columns[n, 0, c], columns[n, 1, c], cosine, sine)
 
