@@ -43,53 +43,57 @@ def _multiply(out, row, columns, first, panels, place, rows, inner, width, lengt
             out[row + i * width : row + i * width + length] = 0.0
     stride = (inner + 3) // 4 * 4
     last = first + (inner - 1) * width
+    whole = rows - rows % 4
     for deep in range(0, inner, DEPTH):
-        for i in range(0, rows - 3, 4):
-            for j in range(deep, min(deep + DEPTH, inner), 4):
-                panel = panels[place + i * stride + 4 * j : place + i * stride + 4 * j + 16]
-                at = first + j * width
-                _add_four(out, columns, row + i * width, at, min(at + width, last), min(at + 2 * width, last), min(at + 3 * width, last), width, length, panel, j == 0)
-        for i in range(rows - rows % 4, rows):
-            for j in range(deep, min(deep + DEPTH, inner), 4):
-                panel = panels[place + i * stride + j : place + i * stride + j + 4]
-                at = first + j * width
-                _add_one(out, columns, row + i * width, at, min(at + width, last), min(at + 2 * width, last), min(at + 3 * width, last), length, panel, j == 0)
+        stop = min(deep + DEPTH, inner)
+        for i in range(0, whole, 4):
+            for j in range(deep, stop, 4):
+                w = first + j * width
+                x, y, z = min(w + width, last), min(w + 2 * width, last), min(w + 3 * width, last)
+                entry = place + i * stride + 4 * j
+                _add_four(out, columns, panels, entry, row + i * width, width, w, x, y, z, length, j == 0)
+        for i in range(whole, rows):
+            for j in range(deep, stop, 4):
+                w = first + j * width
+                x, y, z = min(w + width, last), min(w + 2 * width, last), min(w + 3 * width, last)
+                entry = place + i * stride + j
+                _add_one(out, columns, panels, entry, row + i * width, w, x, y, z, length, j == 0)
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})
-def _add_four(out, columns, place, w, x, y, z, width, length, panel, begin):
-    """Set, or add to, four rows of the product what four rows of the columns bring."""
-    # Views, for the compiler sees that they are contiguous.
-    a, b = out[place : place + length], out[place + width : place + width + length]
-    place += 2 * width
-    c, d = out[place : place + length], out[place + width : place + width + length]
-    p, q, r, s = columns[w : w + length], columns[x : x + length], columns[y : y + length], columns[z : z + length]
-    a0, a1, a2, a3 = panel[0], panel[1], panel[2], panel[3]
-    b0, b1, b2, b3 = panel[4], panel[5], panel[6], panel[7]
-    c0, c1, c2, c3 = panel[8], panel[9], panel[10], panel[11]
-    d0, d1, d2, d3 = panel[12], panel[13], panel[14], panel[15]
+def _add_four(out, columns, panels, e, i, width, w, x, y, z, length, begin):
+    # Set, or add to, four rows of the product what four rows of the columns bring: the sixteen entries stay
+    # in registers. Views, for the compiler sees that they are contiguous.
+    a, b = out[i : i + length], out[i + width : i + width + length]
+    i += 2 * width
+    c, d = out[i : i + length], out[i + width : i + width + length]
+    p, q = columns[w : w + length], columns[x : x + length]
+    r, s = columns[y : y + length], columns[z : z + length]
+    a0, a1, a2, a3 = panels[e], panels[e + 1], panels[e + 2], panels[e + 3]
+    b0, b1, b2, b3 = panels[e + 4], panels[e + 5], panels[e + 6], panels[e + 7]
+    c0, c1, c2, c3 = panels[e + 8], panels[e + 9], panels[e + 10], panels[e + 11]
+    d0, d1, d2, d3 = panels[e + 12], panels[e + 13], panels[e + 14], panels[e + 15]
     zero = out.dtype.type(0.0)
     if begin:
         for t in range(length):
-            w, x, y, z = p[t], q[t], r[t], s[t]
-            a[t] = zero + a0 * w + a1 * x + a2 * y + a3 * z
-            b[t] = zero + b0 * w + b1 * x + b2 * y + b3 * z
-            c[t] = zero + c0 * w + c1 * x + c2 * y + c3 * z
-            d[t] = zero + d0 * w + d1 * x + d2 * y + d3 * z
+            a[t] = zero + a0 * p[t] + a1 * q[t] + a2 * r[t] + a3 * s[t]
+            b[t] = zero + b0 * p[t] + b1 * q[t] + b2 * r[t] + b3 * s[t]
+            c[t] = zero + c0 * p[t] + c1 * q[t] + c2 * r[t] + c3 * s[t]
+            d[t] = zero + d0 * p[t] + d1 * q[t] + d2 * r[t] + d3 * s[t]
     else:
         for t in range(length):
-            w, x, y, z = p[t], q[t], r[t], s[t]
-            a[t] = a[t] + a0 * w + a1 * x + a2 * y + a3 * z
-            b[t] = b[t] + b0 * w + b1 * x + b2 * y + b3 * z
-            c[t] = c[t] + c0 * w + c1 * x + c2 * y + c3 * z
-            d[t] = d[t] + d0 * w + d1 * x + d2 * y + d3 * z
+            a[t] = a[t] + a0 * p[t] + a1 * q[t] + a2 * r[t] + a3 * s[t]
+            b[t] = b[t] + b0 * p[t] + b1 * q[t] + b2 * r[t] + b3 * s[t]
+            c[t] = c[t] + c0 * p[t] + c1 * q[t] + c2 * r[t] + c3 * s[t]
+            d[t] = d[t] + d0 * p[t] + d1 * q[t] + d2 * r[t] + d3 * s[t]
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})
-def _add_one(out, columns, place, w, x, y, z, length, panel, begin):
-    a = out[place : place + length]
-    p, q, r, s = columns[w : w + length], columns[x : x + length], columns[y : y + length], columns[z : z + length]
-    a0, a1, a2, a3 = panel[0], panel[1], panel[2], panel[3]
+def _add_one(out, columns, panels, e, i, w, x, y, z, length, begin):
+    a = out[i : i + length]
+    p, q = columns[w : w + length], columns[x : x + length]
+    r, s = columns[y : y + length], columns[z : z + length]
+    a0, a1, a2, a3 = panels[e], panels[e + 1], panels[e + 2], panels[e + 3]
     zero = out.dtype.type(0.0)
     if begin:
         for t in range(length):
