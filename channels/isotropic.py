@@ -120,7 +120,9 @@ class IsotropicFactor:
         fold(parts, V, self._rows)
         place, number = 0, 0
         for part in self._parts:
-            part.adjoint_times(product[number : number + part.rank], parts[place : place + part.size], scratch)
+            part.adjoint_times(
+                product[number : number + part.rank], parts[place : place + part.size], scratch
+            )
             place, number = place + part.size, number + part.rank
 
 

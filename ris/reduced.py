@@ -124,7 +124,9 @@ class _Arrival:
                 group = self._group(R[k if own else 0] if len(R.shape) == 3 else R, places)
                 mine = np.arange(columns)[places] % K == k
                 for distance in range(len(mine)):
-                    group.users[distance, 0, distance:] += gain * (mine[distance:] & mine[: len(mine) - distance])
+                    group.users[distance, 0, distance:] += gain * (
+                        mine[distance:] & mine[: len(mine) - distance]
+                    )
         self.size = self.groups[0].factor.size if self.groups else 0
 
     def draw(self, out: Columns, grams: list[Grams], first: int, scratch: Scratch) -> None:

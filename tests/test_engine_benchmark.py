@@ -83,7 +83,12 @@ def test_processes_measure_rates_and_memory():
 
 @pytest.mark.parametrize(
     ("installed", "found"),
-    [({}, None), ({"sionna": "1.2.1"}, None), ({"sionna-no-rt": "2.2.0"}, "2.2.0"), ({"sionna": "3.0"}, "3.0")],
+    [
+        ({}, None),
+        ({"sionna": "1.2.1"}, None),
+        ({"sionna-no-rt": "2.2.0"}, "2.2.0"),
+        ({"sionna": "3.0"}, "3.0"),
+    ],
 )
 def test_a_sionna_built_on_torch_is_found(monkeypatch, installed, found):
     def version(name):

@@ -5,7 +5,7 @@ from numba import njit
 __all__ = ["multiply_blocks"]
 
 WIDTH, DEPTH = 256, 128
-"""Columns, and rows of them, at a time: those rows and four rows of the product stay in the nearest caches."""
+"""Columns, and rows of them, at a time: with four rows of the product they stay in the nearest caches."""
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
@@ -42,7 +42,7 @@ def _multiply(out, row, columns, first, panels, place, rows, inner, width, lengt
         for i in range(rows):
             out[row + i * width : row + i * width + length] = 0.0
     stride = (inner + 3) // 4 * 4
-    last = first + (inner - 1) * width
+    last = first + (inner - 1) * width  # for the rows beyond, which zeros meet: any will do
     whole = rows - rows % 4
     for deep in range(0, inner, DEPTH):
         stop = min(deep + DEPTH, inner)
