@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from channels._kernels.parity import fold, unfold
 from channels.blas import one_blas_thread
-from channels.blocks import BlockDiagonal
+from channels.blocks import block_diagonal
 from channels.correlation import Correlation, GridCorrelation
 from channels.isotropic import IsotropicFactor
 from channels.scratch import Scratch
@@ -107,7 +107,7 @@ class DenseFactor:
     def __init__(self, F: NDArray[Any], dtype: type[np.floating[Any]] = np.float64) -> None:
         self.size, self.rank = F.shape
         matrix = _as_real(F)
-        self._forward, self._adjoint = BlockDiagonal([matrix], dtype), BlockDiagonal([matrix.T], dtype)
+        self._forward, self._adjoint = block_diagonal([matrix], dtype), block_diagonal([matrix.T], dtype)
         self.multiplications = F.size if np.isrealobj(F) else 2 * F.size
 
     def times(self, out: Columns, numbers: Columns, scratch: Scratch) -> None:
@@ -143,8 +143,8 @@ class ParityFactor:
         ends = np.cumsum([i * j for i in by_rows for j in by_columns])
         places = [slice(stop - size, stop) for stop, size in zip(ends, np.diff(ends, prepend=0), strict=True)]
         factors = block_factors([folded[place, place] for place in places if place.stop > place.start])
-        self._forward = BlockDiagonal(factors, dtype)
-        self._adjoint = BlockDiagonal([F.T for F in factors], dtype)
+        self._forward = block_diagonal(factors, dtype)
+        self._adjoint = block_diagonal([F.T for F in factors], dtype)
         self.rank = self._forward.inner
         self.multiplications = sum(F.size for F in factors)
 

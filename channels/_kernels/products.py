@@ -1,4 +1,4 @@
-"""Products of a block diagonal matrix with columns."""
+"""Products of blocks of a matrix with columns."""
 
 from numba import njit
 
@@ -9,64 +9,63 @@ WIDTH, DEPTH = 256, 128
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
-def multiply_blocks(out, columns, panels, shapes, width):
-    """Write the product of a block diagonal matrix with columns.
+def multiply_blocks(out, columns, panels, table, width):
+    """Write the products of blocks of a matrix with the rows of columns that each of them meets.
 
     Parameters
     ----------
     out, columns : float64 or float32 array, flat
         The product, overwritten, and the columns: (rows, width), row after row.
     panels : array of the same type, flat
-        The blocks, one after the other; in a block four rows after the other, in those by columns; the
-        single rows that are left come last, each filled up with zeros to a multiple of four entries.
-    shapes : int64 array, shape (blocks, 2)
-        Rows and columns of each block.
+        Entries of the blocks: in a block four rows after the other, in those by columns; the single rows that
+        are left come last. Each row is filled up with zeros to a multiple of four entries.
+    table : int64 array, shape (blocks, 7)
+        Of each block: rows, columns, where its entries begin, and the first and the step of the rows of the
+        product and of those of the columns. Each row of the product belongs to one block.
     width : int
         Number of columns.
     """
     for start in range(0, width, WIDTH):
         length = min(WIDTH, width - start)
-        row, first, place = start, start, 0
-        for block in range(shapes.shape[0]):
-            rows, inner = shapes[block, 0], shapes[block, 1]
-            _multiply(out, row, columns, first, panels, place, rows, inner, width, length)
-            row += rows * width
-            first += inner * width
-            place += rows * ((inner + 3) // 4 * 4)
+        for block in range(table.shape[0]):
+            rows, inner, entry = table[block, 0], table[block, 1], table[block, 2]
+            row, row_step = table[block, 3] * width + start, table[block, 4] * width
+            first, step = table[block, 5] * width + start, table[block, 6] * width
+            _multiply(out, row, row_step, columns, first, step, panels, entry, rows, inner, length)
 
 
 @njit(cache=True, error_model="numpy", fastmath=False)
-def _multiply(out, row, columns, first, panels, place, rows, inner, width, length):
-    """Write the product of one block with columns; `row`, `first` and `place` are where they begin."""
+def _multiply(out, row, row_step, columns, first, step, panels, entry, rows, inner, length):
+    # The product of one block with columns, rows of which begin at these places and steps of flat arrays.
     if inner == 0:
         for i in range(rows):
-            out[row + i * width : row + i * width + length] = 0.0
+            out[row + i * row_step : row + i * row_step + length] = 0.0
     stride = (inner + 3) // 4 * 4
-    last = first + (inner - 1) * width  # for the rows beyond, which zeros meet: any will do
+    last = first + (inner - 1) * step  # for the rows beyond, which zeros meet: any will do
     whole = rows - rows % 4
     for deep in range(0, inner, DEPTH):
         stop = min(deep + DEPTH, inner)
         for i in range(0, whole, 4):
             for j in range(deep, stop, 4):
-                w = first + j * width
-                x, y, z = min(w + width, last), min(w + 2 * width, last), min(w + 3 * width, last)
-                entry = place + i * stride + 4 * j
-                _add_four(out, columns, panels, entry, row + i * width, width, w, x, y, z, length, j == 0)
+                w = first + j * step
+                x, y, z = min(w + step, last), min(w + 2 * step, last), min(w + 3 * step, last)
+                e = entry + i * stride + 4 * j
+                _add_four(out, columns, panels, e, row + i * row_step, row_step, w, x, y, z, length, j == 0)
         for i in range(whole, rows):
             for j in range(deep, stop, 4):
-                w = first + j * width
-                x, y, z = min(w + width, last), min(w + 2 * width, last), min(w + 3 * width, last)
-                entry = place + i * stride + j
-                _add_one(out, columns, panels, entry, row + i * width, w, x, y, z, length, j == 0)
+                w = first + j * step
+                x, y, z = min(w + step, last), min(w + 2 * step, last), min(w + 3 * step, last)
+                e = entry + i * stride + j
+                _add_one(out, columns, panels, e, row + i * row_step, w, x, y, z, length, j == 0)
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})
-def _add_four(out, columns, panels, e, i, width, w, x, y, z, length, begin):
+def _add_four(out, columns, panels, e, i, step, w, x, y, z, length, begin):
     # Set, or add to, four rows of the product what four rows of the columns bring: the sixteen entries stay
     # in registers. Views, for the compiler sees that they are contiguous.
-    a, b = out[i : i + length], out[i + width : i + width + length]
-    i += 2 * width
-    c, d = out[i : i + length], out[i + width : i + width + length]
+    a, b = out[i : i + length], out[i + step : i + step + length]
+    i += 2 * step
+    c, d = out[i : i + length], out[i + step : i + step + length]
     p, q = columns[w : w + length], columns[x : x + length]
     r, s = columns[y : y + length], columns[z : z + length]
     a0, a1, a2, a3 = panels[e], panels[e + 1], panels[e + 2], panels[e + 3]
