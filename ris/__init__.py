@@ -6,7 +6,6 @@ from ris.hops import HopRealizations, draw_hops
 from ris.link_budget import BudgetRow, LinkBudget
 from ris.moments import ClosedFormMoments, closed_form_moments
 from ris.montecarlo import Simulation, draw_channels, simulate
-from ris.optimize import RateDesign, maximise_rate
 from ris.phases import (
     PhaseDesign,
     optimal_phases,
@@ -31,14 +30,12 @@ __all__ = [
     "LinkBudget",
     "LmmseCsi",
     "PhaseDesign",
-    "RateDesign",
     "Scenario",
     "Simulation",
     "closed_form_moments",
     "closed_form_rate",
     "draw_channels",
     "draw_hops",
-    "maximise_rate",
     "optimal_phases",
     "quantize_phases",
     "random_phases",

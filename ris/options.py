@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-__all__ = ["Bound", "Csi", "Engine", "Precision"]
+__all__ = ["Bound", "Csi", "DesignMethod", "Engine", "Objective", "Precision"]
 
 Csi = Literal["perfect", "nominal"]
 """What the BS knows: its channels with the phase noise, or as the phase shifts alone would make them."""
@@ -15,3 +15,11 @@ Engine = Literal["reduced", "explicit"]
 
 Precision = Literal["double", "single"]
 """Arithmetic of the reduced engine."""
+
+DesignMethod = Literal[
+    "closed_form", "steering", "random", "gradient", "alternating", "coordinate", "branch_and_bound"
+]
+"""How phase shifts are designed; see `ris.design_phases`."""
+
+Objective = Literal["sum_rate", "min_rate", "mean_gain"]
+"""What a design of phase shifts maximises: a function of the users' rates, or the sum of their mean gains."""

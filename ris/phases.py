@@ -43,6 +43,7 @@ from ris.montecarlo import as_stream
 from ris.system import DoubleRIS, check_single
 
 __all__ = [
+    "MeanGain",
     "PhaseDesign",
     "check_bits",
     "optimal_phases",
@@ -115,7 +116,7 @@ def optimal_phases(system: DoubleRIS) -> PhaseDesign:
     Notes
     -----
     The mean gain is not the rate: with several users the interference also depends on the phases, and
-    `maximise_rate` may do better. For the derivation see the module.
+    `ris.design_phases` may do better. For the derivation see the module.
     """
     check_single(system, "design phases for")
     return _design(system, np.ones(system.users), "all users")
@@ -260,7 +261,7 @@ class _Forms:
         return np.asarray(self.r**2 * form + (1 - self.r**2) * np.trace(S).real)
 
 
-class _MeanGain:
+class MeanGain:
     """The mean gain, summed over some users, as a function of v1 = exp(j theta1) and v2 = exp(j theta2)."""
 
     def __init__(self, system: DoubleRIS, chosen: NDArray[Any]) -> None:
@@ -310,10 +311,10 @@ _Phasors = tuple[NDArray[np.complex128], NDArray[np.complex128]]
 def _design(system: DoubleRIS, chosen: NDArray[Any], whom: str) -> PhaseDesign:
     """Design for the chosen users, shape (K,), 1 or 0."""
     with one_blas_thread():  # the same phases for any number of threads
-        return _designed(_MeanGain(system, chosen), whom)
+        return _designed(MeanGain(system, chosen), whom)
 
 
-def _designed(gain: _MeanGain, whom: str) -> PhaseDesign:
+def _designed(gain: MeanGain, whom: str) -> PhaseDesign:
     (v1, groups1), (v2, groups2) = (_spanning_phasors(surface) for surface in gain.surfaces)
     v = v1, v2
     proved = [all(_tight(S, v[i]) for S in gain.surfaces[i].pairs) for i in (0, 1)]
@@ -356,7 +357,7 @@ def _spanning_phasors(surface: _Forms) -> tuple[NDArray[np.complex128], int]:
     return c[1:], int(np.sum(parents[1:] == 0))
 
 
-def _starts(gain: _MeanGain, v: _Phasors, free: list[int]) -> _Phasors:
+def _starts(gain: MeanGain, v: _Phasors, free: list[int]) -> _Phasors:
     """Columns to start from: at the surfaces `free` v, principal eigenvectors, random ones; else v alone."""
 
     def columns(i: int) -> NDArray[np.complex128]:
@@ -372,7 +373,7 @@ def _starts(gain: _MeanGain, v: _Phasors, free: list[int]) -> _Phasors:
     return columns(0), columns(1)
 
 
-def _ascended(gain: _MeanGain, start: _Phasors, free: list[int], tolerance: float) -> _Phasors:
+def _ascended(gain: MeanGain, start: _Phasors, free: list[int], tolerance: float) -> _Phasors:
     """Minorise and maximise at the surfaces `free` in turn, in every column of the start."""
     v, value = start, gain.value(start)
     for _ in range(MOST_ROUNDS):
@@ -385,7 +386,7 @@ def _ascended(gain: _MeanGain, start: _Phasors, free: list[int], tolerance: floa
     return v
 
 
-def _stepped(gain: _MeanGain, v: _Phasors, i: int) -> _Phasors:
+def _stepped(gain: MeanGain, v: _Phasors, i: int) -> _Phasors:
     """Replace the phasors of surface i + 1 by exp(j arg(S v)), given those of the other."""
     surface = gain.surfaces[i]
     stepped = _phasors(surface.single @ v[i] + gain.weight(v, i) * (surface.double @ v[i]), v[i])
