@@ -6,6 +6,7 @@ from ris.hops import HopRealizations, draw_hops
 from ris.link_budget import BudgetRow, LinkBudget
 from ris.moments import ClosedFormMoments, closed_form_moments
 from ris.montecarlo import Simulation, draw_channels, simulate
+from ris.optimize import Design, design_phases
 from ris.phases import (
     PhaseDesign,
     optimal_phases,
@@ -21,6 +22,7 @@ from ris.system import DoubleRIS
 __all__ = [
     "BudgetRow",
     "ClosedFormMoments",
+    "Design",
     "DoubleRIS",
     "Estimate",
     "HopDraw",
@@ -34,6 +36,7 @@ __all__ = [
     "Simulation",
     "closed_form_moments",
     "closed_form_rate",
+    "design_phases",
     "draw_channels",
     "draw_hops",
     "optimal_phases",

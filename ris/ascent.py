@@ -66,6 +66,39 @@ class Ascent:
     converged: NDArray[np.bool_]
     evaluations: int
 
+    @classmethod
+    def at(cls, theta: Values, merit: Values) -> "Ascent":
+        """Return an ascent that has not begun."""
+        history = [[[float(entry)] for entry in row] for row in merit]
+        return cls(theta, merit, history, np.zeros(merit.shape, bool), 1)
+
+    def then(self, later: "Ascent") -> "Ascent":
+        """Return this ascent followed by one from where it ended."""
+        history = [
+            [first + second[1:] for first, second in zip(mine, its, strict=True)]
+            for mine, its in zip(self.history, later.history, strict=True)
+        ]
+        evaluations = self.evaluations + later.evaluations
+        return Ascent(later.theta, later.merit, history, later.converged, evaluations)
+
+    @property
+    def best(self) -> "Ascent":
+        """The best lane s of each p alone."""
+        choice = np.argmax(self.merit, axis=0)
+        p = np.arange(choice.size)
+        return Ascent(
+            self.theta[choice, p][None],
+            self.merit[choice, p][None],
+            [[self.history[s][p] for p, s in enumerate(choice)]],
+            self.converged[choice, p][None],
+            self.evaluations,
+        )
+
+    @property
+    def iterations(self) -> int:
+        """Iterations of the longest lane."""
+        return max(len(lane) for row in self.history for lane in row) - 1
+
 
 def ascend(f: Objective, start: Values, tolerance: float, max_iterations: int) -> Ascent:
     """Maximise in every lane.

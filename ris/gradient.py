@@ -63,6 +63,11 @@ class UserValues:
     part : slice, optional
         Systems to take, along the first batch axis; by default all.
 
+    Attributes
+    ----------
+    batch_shape : tuple of int
+        Batch axes of the systems taken.
+
     Notes
     -----
     Preparation costs O(K^2 N^3), once, for rates. For the cost afterwards see `ris.surface_tables`.
@@ -71,6 +76,7 @@ class UserValues:
     def __init__(self, system: DoubleRIS, powers: Powers | None, part: slice | None = None) -> None:
         self._link = Link(system, np.zeros(system.elements1), np.zeros(system.elements2), part)
         self._powers = powers
+        self.batch_shape = self._link.a.shape[:-1]
         surfaces = [(self._link.surface1(), system.elements1), (self._link.surface2(), system.elements2)]
         with one_blas_thread(), ThreadPoolExecutor(2) as pool:
             self._surfaces = list(pool.map(lambda of: _UserTables(*of, powers is None), surfaces))

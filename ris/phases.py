@@ -247,7 +247,7 @@ class _Forms:
 
     def mean(self, S: NDArray[Any], v: NDArray[Any]) -> NDArray[np.float64]:
         """r^2 v^H S v + (1 - r^2) tr S, of one v or of every column."""
-        return self._noisy(S, _form(S, v))
+        return self.noisy(S, _form(S, v))
 
     def ceiling(self, S: NDArray[Any], v: NDArray[Any]) -> NDArray[np.float64]:
         """Return a bound on `mean` over all v, given the best v known."""
@@ -255,9 +255,10 @@ class _Forms:
         if not _tight(S, v):
             largest = scipy.linalg.eigvalsh(S, subset_by_index=[len(S) - 1] * 2)[0]
             bound = min(bound, len(S) * float(largest))
-        return self._noisy(S, np.asarray(bound))
+        return self.noisy(S, np.asarray(bound))
 
-    def _noisy(self, S: NDArray[Any], form: NDArray[np.float64]) -> NDArray[np.float64]:
+    def noisy(self, S: NDArray[Any], form: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what phase noise makes of v^H S v on average, at values of this form."""
         return np.asarray(self.r**2 * form + (1 - self.r**2) * np.trace(S).real)
 
 

@@ -10,7 +10,7 @@ from channels.errors import InvalidArgumentError
 from channels.fading import Hop, UserHop
 from channels.phase_noise import NoNoise, PhaseNoise
 
-__all__ = ["DoubleRIS", "check_single", "each_system"]
+__all__ = ["DoubleRIS", "check_arrays", "check_single", "each_system"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -179,12 +179,17 @@ def check_single(system: DoubleRIS, purpose: str) -> None:
     InvalidArgumentError
         If it is no `DoubleRIS`, has batch axes, or has arrays of another library.
     """
-    if not isinstance(system, DoubleRIS):
-        raise InvalidArgumentError("system", "a ris.DoubleRIS", repr(system))
+    check_arrays(system, purpose)
     if system.batch_shape:
         raise InvalidArgumentError(
             "system", f"a single system to {purpose}", f"batch axes {system.batch_shape}"
         )
+
+
+def check_arrays(system: DoubleRIS, purpose: str) -> None:
+    """Refuse anything but systems of NumPy arrays, as `check_single` does."""
+    if not isinstance(system, DoubleRIS):
+        raise InvalidArgumentError("system", "a ris.DoubleRIS", repr(system))
     for name in _HOPS:
         hop = getattr(system, name)
         if hop is not None and not isinstance(hop.gain, np.ndarray | np.generic):
