@@ -114,7 +114,7 @@ def design_phases(
     seed: int | Stream = 0,
     theta1: ArrayLike | None = None,
     theta2: ArrayLike | None = None,
-    tolerance: float = 1e-6,
+    tolerance: float = 1e-5,
     max_iterations: int = 1000,
 ) -> Design:
     """Design phase shifts from the statistics of a system, for maximum-ratio transmission with perfect CSI.

@@ -51,7 +51,7 @@ from ris.link import Surface
 
 __all__ = ["SurfaceTables", "TableSet", "TableState"]
 
-FACTOR_RESIDUAL = 1e-10
+FACTOR_RESIDUAL = 1e-7
 """What a factor may leave of the diagonal of its covariance, relative to the largest entry. The residual is
 positive semidefinite, so that no entry of it is larger."""
 
