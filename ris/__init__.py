@@ -3,6 +3,12 @@
 from ris.csi import LmmseCsi
 from ris.estimates import Estimate
 from ris.hops import HopRealizations, draw_hops
+from ris.instantaneous import (
+    InstantaneousDesign,
+    InstantaneousSimulation,
+    instantaneous_phases,
+    simulate_instantaneous,
+)
 from ris.link_budget import BudgetRow, LinkBudget
 from ris.moments import ClosedFormMoments, closed_form_moments
 from ris.montecarlo import Simulation, draw_channels, simulate
@@ -28,6 +34,8 @@ __all__ = [
     "HopDraw",
     "HopLaw",
     "HopRealizations",
+    "InstantaneousDesign",
+    "InstantaneousSimulation",
     "LargeScale",
     "LinkBudget",
     "LmmseCsi",
@@ -39,11 +47,13 @@ __all__ = [
     "design_phases",
     "draw_channels",
     "draw_hops",
+    "instantaneous_phases",
     "optimal_phases",
     "quantize_phases",
     "random_phases",
     "rate_from_moments",
     "simulate",
+    "simulate_instantaneous",
     "steered_phases",
     "uniform_phases",
 ]

@@ -39,7 +39,7 @@ MOST_TRIALS = 30
 """Steps tried along one direction; then rounding hides what is left to gain."""
 
 Values = NDArray[np.float64]
-Objective = Callable[[Values], tuple[Values, Values, Values]]
+Objective = Callable[[Values, NDArray[np.bool_]], tuple[Values, Values, Values]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +106,8 @@ def ascend(f: Objective, start: Values, tolerance: float, max_iterations: int) -
     Parameters
     ----------
     f : callable
-        Called with angles of shape (s, P, n), s <= S: with the rows of lanes of which any is under way.
-        Returns value, shape (s, P), its gradient, shape (s, P, n), and merit, shape (s, P): what must not
+        Called with angles of shape (s, P, n) and with a mask of shape (S,) of the s rows that they belong
+        to: those of which any lane is under way. Returns value, shape (s, P), its gradient, shape (s, P, n), and merit, shape (s, P): what must not
         fall from one iterate to the next, besides the value, and what is reported.
     start : ndarray, shape (S, P, n), radians
         Where the lanes start.
@@ -116,14 +116,14 @@ def ascend(f: Objective, start: Values, tolerance: float, max_iterations: int) -
     max_iterations : int
         Iterations of a lane at most.
     """
-    lanes = _Lanes(start, *f(start))
+    lanes = _Lanes(start, *f(start, np.ones(len(start), bool)))
     evaluations = 1
     lanes.finish_if(lanes.flat, converged=True)
     lanes.finish_if(np.full(lanes.merit.shape, max_iterations == 0), converged=False)
     while lanes.active.any():
         rows = lanes.active.any(axis=1)
         trial = lanes.trial[rows]
-        accepted = lanes.judge(rows, trial, *f(trial))
+        accepted = lanes.judge(rows, trial, *f(trial, rows))
         evaluations += 1
         gains = lanes.recent_gain
         lanes.finish_if(accepted & ((gains <= tolerance * np.abs(lanes.merit)) | lanes.flat), converged=True)

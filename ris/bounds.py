@@ -39,7 +39,7 @@ from ris.options import Objective
 from ris.phases import MeanGain
 from ris.system import DoubleRIS
 
-__all__ = ["RateCeiling", "mean_gain_ceilings"]
+__all__ = ["RateCeiling", "mean_gain_ceilings", "shared_sum"]
 
 NEGLIGIBLE = 1e-30
 """Users of a smaller share of the largest mean gain count as if they had this share, to divide by."""
@@ -113,11 +113,11 @@ class RateCeiling:
             a = self.floor
         if objective == "min_rate":
             return _common_rate(a, c)
-        return _shared_sum(a, c)
+        return shared_sum(a, c)
 
 
-def _shared_sum(a: float, c: NDArray[Any]) -> NDArray[np.float64]:
-    """Largest sum of log2(1 + p / (a p + c)) over shares p of sum 1.
+def shared_sum(a: float, c: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the largest sum of log2(1 + p / (a p + c)) over shares p of sum 1, for c of shape (..., K).
 
     The slope c / ((a p + c) ((a + 1) p + c)) equals mu where p is a root of a (a + 1) p^2 + (2 a + 1) c p
     + c^2 - c / mu; at slopes below 1 / c, its value at p = 0, the share is positive.

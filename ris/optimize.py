@@ -328,14 +328,14 @@ class _Designer:
             return goal.smooth(values, unit)[0].reshape(lanes), gradient, goal.of(values).reshape(lanes)
 
         if len(turns) == 1:
-            return ascend(lambda theta: smoothed(theta, turns[0]), start, self.tolerance, iterations)
+            return ascend(lambda theta, _: smoothed(theta, turns[0]), start, self.tolerance, iterations)
         merit = goal.of(values).reshape(start.shape[:2])
         ascent = Ascent.at(start, merit)
         while True:
             before, done = ascent.merit, ascent.iterations
             for free in turns:
                 most = min(TURN, max(iterations - ascent.iterations, 0))
-                turn = ascend(lambda theta, free=free: smoothed(theta, free), ascent.theta, self.tolerance, most)
+                turn = ascend(lambda theta, _, free=free: smoothed(theta, free), ascent.theta, self.tolerance, most)
                 ascent = ascent.then(turn)
             still = ascent.merit - before <= self.tolerance * np.abs(ascent.merit)
             if still.all() or ascent.iterations >= iterations or ascent.iterations == done:

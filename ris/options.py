@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-__all__ = ["Bound", "Csi", "DesignMethod", "Engine", "Objective", "Precision"]
+__all__ = ["Bound", "Csi", "DesignMethod", "Engine", "InstantaneousObjective", "Objective", "Precision"]
 
 Csi = Literal["perfect", "nominal"]
 """What the BS knows: its channels with the phase noise, or as the phase shifts alone would make them."""
@@ -23,3 +23,6 @@ DesignMethod = Literal[
 
 Objective = Literal["sum_rate", "min_rate", "mean_gain"]
 """What a design of phase shifts maximises: a function of the users' rates, or the sum of their mean gains."""
+
+InstantaneousObjective = Literal["received_power", "sum_rate"]
+"""What phase shifts chosen for each realization maximise: the sum of |h_k|^2, or of the users' rates."""
