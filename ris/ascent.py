@@ -17,11 +17,12 @@ keeps the curvature pairs positive.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Ascent", "ascend"]
+__all__ = ["Ascent", "Climb", "ascend"]
 
 MEMORY = 20
 """Curvature pairs."""
@@ -39,7 +40,8 @@ MOST_TRIALS = 30
 """Steps tried along one direction; then rounding hides what is left to gain."""
 
 Values = NDArray[np.float64]
-Objective = Callable[[Values, NDArray[np.bool_]], tuple[Values, Values, Values]]
+Climb = Callable[[Values, NDArray[np.bool_]], tuple[Values, Values, Values]]
+"""What `ascend` maximises: value, gradient and merit by angles and rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,15 +102,16 @@ class Ascent:
         return max(len(lane) for row in self.history for lane in row) - 1
 
 
-def ascend(f: Objective, start: Values, tolerance: float, max_iterations: int) -> Ascent:
+def ascend(f: Climb, start: Values, tolerance: float, max_iterations: int) -> Ascent:
     """Maximise in every lane.
 
     Parameters
     ----------
     f : callable
         Called with angles of shape (s, P, n) and with a mask of shape (S,) of the s rows that they belong
-        to: those of which any lane is under way. Returns value, shape (s, P), its gradient, shape (s, P, n), and merit, shape (s, P): what must not
-        fall from one iterate to the next, besides the value, and what is reported.
+        to: those of which any lane is under way. Returns value, shape (s, P), its gradient, shape (s, P, n),
+        and merit, shape (s, P): what must not fall from one iterate to the next, besides the value, and what
+        is reported.
     start : ndarray, shape (S, P, n), radians
         Where the lanes start.
     tolerance : float
@@ -121,7 +124,7 @@ def ascend(f: Objective, start: Values, tolerance: float, max_iterations: int) -
     lanes.finish_if(lanes.flat, converged=True)
     lanes.finish_if(np.full(lanes.merit.shape, max_iterations == 0), converged=False)
     while lanes.active.any():
-        rows = lanes.active.any(axis=1)
+        rows: NDArray[np.bool_] = np.asarray(lanes.active.any(axis=1))
         trial = lanes.trial[rows]
         accepted = lanes.judge(rows, trial, *f(trial, rows))
         evaluations += 1
@@ -137,7 +140,12 @@ class _Lanes:
 
     def __init__(self, theta: Values, value: Values, slopes: Values, merit: Values) -> None:
         S, P, n = theta.shape
-        self.theta, self.value, self.slopes, self.merit = theta.copy(), value.copy(), slopes.copy(), merit.copy()
+        self.theta, self.value, self.slopes, self.merit = (
+            theta.copy(),
+            value.copy(),
+            slopes.copy(),
+            merit.copy(),
+        )
         self.history = [[[float(entry)] for entry in row] for row in merit]
         self.active, self.converged = np.ones((S, P), bool), np.zeros((S, P), bool)
         # Pairs of steps and changes of slope, newest last; a pair not yet filled has weight 0.
@@ -198,7 +206,12 @@ class _Lanes:
         # After many trials along one direction any rise will do.
         accepted = tried & rises & (flattens | (self.trials > MOST_TRIALS // 2))
         self._store(accepted, theta, slopes)
-        for mine, new in ((self.theta, theta), (self.value, value), (self.slopes, slopes), (self.merit, merit)):
+        for mine, new in (
+            (self.theta, theta),
+            (self.value, value),
+            (self.slopes, slopes),
+            (self.merit, merit),
+        ):
             mine[accepted] = new[accepted]
         for s, p in zip(*np.nonzero(accepted), strict=True):
             self.history[s][p].append(float(merit[s, p]))
@@ -210,7 +223,7 @@ class _Lanes:
         lost = tried & ~accepted & (self.trials > MOST_TRIALS) & self.weights.any(axis=0)
         self.weights[:, lost] = 0.0
         self._aim(accepted | lost)
-        return accepted
+        return np.asarray(accepted)
 
     def _spread(self, rows: NDArray[np.bool_], part: NDArray, fill: float) -> NDArray:  # type: ignore[type-arg]
         whole = np.full((len(rows), *part.shape[1:]), fill, part.dtype)
@@ -221,7 +234,7 @@ class _Lanes:
         step, change = (theta - self.theta)[accepted], (self.slopes - slopes)[accepted]
         curvature = np.sum(step * change, axis=-1)
         useful = curvature > 1e-12 * np.linalg.norm(step, axis=-1) * np.linalg.norm(change, axis=-1)
-        lanes = tuple(index[useful] for index in np.nonzero(accepted))
+        lanes: tuple[Any, ...] = tuple(index[useful] for index in np.nonzero(accepted))
         for memory, new in (
             (self.steps, step[useful]),
             (self.changes, change[useful]),
@@ -232,7 +245,7 @@ class _Lanes:
 
     def _aim(self, lanes: NDArray[np.bool_]) -> None:
         """Set direction and first step of a new line search."""
-        which = np.nonzero(lanes)
+        which: tuple[Any, ...] = np.nonzero(lanes)
         steps, changes, weights = self.steps[:, *which], self.changes[:, *which], self.weights[:, *which]
         d = self.slopes[which]
         factors = np.zeros_like(weights)
@@ -242,7 +255,12 @@ class _Lanes:
         size = np.max(np.abs(self.slopes[which]), axis=-1, initial=0.0)
         curvature = weights[-1] * np.sum(changes[-1] ** 2, axis=-1)
         first = weights[-1] == 0
-        d = d * np.where(first, FIRST_STEP / np.where(size > 0, size, 1), 1 / np.where(first, 1, curvature))[:, None]
+        d = (
+            d
+            * np.where(first, FIRST_STEP / np.where(size > 0, size, 1), 1 / np.where(first, 1, curvature))[
+                :, None
+            ]
+        )
         for i in range(MEMORY):
             factor = factors[i] - weights[i] * np.sum(changes[i] * d, axis=-1)
             d = d + factor[:, None] * steps[i]

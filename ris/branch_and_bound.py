@@ -8,9 +8,9 @@ Hermitian, has over all levels of the free elements q, given the fixed ones P, t
 
 exact where one element is free. The mean gain of a user is a sum of such forms and their products over the
 surfaces with weights >= 0 (`ris.phases`), and forms of positive semidefinite S are >= 0, so bounds of forms
-give bounds of mean gains, and these bounds of the rates (`ris.bounds`). A node whose bound does not exceed the
-best design known is cut; at the leaves the exact objective decides. The first element of a surface keeps
-level 0 where nothing depends on the common phase of its elements: always, as every path is a quadratic form.
+give bounds of mean gains, and these bounds of the rates (`ris.bounds`). A node whose bound does not exceed
+the best design known is cut; at the leaves the exact objective decides. The first element of a surface keeps
+level 0: no moment depends on the common phase of the elements of a surface.
 
 The mean gain is cut well. The bound on rates grants interference away (with phase noise) or bounds it from
 below by mean gains alone, so that with several users most leaves are visited: 2^(b (N1 + N2 - 2)) of them.
@@ -114,7 +114,9 @@ def branch_and_bound(
         )
         pending.append((children, ceiling(gains(children))))
     open_bounds = [bounds.max() for _, bounds in pending if bounds.size]
-    return Search(best, value, max([value, *open_bounds]), nodes, not open_bounds or max(open_bounds) <= value)
+    return Search(
+        best, value, max([value, *open_bounds]), nodes, not open_bounds or max(open_bounds) <= value
+    )
 
 
 class _GainBounds:
@@ -125,7 +127,9 @@ class _GainBounds:
         self._alphabet = alphabet
         self._sizes = (system.elements1, system.elements2)
         forms = [
-            np.array([part for gain in self._gains for part in (gain.surfaces[i].single, gain.surfaces[i].double)])
+            np.array(
+                [part for gain in self._gains for part in (gain.surfaces[i].single, gain.surfaces[i].double)]
+            )
             for i in (0, 1)
         ]
         self._forms = [_FormBounds(S, alphabet) for S in forms]

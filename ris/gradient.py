@@ -48,7 +48,6 @@ class Powers(TypedDict):
     noise_power: float
 
 
-
 class UserValues:
     """Rates or mean gains of the users as functions of the phase shifts alone, with their gradient.
 
@@ -79,18 +78,17 @@ class UserValues:
         self.batch_shape = self._link.a.shape[:-1]
         surfaces = [(self._link.surface1(), system.elements1), (self._link.surface2(), system.elements2)]
         with one_blas_thread(), ThreadPoolExecutor(2) as pool:
-            self._surfaces = list(pool.map(lambda of: _UserTables(*of, powers is None), surfaces))
+            self._surfaces = list(pool.map(lambda of: _UserTables(of[0], of[1], powers is None), surfaces))
 
     def tables(self, surface: int, theta: NDArray[np.float64]) -> Tables:
-        """Return the tables of a surface, 0 or 1, at S phase shifts, shape (S, ..., N): axes (S, ...) first."""
+        """Return the tables of a surface, 0 or 1, axes (S, ...) first, at phase shifts (S, ..., N)."""
         return self._surfaces[surface].at(theta)[0]
 
     def of(self, tables1: Tables, tables2: Tables) -> NDArray[Any]:
         """Return the values, shape (S, ..., K), from the tables of both surfaces."""
         bs = self._link.bs
         if self._powers is None:
-            (mb, *md) = tables2
-            _, over1, over2 = mean_weights(self._link, tables1, [mb, *(md or [mb])])
+            _, over1, over2 = mean_weights(self._link, tables1, [tables2[0], tables2[-1]])
             return np.asarray(self._link.a * bs.sk + over1 * bs.s1 + over2 * bs.s2)
         if len(tables2) == 3:  # one covariance for both hops: all pairs of BS sides are the same one
             m, U, V = tables2

@@ -18,12 +18,12 @@ w_k = -q_k^2 / (I_k^2 (1 + SINR_k)) the differential of sum ln(1 + SINR_k) is Re
 
     v_k = 2 [(e_k + s sum_i w_i) h_k + sum over j != k of (w_k + w_j) (h_j^H h_k) h_j],
 
-and by the phase shifts Im(conj(x) * sum_k conj(g_k) * (A^H v_k)): the step of the power with v in place of h. The
-ascent of `ris.ascent` starts where the received power has its maximum.
+and by the phase shifts Im(conj(x) * sum_k conj(g_k) * (A^H v_k)): the step of the power with v in place of
+h. The ascent of `ris.ascent` starts where the received power has its maximum.
 
 Bounds. The length of a sum is at most the sum of the lengths, for the channels as vectors, with the spectral
-norms of the hops, and antenna by antenna, with the moduli of their entries; the smaller one counts. With received
-powers so bounded, no interference and the best shares of the power (`ris.bounds`) the rates are:
+norms of the hops, and antenna by antenna, with the moduli of their entries; the smaller one counts. With
+received powers so bounded, no interference and the best shares of the power (`ris.bounds`) the rates are:
 tight for one user and one antenna, loose otherwise.
 """
 
@@ -136,7 +136,9 @@ def instantaneous_phases(
         bounds = _power_bounds(hops)
         if objective == "received_power":
             theta = [np.angle(phasors) for phasors in x]
-            return InstantaneousDesign(*theta, history[:, -1], bounds.sum(axis=-1), history, converged)
+            return InstantaneousDesign(
+                theta[0], theta[1], history[:, -1], bounds.sum(axis=-1), history, converged
+            )
         noise = noise_power / power if power > 0 else np.inf
         return _climbed(hops, x, noise, bounds, tolerance, max_iterations)
 
@@ -323,7 +325,9 @@ def _climbed(
     history = np.array([lane + lane[-1:] * (longest - len(lane)) for (lane,) in ascent.history])
     # No interference, and SINR_k <= p_k q_k / noise with the share p_k of all received power.
     shares = shared_sum(0.0, noise / bounds) if np.isfinite(noise) else np.zeros(len(start))
-    return InstantaneousDesign(*theta, ascent.merit[:, 0], shares, history, ascent.converged[:, 0])
+    return InstantaneousDesign(
+        theta[0], theta[1], ascent.merit[:, 0], shares, history, ascent.converged[:, 0]
+    )
 
 
 def _rates(h: Array, noise: float) -> tuple[NDArray[np.float64], Array]:
@@ -350,14 +354,15 @@ def _power_bounds(hops: HopRealizations) -> NDArray[np.float64]:
     by_entries = np.sum(sizes.channels(ones).real ** 2, axis=-2)
 
     def norm(matrices: Array) -> Array:
-        return np.linalg.norm(matrices, 2, axis=(-2, -1))[:, None] if matrices.size else np.zeros((1, 1))
+        norms = np.linalg.norm(matrices, 2, axis=(-2, -1)) if matrices.size else np.zeros(1)
+        return np.asarray(norms)[:, None]
 
     def lengths(vectors: Array) -> Array:
-        return np.linalg.norm(vectors, axis=-2)
+        return np.asarray(np.linalg.norm(vectors, axis=-2))
 
     through1 = norm(paths.A1) * (lengths(paths.u1) + norm(paths.D) * lengths(paths.u2))
     by_norms = (lengths(paths.d) + through1 + norm(paths.A2) * lengths(paths.u2)) ** 2
-    return np.minimum(by_entries, by_norms)
+    return np.asarray(np.minimum(by_entries, by_norms))
 
 
 def _adjoint_product(left: Array, right: Array) -> Array:

@@ -4,7 +4,7 @@ The minimum has kinks. For an ascent it is replaced by
 
     -s log sum_k exp(-v_k / s),     min v - s log K <= this <= min v,
 
-whose gradient weighs user k by exp(-v_k / s) / sum_j exp(-v_j / s): the closer a user to the minimum the more.
+whose gradient weighs user k by exp(-v_k / s) / sum_j exp(-v_j / s): the more the closer to the minimum.
 As s falls from one stage of the ascent to the next the two become one.
 """
 

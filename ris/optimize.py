@@ -25,10 +25,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from channels.checks import frozen, integer, non_negative, one_of, positive
 from channels.errors import InvalidArgumentError
+from channels.phase_noise import UniformNoise
 from channels.streams import Stream
-from ris.ascent import Ascent, ascend
+from ris.ascent import Ascent, Climb, ascend
 from ris.bounds import RateCeiling, mean_gain_ceilings
-from ris.branch_and_bound import branch_and_bound
+from ris.branch_and_bound import Search, branch_and_bound
 from ris.coordinate import coordinate_ascent
 from ris.gradient import Angles, Powers, UserValues
 from ris.link import check_phases
@@ -40,7 +41,6 @@ from ris.phases import (
     check_bits,
     optimal_phases,
     quantize_phases,
-    random_phases,
     steered_phases,
 )
 from ris.rates import closed_form_rate
@@ -59,6 +59,8 @@ PART_BYTES = 2**28
 
 
 NODES_PER_ITERATION = 10_000
+
+Array = NDArray[np.float64]
 
 Turns = list[tuple[int, ...]]
 """Surfaces, 0 and 1, that an ascent moves together, one turn after the other."""
@@ -86,17 +88,18 @@ class Design:
         Whether the method came to its end: ascents, to a local maximum within the tolerance; branch and
         bound, to a proof.
     evaluations : int
-        Evaluations of the objective, each of all systems of a part and all starts; of branch and bound, nodes.
+        Evaluations of the objective, each of all systems of a part and all starts; of branch and bound,
+        nodes.
     seconds : float
         Time that the design took.
     """
 
-    theta1: NDArray[np.float64]
-    theta2: NDArray[np.float64]
-    rate: NDArray[np.float64]
-    value: NDArray[np.float64]
-    bound: NDArray[np.float64]
-    history: NDArray[np.float64]
+    theta1: Array
+    theta2: Array
+    rate: Array
+    value: Array
+    bound: Array
+    history: Array
     converged: NDArray[np.bool_]
     evaluations: int
     seconds: float
@@ -206,11 +209,11 @@ def design_phases(
 class _Found:
     """Designs of P systems: angles, shape (P, n), n = N1 + N2; a history for each; converged, shape (P,)."""
 
-    theta: NDArray[np.float64]
+    theta: Array
     history: list[list[float]]
     converged: NDArray[np.bool_]
     evaluations: int
-    bound: NDArray[np.float64]
+    bound: Array
 
 
 class _Designer:
@@ -223,7 +226,7 @@ class _Designer:
         goal: Goal,
         powers: Powers,
         bits: int | None,
-        random: NDArray[np.float64],
+        random: Array,
         tolerance: float,
         max_iterations: int,
     ) -> None:
@@ -233,26 +236,24 @@ class _Designer:
         self.N1 = systems[0].elements1
         self.n = self.N1 + systems[0].elements2
 
-    def design(
-        self, method: DesignMethod, drawn: NDArray[np.float64], given: NDArray[np.float64] | None
-    ) -> _Found:
+    def design(self, method: DesignMethod, drawn: Array, given: Array | None) -> _Found:
         """Run a method, with random phases and starts that the caller may give, shapes (n,) and (P, n)."""
         if method in ("closed_form", "steering", "random"):
             simple = {"closed_form": self.closed_form, "steering": self.steering}
             theta = simple[method]() if method in simple else np.tile(drawn, (len(self.systems), 1))
             return self._simple(theta)
         starts = self._starts(given)
-        if method == "coordinate":
-            return self._coordinate(starts)
-        if method == "branch_and_bound":
-            return self._searched(self._coordinate(starts))
+        if self.bits is not None and method == "coordinate":
+            return self._coordinate(starts, self.bits)
+        if self.bits is not None and method == "branch_and_bound":
+            return self._searched(self._coordinate(starts, self.bits), self.bits)
         return self._ascended(starts, [(0, 1)] if method == "gradient" else [(0,), (1,)])
 
-    def closed_form(self) -> NDArray[np.float64]:
+    def closed_form(self) -> Array:
         """Maximise the mean gain summed over the users."""
         return np.array([np.concatenate([*optimal_phases(system)]) for system in self.systems])
 
-    def steering(self) -> NDArray[np.float64]:
+    def steering(self) -> Array:
         """Maximise the mean gain of one user, the best choice."""
         users = range(self.systems[0].users)
         steered = [
@@ -260,11 +261,11 @@ class _Designer:
         ]
         return self._best(np.array(steered))
 
-    def value(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+    def value(self, theta: Array) -> Array:
         """Return the objective at angles of shape (S, P, n), shape (S, P)."""
         return self.goal.of(self.values.at(self._split(theta))).reshape(theta.shape[:2])
 
-    def bound(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+    def bound(self, theta: Array) -> Array:
         """Return what no phase shifts exceed, shape (P,), given the best angles known."""
         if self.goal.objective == "mean_gain":
             v = np.exp(1j * theta)
@@ -282,23 +283,23 @@ class _Designer:
             ]
         )
 
-    def _starts(self, given: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    def _starts(self, given: Array | None) -> Array:
         """All starts, shape (S, P, n)."""
         fixed = [self.closed_form(), self.steering()] if given is None else [given]
         P = len(self.systems)
         return np.concatenate([fixed, np.repeat(self.random[:, None], P, axis=1)])
 
-    def _best(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _best(self, theta: Array) -> Array:
         """Return the best for each system of angles of shape (S, P, n)."""
         choice = np.argmax(self.value(theta), axis=0)
         return np.asarray(theta[choice, np.arange(choice.size)])
 
-    def _simple(self, theta: NDArray[np.float64]) -> _Found:
+    def _simple(self, theta: Array) -> _Found:
         theta = theta if self.bits is None else quantize_phases(theta, self.bits)
         history = self.value(theta[None]).T.tolist()
         return _Found(theta, history, np.ones(len(theta), bool), 1, self.bound(theta))
 
-    def _ascended(self, starts: NDArray[np.float64], turns: Turns) -> _Found:
+    def _ascended(self, starts: Array, turns: Turns) -> _Found:
         """Ascend from every start, then on from where the best of them is; with bits, round and refine."""
         stages = self.goal.stages
         ascent = self._climbed(starts, stages[0], turns, min(SCREENING, self.max_iterations)).best
@@ -310,40 +311,47 @@ class _Designer:
         if self.bits is None:
             return _Found(theta, ascent.history[0], ascent.converged[0], ascent.evaluations, bound)
         rounded = self._best(quantize_phases(np.concatenate([ascent.theta, starts]), self.bits))
-        return self._moved(rounded, ascent.evaluations, bound)
+        return self._moved(rounded, self.bits, ascent.evaluations, bound)
 
-    def _climbed(
-        self, start: NDArray[np.float64], goal: Goal, turns: Turns, iterations: int
-    ) -> Ascent:
+    def _climbed(self, start: Array, goal: Goal, turns: Turns, iterations: int) -> Ascent:
         """Ascend over the surfaces in turns, until a cycle of turns gains no more."""
         values = self.values.at(self._split(start))
         unit = values.mean(axis=(0, -1))
 
-        def smoothed(theta: NDArray[np.float64], free: tuple[int, ...]) -> tuple[NDArray[np.float64], ...]:
-            values, slopes = self.values.gradient(
-                self._split(theta), lambda values: goal.smooth(values, unit)[1], free
-            )
-            lanes = theta.shape[:2]
-            gradient = np.concatenate(slopes, axis=-1).reshape(theta.shape)
-            return goal.smooth(values, unit)[0].reshape(lanes), gradient, goal.of(values).reshape(lanes)
-
         if len(turns) == 1:
-            return ascend(lambda theta, _: smoothed(theta, turns[0]), start, self.tolerance, iterations)
+            return ascend(self._smoothed(goal, unit, turns[0]), start, self.tolerance, iterations)
         merit = goal.of(values).reshape(start.shape[:2])
         ascent = Ascent.at(start, merit)
         while True:
             before, done = ascent.merit, ascent.iterations
             for free in turns:
                 most = min(TURN, max(iterations - ascent.iterations, 0))
-                turn = ascend(lambda theta, _, free=free: smoothed(theta, free), ascent.theta, self.tolerance, most)
+                turn = ascend(self._smoothed(goal, unit, free), ascent.theta, self.tolerance, most)
                 ascent = ascent.then(turn)
             still = ascent.merit - before <= self.tolerance * np.abs(ascent.merit)
             if still.all() or ascent.iterations >= iterations or ascent.iterations == done:
                 return dataclasses.replace(ascent, converged=still)
 
-    def _coordinate(self, starts: NDArray[np.float64]) -> _Found:
+    def _smoothed(self, goal: Goal, unit: Array, free: tuple[int, ...]) -> Climb:
+        """Return the smoothed objective for `ascend`, with the true one as its merit."""
+
+        def f(theta: Array, _: NDArray[np.bool_]) -> tuple[Array, Array, Array]:
+            values, slopes = self.values.gradient(
+                self._split(theta), lambda values: goal.smooth(values, unit)[1], free
+            )
+            lanes = theta.shape[:2]
+            smooth = goal.smooth(values, unit)[0].reshape(lanes)
+            return (
+                smooth,
+                np.concatenate(slopes, axis=-1).reshape(theta.shape),
+                goal.of(values).reshape(lanes),
+            )
+
+        return f
+
+    def _coordinate(self, starts: Array, bits: int) -> _Found:
         """Move elements from every start, and take the best end."""
-        ends = [self._moved(start, 0, np.empty(0)) for start in starts]
+        ends = [self._moved(start, bits, 0, np.empty(0)) for start in starts]
         values = np.array([[lane[-1] for lane in end.history] for end in ends])
         choice = values.argmax(axis=0)
         best = np.array([ends[s].theta[p] for p, s in enumerate(choice)])
@@ -355,9 +363,8 @@ class _Designer:
             self.bound(best),
         )
 
-    def _moved(self, start: NDArray[np.float64], evaluations: int, bound: NDArray[np.float64]) -> _Found:
+    def _moved(self, start: Array, bits: int, evaluations: int, bound: Array) -> _Found:
         """Move elements from one start a system, shape (P, n)."""
-        bits = self.bits or 1
         begin = [angles[0] for angles in self._split(start[None])]
         ends, rounds, converged = coordinate_ascent(
             self.values, self.goal.of, begin, bits, self.max_iterations
@@ -367,29 +374,26 @@ class _Designer:
         evaluations += 5 * self.n * (len(rounds) - 1)
         return _Found(theta, history, converged.ravel(), evaluations, bound)
 
-    def _searched(self, found: _Found) -> _Found:
+    def _searched(self, found: _Found, bits: int) -> _Found:
         """Search all levels, given good ones."""
-        step = 2 * np.pi / 2**self.bits
-        searches = []
-        for system, theta in zip(self.systems, found.theta, strict=True):
-            values = UserValues(system, None if self.goal.objective == "mean_gain" else self.powers)
+        step = 2 * np.pi / 2**bits
+        gain = self.goal.objective == "mean_gain"
+
+        def search(system: DoubleRIS, theta: Array) -> Search:
+            values = UserValues(system, None if gain else self.powers)
             ceiling = RateCeiling.of(system, **self.powers)
-            searches.append(
-                branch_and_bound(
-                    system,
-                    self.bits,
-                    np.mod(np.rint(theta / step).astype(int), 2**self.bits),
-                    lambda angles, values=values: self.goal.of(
-                        values.at([angles[:, : self.N1], angles[:, self.N1 :]])
-                    ),
-                    lambda gains, ceiling=ceiling: (
-                        gains.sum(axis=-1)
-                        if self.goal.objective == "mean_gain"
-                        else ceiling(self.goal.objective, gains)
-                    ),
-                    NODES_PER_ITERATION * self.max_iterations,
-                )
-            )
+
+            def exact(angles: Array) -> Array:
+                return self.goal.of(values.at(np.split(angles, [self.N1], axis=-1)))
+
+            def bounded(gains: Array) -> Array:
+                return self.goal.of(gains) if gain else ceiling(self.goal.objective, gains)
+
+            levels = np.mod(np.rint(theta / step).astype(int), 2**bits)
+            most = NODES_PER_ITERATION * self.max_iterations
+            return branch_and_bound(system, bits, levels, exact, bounded, most)
+
+        searches = list(map(search, self.systems, found.theta))
         return _Found(
             step * np.array([search.levels for search in searches]),
             [
@@ -401,7 +405,7 @@ class _Designer:
             np.array([search.bound for search in searches]),
         )
 
-    def _split(self, theta: NDArray[np.float64]) -> Angles:
+    def _split(self, theta: Array) -> Angles:
         """Angles of the two surfaces, with the batch axes of the systems, from angles of shape (S, P, n)."""
         shape = (len(theta), *self.batch)
         return [theta[..., : self.N1].reshape(*shape, -1), theta[..., self.N1 :].reshape(*shape, -1)]
@@ -409,7 +413,7 @@ class _Designer:
 
 def _given(
     system: DoubleRIS, systems: list[DoubleRIS], theta1: ArrayLike | None, theta2: ArrayLike | None
-) -> NDArray[np.float64] | None:
+) -> Array | None:
     """Return the caller's start, shape (P, n), what is missing completed by the closed form."""
     if theta1 is None and theta2 is None:
         return None
@@ -430,14 +434,16 @@ def _given(
     return np.concatenate(starts, axis=-1)
 
 
-def _random_starts(system: DoubleRIS, number: int, stream: Stream) -> NDArray[np.float64]:
-    """Draw angles, shape (number, n)."""
+def _random_starts(system: DoubleRIS, number: int, stream: Stream) -> Array:
+    """Draw angles, shape (number, n), the first the same for any number."""
     sizes = {"surface 1": system.elements1, "surface 2": system.elements2}
     draws = [
-        [random_phases(elements, stream.child("start", i, name)) for name, elements in sizes.items()]
-        for i in range(number)
+        UniformNoise(np.pi).sample(elements, number, stream.child(name))
+        if elements
+        else np.zeros((number, 0))
+        for name, elements in sizes.items()
     ]
-    return np.array([np.concatenate(draw) for draw in draws])
+    return np.concatenate(draws, axis=-1)
 
 
 def _parts(system: DoubleRIS) -> Iterator[tuple[slice | None, slice]]:
@@ -453,7 +459,7 @@ def _parts(system: DoubleRIS) -> Iterator[tuple[slice | None, slice]]:
         yield slice(first, first + size), slice(first * each, (first + size) * each)
 
 
-def _aligned(histories: list[list[float]]) -> NDArray[np.float64]:
+def _aligned(histories: list[list[float]]) -> Array:
     """One row each, their last values repeated."""
     longest = max(map(len, histories))
     return np.array([lane + lane[-1:] * (longest - len(lane)) for lane in histories])

@@ -368,8 +368,8 @@ def _starts(gain: MeanGain, v: _Phasors, free: list[int]) -> _Phasors:
         S = surface.single + gain.weight(v, i) * surface.double
         _, vectors = scipy.linalg.eigh(S, subset_by_index=[len(S) - 1] * 2)
         stream = Stream(0, "ascent of the mean gain", f"surface {i + 1}")
-        random = [random_phases(len(S), stream.child(number)) for number in range(RANDOM_STARTS)]
-        return np.stack([v[i], _phasors(vectors[:, 0], v[i]), *np.exp(1j * np.array(random))], axis=1)
+        random = UniformNoise(np.pi).sample(len(S), RANDOM_STARTS, stream)
+        return np.stack([v[i], _phasors(vectors[:, 0], v[i]), *np.exp(1j * random)], axis=1)
 
     return columns(0), columns(1)
 

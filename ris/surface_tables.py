@@ -20,7 +20,8 @@ y = x * x. Of the real part of every table (no other is needed with perfect CSI)
               + r^2 tau Re(alpha_k.gamma_j + gamma_k.alpha_j)
               + r k3 Re[dC dB_k.alpha_j + dC dB_j.alpha_k + dA dB_k.gamma_j + dA dB_j.gamma_k] + constant
 
-with gamma the alpha of C, OUt = sum_mn R_mn C_nm (B_k)_nm (B_j)_mn off the diagonal, and the constant matrices
+with gamma the alpha of C, OUt = sum_mn A_mn C_nm (B_k)_nm (B_j)_mn off the diagonal, which does not depend
+on x, and the constant matrices
 
     W_kj = R_A o R_C o (B_k o B_j)^T
     M_kj = r^2 sg times the Hermitian part of (R_A diag(dB_k) R_C) o B_j^T + (R_C diag(dB_j) R_A) o B_k^T
@@ -132,7 +133,10 @@ class SurfaceTables:
         self.G = _factor(B) if self.pairs else B
         k, j = self.users
         Bk, Bj, dBk, dBj = B[..., k, :, :], B[..., j, :, :], self.dB[..., k, :], self.dB[..., j, :]
-        self.W, self.M, self.crossed, self.constant = [], [], [], []
+        self.W: list[NDArray[Any]] = []
+        self.M: list[NDArray[Any]] = []
+        self.crossed: list[Any] = []
+        self.constant: list[Any] = []
         for first, second in self.pairs:
             A, C = R[first][..., None, :, :], R[second][..., None, :, :]
             dA, dC = self.dR[first], self.dR[second]
@@ -143,7 +147,11 @@ class SurfaceTables:
                 self.constant.append(0.0)
                 continue
             M = (A * dBk[..., None, :]) @ C * _transposed(Bj) + (C * dBj[..., None, :]) @ A * _transposed(Bk)
-            M = M + C * _transposed((Bj * dA[..., None, :]) @ Bk) + A * _transposed((Bk * dC[..., None, :]) @ Bj)
+            M = (
+                M
+                + C * _transposed((Bj * dA[..., None, :]) @ Bk)
+                + A * _transposed((Bk * dC[..., None, :]) @ Bj)
+            )
             self.M.append(self.rr * self.sg / 2 * (M + _transposed(M).conj()))
             outer = np.sum(_transposed(A) * C * dBk[..., :, None] * dBj[..., None, :], axis=(-2, -1))
             inner = np.sum(dA[..., :, None] * Bk * dC[..., None, :] * _transposed(Bj), axis=(-2, -1))
@@ -164,8 +172,10 @@ class SurfaceTables:
         T = [_transposed(F).conj()[..., None, :, :] @ XG for F in self.F]
         Z = [T[first] @ _transposed(T[second]).conj() for first, second in self.pairs]
         state = TableState(columns, alphas, Mx, Wy, T, Z)
-        aligned = [self._square(_forms(y, product)) for product in Wy] or [0.0] * len(self.pairs)
-        forms = [self._square(_forms(columns, product)) for product in Mx] or [0.0] * len(self.pairs)
+        aligned: list[Any] = [self._square(_forms(y, product)) for product in Wy] or [0.0] * len(self.pairs)
+        forms: list[Any] = [self._square(_forms(columns, product)) for product in Mx] or [0.0] * len(
+            self.pairs
+        )
         rows = [np.moveaxis(alpha, -1, 0) for alpha in alphas]
         return (
             TableSet(
@@ -278,7 +288,7 @@ def _factor(R: NDArray[Any]) -> NDArray[Any]:
     N = R.shape[-1]
     factors = []
     for matrix in R.reshape(-1, N, N):
-        (decompose,) = scipy.linalg.get_lapack_funcs(("pstrf",), (matrix,))
+        decompose: Any = scipy.linalg.get_lapack_funcs("pstrf", (matrix,))
         L, pivots, rank, _ = decompose(matrix, tol=FACTOR_RESIDUAL * matrix.diagonal().real.max(), lower=1)
         F = np.zeros((N, rank), L.dtype)
         F[pivots - 1] = np.tril(L)[:, :rank]

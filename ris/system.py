@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -202,10 +203,12 @@ def each_system(system: DoubleRIS) -> list[DoubleRIS]:
     """Return the systems of a batch one by one, the last batch axis first; a single system alone."""
     batch = system.batch_shape
     hops = {name: hop for name in _HOPS if (hop := getattr(system, name)) is not None}
-    return [
-        dataclasses.replace(system, **{name: _picked(hop, index, batch) for name, hop in hops.items()})
-        for index in np.ndindex(*batch)
-    ]
+
+    def one(index: tuple[int, ...]) -> DoubleRIS:
+        picked: dict[str, Any] = {name: _picked(hop, index, batch) for name, hop in hops.items()}
+        return dataclasses.replace(system, **picked)
+
+    return [one(index) for index in np.ndindex(*batch)]
 
 
 def _picked(hop: Hop | UserHop, index: tuple[int, ...], batch: tuple[int, ...]) -> Hop | UserHop:

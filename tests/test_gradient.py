@@ -154,9 +154,9 @@ def test_low_rank_covariances_of_a_larger_surface():
     np.testing.assert_allclose(values, ris.closed_form_rate(system, *theta, **powers), rtol=1e-7)
     angles = np.concatenate([x[0] for x in theta])
     expected = central_differences(
-        lambda angles: ris.closed_form_rate(
-            system, angles[..., :36], angles[..., 36:], **powers
-        ).sum(axis=-1),
+        lambda angles: ris.closed_form_rate(system, angles[..., :36], angles[..., 36:], **powers).sum(
+            axis=-1
+        ),
         angles,
     )
     mine = np.concatenate([slope[0] for slope in slopes])

@@ -106,7 +106,9 @@ def test_simulation_of_fixed_phases_has_the_law_of_the_reduced_engine():
 
 
 def test_knowing_the_hops_helps_and_blocks_do_not_matter(monkeypatch):
-    system = random_system(np.random.default_rng(9), elements=(6, 6), users=2, noise=(channels.VonMises(8.0), None))
+    system = random_system(
+        np.random.default_rng(9), elements=(6, 6), users=2, noise=(channels.VonMises(8.0), None)
+    )
     by_rate = functools.partial(ris.instantaneous_phases, objective="sum_rate", **POWERS)
     statistical = ris.optimal_phases(system)
     runs = {
