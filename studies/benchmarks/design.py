@@ -82,7 +82,11 @@ class DesignBenchmark:
 
     def write(self, path: Path) -> None:
         """Write the table."""
-        replace_file(path, lambda temporary: temporary.write_text(self.text()))
+
+        def save(temporary: Path) -> None:
+            temporary.write_text(self.text())
+
+        replace_file(path, save)
 
 
 def run(quick: bool, progress: Callable[[str], None]) -> DesignBenchmark:
