@@ -28,7 +28,7 @@ import array_api_compat
 
 from channels.blas import one_blas_thread
 from ris.backend import Array
-from ris.csi import AnyCsi, LmmseCsi, check_csi
+from ris.csi import AnyCsi, PilotCsi, check_csi
 from ris.link import Link, batch_shape
 from ris.lmmse_moments import lmmse_moments
 from ris.nominal_moments import nominal_moments
@@ -48,7 +48,7 @@ PART_BYTES = 2**22
 class ClosedFormMoments:
     """Moments of the channels h_k and of the maximum-ratio precoders f_k.
 
-    With perfect CSI f_k = h_k; with nominal CSI f_k is the channel without its phase noise; with `LmmseCsi`
+    With perfect CSI f_k = h_k; with nominal CSI f_k is the channel without its phase noise; with `PilotCsi`
     its estimate.
 
     Attributes
@@ -61,7 +61,7 @@ class ClosedFormMoments:
         E |h_k|^2 |h_j|^2; the diagonal is E |h_k|^4. Perfect CSI only.
     precoder_gain : array, shape (..., K)
         E |f_k|^2.
-    csi : {"perfect", "nominal"} or LmmseCsi
+    csi : {"perfect", "nominal"} or PilotCsi
         What the BS knows.
     """
 
@@ -83,9 +83,9 @@ def closed_form_moments(
         The system; leading axes of its gains and covariances are batch axes.
     theta1, theta2 : array_like, shapes (..., N1) and (..., N2), radians
         Phase shifts of the two surfaces. None only for a surface that no hop touches.
-    csi : {"perfect", "nominal"} or LmmseCsi
+    csi : {"perfect", "nominal"} or PilotCsi
         "perfect": the BS precodes with the channel, phase noise included. "nominal": it precodes with the
-        channel that the phase shifts alone would make, the noise unknown to it. `LmmseCsi`: it precodes
+        channel that the phase shifts alone would make, the noise unknown to it. `PilotCsi`: it precodes
         with linear estimates of the channels from pilots.
 
     Returns
@@ -122,7 +122,7 @@ def _in_parts(system: DoubleRIS, theta1: Any, theta2: Any, csi: AnyCsi) -> Close
 
 
 def _moments(link: Link, csi: AnyCsi) -> ClosedFormMoments:
-    if isinstance(csi, LmmseCsi):
+    if isinstance(csi, PilotCsi):
         mean, interference, precoder = lmmse_moments(link, csi)
         return ClosedFormMoments(mean, interference, None, precoder, csi)
     if csi == "nominal":

@@ -92,7 +92,7 @@ def test_every_method_reports_what_it_reached(method, which):
     ("method", "which"), [*(("gradient", which) for which in OBJECTIVES), ("alternating", "sum_rate")]
 )
 def test_ascents_at_generic_geometry(method, which):
-    """Above closed form, steering, random phases, each of its starts; no small move gains more than a slack."""
+    """Above closed form, steering and random phases; no small move gains more than a slack."""
     rng = np.random.default_rng(2)
     system = scattered(rng, rows=3, users=3)
     simple = [
