@@ -1,5 +1,6 @@
 """The design ladder: ascents, discrete searches against enumeration, bounds, batches, bad input."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -294,6 +295,20 @@ def test_no_phases_and_no_power():
     silent = ris.design_phases(random_system(np.random.default_rng(12)), power=0.0, noise_power=1.0)
     assert silent.value == silent.bound == 0.0
     assert silent.converged
+
+
+def test_a_system_with_another_closed_form_is_refused(monkeypatch):
+    """Should the moments learn of effects that the prepared forms leave out, no design may ignore them."""
+    exact = ris.optimize.closed_form_moments
+
+    def with_more(system, *theta):
+        moments = exact(system, *theta)
+        return dataclasses.replace(moments, mean_gain=1.01 * moments.mean_gain)
+
+    monkeypatch.setattr(ris.optimize, "closed_form_moments", with_more)
+    for which in OBJECTIVES:
+        with pytest.raises(channels.InvalidArgumentError, match="system"):
+            ris.design_phases(SINGLE, method="random", objective=which, **POWERS)
 
 
 def test_ascent_of_a_function_with_kinks():
