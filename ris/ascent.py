@@ -53,9 +53,9 @@ class Ascent:
     theta : ndarray, shape (S, P, n), radians
         Angles.
     merit : ndarray, shape (S, P)
-        Merit there.
+        Merit there, the highest of all iterates.
     history : list of list of list of float
-        Merits of each lane from its start on, one for each iteration, at [s][p].
+        Highest merit of each lane so far, at its start and after every iteration, at [s][p].
     converged : ndarray of bool, shape (S, P)
         Whether the lane ended at its tolerance, and not at the largest number of iterations.
     evaluations : int
@@ -110,8 +110,8 @@ def ascend(f: Climb, start: Values, tolerance: float, max_iterations: int) -> As
     f : callable
         Called with angles of shape (s, P, n) and with a mask of shape (S,) of the s rows that they belong
         to: those of which any lane is under way. Returns value, shape (s, P), its gradient, shape (s, P, n),
-        and merit, shape (s, P): what must not fall from one iterate to the next, besides the value, and what
-        is reported.
+        and merit, shape (s, P): what the result is chosen by. Where the value is a smoothed merit, an
+        iterate may lower the merit; the ascent ends at the iterate of the highest.
     start : ndarray, shape (S, P, n), radians
         Where the lanes start.
     tolerance : float
@@ -129,10 +129,10 @@ def ascend(f: Climb, start: Values, tolerance: float, max_iterations: int) -> As
         accepted = lanes.judge(rows, trial, *f(trial, rows))
         evaluations += 1
         gains = lanes.recent_gain
-        lanes.finish_if(accepted & ((gains <= tolerance * np.abs(lanes.merit)) | lanes.flat), converged=True)
+        lanes.finish_if(accepted & ((gains <= tolerance * np.abs(lanes.value)) | lanes.flat), converged=True)
         lanes.finish_if(lanes.exhausted, converged=True)
         lanes.finish_if(accepted & (lanes.iterations >= max_iterations), converged=False)
-    return Ascent(lanes.theta, lanes.merit, lanes.history, lanes.converged, evaluations)
+    return Ascent(lanes.record, lanes.merit, lanes.history, lanes.converged, evaluations)
 
 
 class _Lanes:
@@ -146,7 +146,9 @@ class _Lanes:
             slopes.copy(),
             merit.copy(),
         )
+        self.record = theta.copy()
         self.history = [[[float(entry)] for entry in row] for row in merit]
+        self.values = [[[float(entry)] for entry in row] for row in value]
         self.active, self.converged = np.ones((S, P), bool), np.zeros((S, P), bool)
         # Pairs of steps and changes of slope, newest last; a pair not yet filled has weight 0.
         self.steps, self.changes = np.zeros((MEMORY, S, P, n)), np.zeros((MEMORY, S, P, n))
@@ -172,7 +174,7 @@ class _Lanes:
         return np.array(
             [
                 [lane[-1] - lane[-1 - WINDOW] if len(lane) > WINDOW else np.inf for lane in row]
-                for row in self.history
+                for row in self.values
             ]
         )
 
@@ -200,21 +202,19 @@ class _Lanes:
             self._spread(rows, part, 0.0) for part in (trial, value, slopes, merit)
         )
         slope = np.sum(self.slopes * self.direction, axis=-1)
-        rises = (value >= self.value + 1e-4 * self.step * slope) & (merit >= self.merit)
+        rises = value >= self.value + 1e-4 * self.step * slope
         flattens = np.sum(slopes * self.direction, axis=-1) <= 0.9 * slope
         self.trials[tried] += 1
         # After many trials along one direction any rise will do.
         accepted = tried & rises & (flattens | (self.trials > MOST_TRIALS // 2))
         self._store(accepted, theta, slopes)
-        for mine, new in (
-            (self.theta, theta),
-            (self.value, value),
-            (self.slopes, slopes),
-            (self.merit, merit),
-        ):
+        for mine, new in ((self.theta, theta), (self.value, value), (self.slopes, slopes)):
             mine[accepted] = new[accepted]
+        better = accepted & (merit > self.merit)
+        self.record[better], self.merit[better] = theta[better], merit[better]
         for s, p in zip(*np.nonzero(accepted), strict=True):
-            self.history[s][p].append(float(merit[s, p]))
+            self.history[s][p].append(float(self.merit[s, p]))
+            self.values[s][p].append(float(value[s, p]))
         too_far, too_near = tried & ~rises, tried & rises & ~accepted
         self.high[too_far], self.low[too_near] = self.step[too_far], self.step[too_near]
         bisected = np.where(np.isfinite(self.high), (self.low + self.high) / 2, 2 * self.step)

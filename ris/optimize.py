@@ -10,8 +10,8 @@ alternating       The same ascent over one surface and then the other, in turns.
 coordinate        Elements one by one take their best level (`ris.coordinate`); b-bit phases.
 branch_and_bound  The best levels, proved (`ris.branch_and_bound`); b-bit phases of small surfaces.
 
-Ascents of the smallest rate climb the smoothed minimum of `ris.objectives` in stages; a step must lower
-neither the smoothed nor the true minimum, so that the history, of true minima, never falls.
+Ascents of the smallest rate climb the smoothed minimum of `ris.objectives` in stages and end each at the
+iterate of the largest true minimum; the history, of the largest true minima so far, never falls.
 """
 
 import dataclasses
