@@ -11,6 +11,10 @@ import ris
 PATHS = ("direct", "single1", "single2", "double")
 PATH_SETS = [s for n in range(1, 5) for s in itertools.combinations(PATHS, n)]
 
+LAWS = [channels.VonMises(2.0), channels.UniformNoise(1.2), channels.WrappedNormal(0.6), channels.NoNoise()]
+SHAPES = [(4, (3, 5), 2), (3, (1, 4), 3), (4, (6, 1), 2), (5, (2, 2), 5), (6, (4, 3), 1)]
+"""Antennas, elements and users: N = 1 on either surface, more users than elements, a single user."""
+
 
 @dataclass(frozen=True)
 class DiscreteNoise(channels.PhaseNoise):
@@ -70,3 +74,20 @@ def random_system(
 
 def random_phases(rng, system, batch=()):
     return tuple(rng.uniform(-np.pi, np.pi, (*batch, n)) for n in (system.elements1, system.elements2))
+
+
+def general_system(number):
+    """A random system and phase shifts; over the numbers all path sets, shapes, laws and ranks occur."""
+    rng = np.random.default_rng(1000 + number)
+    antennas, elements, users = SHAPES[number % len(SHAPES)]
+    system = random_system(
+        rng,
+        PATH_SETS[number % len(PATH_SETS)],
+        antennas,
+        elements,
+        users,
+        noise=(LAWS[number % 4], LAWS[(number // 4) % 4]),
+        own=number % 2 == 0,
+        rank=(None, 2)[(number // 3) % 2],
+    )
+    return system, random_phases(rng, system)
