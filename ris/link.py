@@ -1,5 +1,6 @@
 """A system prepared for the moment formulas: path weights, traces at the BS, covariances at the surfaces."""
 
+import functools
 from typing import Any
 
 import array_api_compat
@@ -111,7 +112,7 @@ class Link:
         self._to_users = g1k + off if single1 else off, g2k + off if double or single2 else off
         self._between = gD if double else None
 
-    @property
+    @functools.cached_property
     def bs(self) -> "BsTraces":
         """Traces of the BS-side covariances."""
         return BsTraces(*self.bs_sides)

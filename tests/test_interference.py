@@ -204,10 +204,16 @@ DIRECT = channels.UserHop([1.0], np.eye(2))
             lambda: simulated(disturbed(("double",)), precoder=ris.ZF(normalisation="long_term")),
             "precoder",
         ),
-        (lambda: ris.maximise_rate(disturbed(("double",))[0], **POWERS, seed=1), "hardware1"),
+        (lambda: ris.design_phases(disturbed(("double",))[0], **POWERS, seed=1), "hardware1"),
         (
-            lambda: ris.maximise_rate(
+            lambda: ris.design_phases(
                 dataclasses.replace(disturbed(("double",))[0], hardware1=Hardware()), **POWERS, seed=1
+            ),
+            "emi1",
+        ),
+        (
+            lambda: ris.simulate_instantaneous(
+                disturbed(("double",))[0], lambda hops: None, **POWERS, realizations=2, seed=1
             ),
             "system",
         ),
