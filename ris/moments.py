@@ -33,6 +33,8 @@ from ris.link import Link, batch_shape
 from ris.lmmse_moments import lmmse_moments
 from ris.nominal_moments import nominal_moments
 from ris.perfect_moments import perfect_moments, surface1_tables, surface2_tables
+from ris.rician_link import RicianLink
+from ris.rician_moments import rician_moments
 from ris.system import DoubleRIS
 
 __all__ = ["ClosedFormMoments", "closed_form_moments"]
@@ -115,13 +117,18 @@ def _in_parts(system: DoubleRIS, theta1: Any, theta2: Any, csi: AnyCsi) -> Close
     batch = batch_shape(system, theta1, theta2)
     stack = 16 * math.prod(batch) * system.users * max(system.elements1, system.elements2) ** 2
     if not batch or stack <= PART_BYTES:
-        return _moments(Link(system, theta1, theta2), csi)
+        return _moments(system, theta1, theta2, csi)
     size = max(1, batch[0] * PART_BYTES // stack)
     parts = [slice(start, min(start + size, batch[0])) for start in range(0, batch[0], size)]
-    return _joined([_moments(Link(system, theta1, theta2, part), csi) for part in parts], parts, batch[1:])
+    return _joined([_moments(system, theta1, theta2, csi, part) for part in parts], parts, batch[1:])
 
 
-def _moments(link: Link, csi: AnyCsi) -> ClosedFormMoments:
+def _moments(
+    system: DoubleRIS, theta1: Any, theta2: Any, csi: AnyCsi, part: slice | None = None
+) -> ClosedFormMoments:
+    if system.line_of_sight:
+        return ClosedFormMoments(*rician_moments(RicianLink(system, theta1, theta2, part), csi), csi)
+    link = Link(system, theta1, theta2, part)
     if isinstance(csi, LmmseCsi):
         mean, interference, precoder = lmmse_moments(link, csi)
         return ClosedFormMoments(mean, interference, None, precoder, csi)
