@@ -49,8 +49,10 @@ class End:
 
 @dataclass(frozen=True, eq=False)
 class Ends:
-    """What the hops are made of, and their ends at each array, in the order of `ris.wick.expectation`."""
+    """What the hops are made of, their ends at each array in the order of `ris.wick.expectation`, and the
+    number one, shape (1, 1)."""
 
+    one: Array
     hops: Hops
     bs: tuple[End, End, End]
     surface1: tuple[End, End, End]
@@ -117,7 +119,7 @@ class RicianLink:
         filters, constants : array, shapes (..., K, M, M) and (..., K, M), optional
             L_j and c_j.
         """
-        members = None if members is None else self.constant(members)
+        members = self.constant(np.eye(self.users) if members is None else members)
         x1, x2 = (self._xp.exp(1j * self._arrays[f"theta{i}"]) for i in (1, 2))
         direct = self._user_end("bs_user", members, filters)
         if constants is not None:
@@ -137,20 +139,19 @@ class RicianLink:
         if constants is not None:
             rays["bs_user"] = _ray_counts(direct)
         return Ends(
+            self.constant([[1.0]]),
             Hops(rays, set(self._hops)),
             (ends["bs_ris1.left"], ends["bs_ris2.left"], ends["bs_user"]),
             (ends["bs_ris1.right"], ends["ris1_ris2.left"], ends["ris1_user"]),
             (ends["bs_ris2.right"], ends["ris1_ris2.right"], ends["ris2_user"]),
         )
 
-    def _user_end(self, name: str, members: Array | None, filters: Array | None = None) -> End:
+    def _user_end(self, name: str, members: Array, filters: Array | None = None) -> End:
         """The end of a hop to the users at its array."""
         if name not in self._hops:
             return NO_END
         R, gain = self._arrays[f"{name}.left"], self._arrays[f"{name}.gain"]
         xp, mean = self._xp, self._arrays.get(f"{name}.mean")
-        identity = xp.eye(self.users, dtype=R.dtype, device=array_api_compat.device(R))
-        members = identity if members is None else members
         to_sums = xp.matrix_transpose(members)
         shared = R.shape[-3] == 1
         if shared:
@@ -192,9 +193,8 @@ class RicianLink:
         xp = self._xp
         steered = xp.conj(x)[..., :, None] * self._arrays[f"{name}.right"] * x[..., None, :]
         R = xp.matrix_transpose(steered)[..., None, None, :, :]
-        one = xp.ones((1, 1), dtype=R.dtype, device=array_api_compat.device(R))
         rays = [xp.conj(ray) * x[..., None, None, :] for ray in self._rays(f"{name}.mean.right")]
-        return End(dict.fromkeys(PAIRS, (one, R)), (rays, rays))
+        return End(dict.fromkeys(PAIRS, (self.constant([[1.0]]), R)), (rays, rays))
 
     def _rays(self, name: str) -> list[Array]:
         side = self._arrays.get(name)
