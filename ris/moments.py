@@ -107,7 +107,7 @@ def closed_form_moments(
     O(K N^2), whatever the batch.
     """
     check_csi(csi)
-    if max(system.elements1, system.elements2) >= SHARED_ELEMENTS:
+    if max(system.elements1, system.elements2) >= SHARED_ELEMENTS and not system.line_of_sight:
         return _in_parts(system, theta1, theta2, csi)
     with one_blas_thread():
         return _in_parts(system, theta1, theta2, csi)

@@ -29,6 +29,7 @@ from channels.phase_noise import PhaseNoise
 from ris.backend import Array, adjoint, conjugate, real
 from ris.contraction import contract
 from ris.csi import AnyCsi, LmmseCsi
+from ris.lmmse_moments import affine_estimates
 from ris.pairs import diagonal
 from ris.rician_link import End, Ends, RicianLink
 from ris.wick import Slot, State, expectation
@@ -258,4 +259,17 @@ def _partitions(items: list[int]) -> Iterator[list[list[int]]]:
 
 
 def _lmmse_moments(link: RicianLink, csi: LmmseCsi) -> tuple[Array, Array, None, Array]:
-    raise NotImplementedError
+    """Moments with f_j = c_j + L_j (sum over the users i of j's pilot of h_i + n), n ~ CN(0, s I).
+
+    The noise adds s tr(L_j L_j^H E h_k h_k^H) to E|h_k^H f_j|^2; the rest is linear in the channels.
+    """
+    channels = _Channels(link, link.ends(), noisy=(True, True), alike=True)
+    products = channels.matrices()
+    filters, constants, gains = affine_estimates(channels.vectors(), products, csi)
+    ends = link.ends(csi.shared(link.users), filters, constants)
+    interference = _Channels(link, ends, noisy=(True, True)).mean(H_CONJ, F, F_CONJ, H)
+    xp = array_api_compat.array_namespace(products)
+    own = xp.stack([products[..., k, k, :, :] for k in range(link.users)], axis=-3)
+    spread = xp.matrix_transpose(filters @ adjoint(filters))
+    noise = real(xp.sum(own[..., :, None, :, :] * spread[..., None, :, :, :], axis=(-2, -1)))
+    return gains, interference + csi.noise * noise, None, gains

@@ -49,16 +49,23 @@ class WickOracle:
         """E |h_k|^2 |h_j|^2."""
         return self._pairs(lambda k, j: [(c, i, "noisy", s) for i, s in ((k, "m"), (j, "w")) for c in (1, 0)])
 
-    def covariance(self, k):
-        """E h_k h_k^H, entry by entry."""
-        M, slots = self.system.antennas, [(0, k, "noisy", "m"), (1, k, "noisy", "w")]
-        unit = np.eye(M)
+    def mean_vector(self, k):
+        """E h_k, entry by entry."""
+        unit = np.eye(self.system.antennas)
+        return np.array([self._complex_mean([(0, k, "noisy", "m")], [(one, "m")]) for one in unit])
+
+    def covariance(self, k, j=None):
+        """E h_k h_j^H (j = k by default), entry by entry."""
+        slots = [(0, k, "noisy", "m"), (1, k if j is None else j, "noisy", "w")]
+        unit = np.eye(self.system.antennas)
         return np.array(
-            [
-                [self._complex_mean(slots, [(unit[i], "m"), (unit[j], "w")]) for j in range(M)]
-                for i in range(M)
-            ]
+            [[self._complex_mean(slots, [(row, "m"), (column, "w")]) for column in unit] for row in unit]
         )
+
+    def half_filtered(self, k, i, L, c):
+        """E h_k^H L h_i c^H h_k."""
+        slots = [(1, k, "noisy", "m"), (0, i, "noisy", "r"), (0, k, "noisy", "w")]
+        return self._complex_mean(slots, [(L, "mr"), (c.conj(), "w")])
 
     def filtered(self, k, i, other, L):
         """E h_k^H L h_i h_other^H L^H h_k."""
