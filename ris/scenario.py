@@ -57,8 +57,8 @@ class HopLaw:
     shadowing : bool
         Whether the law's log-normal shadowing is drawn, independently for every drop and user; else none.
     k_factor_db : float or "law", optional
-        Makes the hop Rician where it is in line of sight: K-factor in dB, or "law" to draw it from that of the
-        path-loss law, independently for every drop and user. By default fading is Rayleigh.
+        Makes the hop Rician where it is in line of sight: K-factor in dB, or "law" to draw it from that of
+        the path-loss law, independently for every drop and user. By default fading is Rayleigh.
     left_spread, right_spread : float or pair of floats, optional
         Correlation at the end nearer to the BS and at the other end: local scattering around the geometric
         direction with these standard deviations of azimuth and elevation, radians. By default scattering is
@@ -180,8 +180,8 @@ class Scenario:
     -u. With the convention exp(j 2 pi p . u) of `AntennaArray.steering`, reciprocity gives a single plane
     wave the channel matrix A = a(u) b(-u)^T, so A A^H is proportional to a(u) a(u)^H and A^H A to
     conj(b(-u)) b(-u)^T = b(u) b(u)^H. Both covariances of a `Hop` are therefore local scattering around the
-    departure direction u. Around -u with the same spreads, conjugated, is the same law. The line of sight of a
-    Rician hop is that one wave itself, a(u) b(u)^H exp(-j 2 pi d / lambda), see `channels.LineOfSight`.
+    departure direction u. Around -u with the same spreads, conjugated, is the same law. The line of sight of
+    a Rician hop is that one wave itself, a(u) b(u)^H exp(-j 2 pi d / lambda), see `channels.LineOfSight`.
     """
 
     bs: Node
