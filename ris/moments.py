@@ -17,8 +17,8 @@ and the expectations follow hop by hop from the Gaussian (Wishart) rules, W of i
     E tr(X W A W^H) tr(Y W B W^H)     = tr X tr Y tr A tr B + tr(X Y) tr(A B)
     E tr(X W A W^H Y W B W^H)         = tr(X Y) tr A tr B + tr X tr Y tr(A B)
 
-which leave traces over each surface; `ris.noise_moments` averages those over the phase noise. Systems in which
-a hop has a mean take the more general way of `ris.rician_moments`.
+which leave traces over each surface; `ris.noise_moments` averages those over the phase noise. Systems in
+which a hop has a mean take the more general way of `ris.rician_moments`.
 """
 
 import math
@@ -100,8 +100,8 @@ def closed_form_moments(
     Raises
     ------
     InvalidArgumentError
-        If the phase shifts have the wrong shape or are not finite and real, `csi` is unknown, or the mean of a
-        hop between arrays has a rank above 2.
+        If the phase shifts have the wrong shape or are not finite and real, `csi` is unknown, or the mean of
+        a hop between arrays has a rank above 2.
 
     Notes
     -----
