@@ -56,13 +56,13 @@ class HopLaw:
         every drop and user.
     shadowing : bool
         Whether the law's log-normal shadowing is drawn, independently for every drop and user; else none.
-    k_factor_db : float or "law", optional
-        Makes the hop Rician where it is in line of sight: K-factor in dB, or "law" to draw it from that of
-        the path-loss law, independently for every drop and user. By default fading is Rayleigh.
     left_spread, right_spread : float or pair of floats, optional
         Correlation at the end nearer to the BS and at the other end: local scattering around the geometric
         direction with these standard deviations of azimuth and elevation, radians. By default scattering is
         isotropic. Users have single antennas, hence no `right_spread`.
+    k_factor_db : float or "law", optional
+        Makes the hop Rician where it is in line of sight: K-factor in dB, or "law" to draw it from that of
+        the path-loss law, independently for every drop and user. By default fading is Rayleigh.
 
     Raises
     ------
@@ -73,9 +73,9 @@ class HopLaw:
     path_loss: PathLoss
     line_of_sight: bool | None = None
     shadowing: bool = True
-    k_factor_db: float | Literal["law"] | None = None
     left_spread: Spread = None
     right_spread: Spread = None
+    k_factor_db: float | Literal["law"] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.path_loss, PathLoss):

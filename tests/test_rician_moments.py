@@ -6,11 +6,13 @@ import itertools
 import array_api_strict
 import numpy as np
 import pytest
-from systems import HOPS, assert_close, random_phases, random_system, with_means
+from systems import HOPS, PATH_SETS, assert_close, random_phases, random_system, with_means
 
 import channels
 import ris
 from channels.errors import InvalidArgumentError
+from ris.mean_gain import mean_precoder_gain
+from ris.rician_phases import RicianGain
 
 NAMES = ("mean_gain", "interference", "gain_product", "precoder_gain")
 
@@ -181,12 +183,51 @@ def test_means_of_high_rank_are_refused(generic):
     ris.draw_channels(many, *phases, realizations=2, seed=1)
 
 
-def test_designs_without_a_theory_for_lines_of_sight_are_refused(generic):
+def test_the_rate_has_no_gradient_with_lines_of_sight(generic):
     system = with_means(np.random.default_rng(0), generic[0], ["bs_ris1"])
-    for design in (
-        ris.optimal_phases,
-        lambda s: ris.steered_phases(s, 0),
-        lambda s: ris.maximise_rate(s, power=1.0, noise_power=1.0, seed=1),
-    ):
-        with pytest.raises(InvalidArgumentError, match="Rayleigh fading in all hops"):
-            design(system)
+    with pytest.raises(InvalidArgumentError, match="Rayleigh fading in all hops"):
+        ris.maximise_rate(system, power=1.0, noise_power=1.0, seed=1)
+
+
+@pytest.mark.parametrize("number", range(15))
+def test_forms_of_the_mean_gain(number):
+    """Differences of the mean gain are those of each surface's form, which is positive semidefinite."""
+    rng = np.random.default_rng(300 + number)
+    noise = channels.VonMises(2.0), channels.UniformNoise(1.0)
+    system = random_system(rng, PATH_SETS[number], 3, (4, 5), 3, noise=noise, own=number % 2)
+    system = with_means(rng, system, rng.choice(HOPS, size=4, replace=False))
+    system = with_means(rng, system, [next(hop for hop in HOPS if getattr(system, hop) is not None)])
+    weights = rng.random(3)
+    gain = RicianGain(system, weights)
+    x, other = (tuple(np.exp(1j * theta) for theta in random_phases(rng, system)) for _ in range(2))
+    closed = ris.closed_form_moments(system, *map(np.angle, x)).mean_gain
+    np.testing.assert_allclose(gain.value(x), weights @ closed, rtol=1e-12)
+    for i, moved in enumerate(((other[0], x[1]), (x[0], other[1]))):
+        S, slope = gain.form(i, x)
+        before, after = ((v.conj() @ S @ v + 2 * np.vdot(slope, v)).real for v in (x[i], moved[i]))
+        np.testing.assert_allclose(
+            after - before, gain.value(moved) - gain.value(x), atol=1e-11 * gain.value(x)
+        )
+        if S.size:
+            assert np.linalg.eigvalsh(S).min() >= -1e-12 * np.abs(S).max()
+
+
+def test_designed_phases_find_the_matched_ones():
+    """Lines of sight alone have a known optimum, M N1^2 N2^2."""
+    system, phases = steered(4)
+    design = ris.optimal_phases(system)
+    best = ris.closed_form_moments(system, *phases).mean_gain
+    np.testing.assert_allclose(ris.closed_form_moments(system, *design).mean_gain, best, rtol=1e-9)
+    assert not design.certified
+    assert design.gap == 1.0
+
+
+def test_designed_phases_are_a_local_maximum(generic):
+    system = with_means(np.random.default_rng(0), generic[0], HOPS)
+    theta1, theta2 = ris.optimal_phases(system)
+    best = mean_precoder_gain(system, theta1, theta2, "perfect").sum()
+    rng = np.random.default_rng(1)
+    for spread in (1e-3, 0.1, 3.0):
+        for _ in range(20):
+            moved = theta1 + spread * rng.standard_normal(4), theta2 + spread * rng.standard_normal(3)
+            assert mean_precoder_gain(system, *moved, "perfect").sum() <= (1 + 1e-9) * best
