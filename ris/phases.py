@@ -63,6 +63,9 @@ RANDOM_STARTS = 16
 """Ascents from random phases, the same in every design, besides the two from the tree and the eigenvectors.
 Those two can share a symmetry of the surface, which the ascent keeps: then they end on a saddle."""
 
+RICIAN_STARTS = 4
+"""Ascents from random phases with lines of sight, besides one from equal phases."""
+
 SCREENING, POLISH = 1e-5, 1e-9
 """All ascents stop when ROUND sweeps over the surfaces raise no mean gain by more than the first, relative;
 the best goes on until they raise it by less than the second."""
@@ -327,7 +330,7 @@ def _rician_design(gain: RicianGain, whom: str) -> PhaseDesign:
     streams = [stream.child(f"surface {i + 1}") for i in (0, 1)]
     one, two = gain.elements
     starts: list[_Phasors] = [(np.ones(one, np.complex128), np.ones(two, np.complex128))]
-    for number in range(RANDOM_STARTS):
+    for number in range(RICIAN_STARTS):
         theta1, theta2 = (
             random_phases(one, streams[0].child(number)),
             random_phases(two, streams[1].child(number)),
@@ -343,14 +346,15 @@ def _rician_design(gain: RicianGain, whom: str) -> PhaseDesign:
 
 
 def _rician_ascent(gain: RicianGain, start: "_Phasors", tolerance: float) -> "_Phasors":
-    """Minorise and maximise at the surfaces in turn."""
+    """Minorise and maximise, some steps at each surface in turn."""
     v, value = start, gain.value(start)
     for _ in range(MOST_ROUNDS):
-        for _ in range(ROUND):
-            for i in (0, 1):
-                S, slope = gain.form(i, v)
-                stepped = _phasors(S @ v[i] + slope, v[i])
-                v = (stepped, v[1]) if i == 0 else (v[0], stepped)
+        for i in (0, 1):
+            S, slope = gain.form(i, v)
+            stepped = v[i]
+            for _ in range(ROUND):
+                stepped = _phasors(S @ stepped + slope, stepped)
+            v = (stepped, v[1]) if i == 0 else (v[0], stepped)
         before, value = value, gain.value(v)
         if value <= (1 + tolerance) * before:
             break

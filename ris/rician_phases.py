@@ -6,8 +6,8 @@ X_i = diag(x_i), U_ik = E u_ik u_ik^H, r_i is the first circular moment of the p
 
     smooth(R, X, r) = X^H (r^2 R + (1 - r^2) diag(R)) X.
 
-Surface 1. With what arrives there, a_k = u_1k + D v_k, where v_k = X_2 E_2 u_2k has the second moments V_k and
-the mean r_2 X_2 u_2k, and what goes past it, g_k = d_k + A_2 v_k,
+Surface 1. With what arrives there, a_k = u_1k + D v_k, where v_k = X_2 E_2 u_2k has the second moments V_k
+and the mean r_2 X_2 u_2k, and what goes past it, g_k = d_k + A_2 v_k,
 
     S = r_1^2 G_1 o (sum w E a a^H)^T,    l^* = r_1 diag(sum w E[a g^H] A_1),
     E a a^H = U_1 + D V D^H + g_D tr(R_2d V) R_1d + u_1 (D v)^H + (D v) u_1^H,
