@@ -1,6 +1,6 @@
 """The double-RIS multi-user MISO downlink: exact closed forms, phase design and Monte Carlo."""
 
-from ris.csi import LmmseCsi
+from ris.csi import LmmseCsi, LsCsi, PilotCsi
 from ris.estimates import Estimate
 from ris.hops import HopRealizations, draw_hops
 from ris.link_budget import BudgetRow, LinkBudget
@@ -15,11 +15,19 @@ from ris.phases import (
     steered_phases,
     uniform_phases,
 )
+from ris.precoders import MMSE, MRT, RZF, WMMSE, ZF
+from ris.precoding import precode, sinr, wmmse
 from ris.rates import closed_form_rate, rate_from_moments
 from ris.scenario import HopDraw, HopLaw, LargeScale, Scenario
 from ris.system import DoubleRIS
+from ris.wmmse import WmmsePrecoders
 
 __all__ = [
+    "MMSE",
+    "MRT",
+    "RZF",
+    "WMMSE",
+    "ZF",
     "BudgetRow",
     "ClosedFormMoments",
     "DoubleRIS",
@@ -30,20 +38,26 @@ __all__ = [
     "LargeScale",
     "LinkBudget",
     "LmmseCsi",
+    "LsCsi",
     "PhaseDesign",
+    "PilotCsi",
     "RateDesign",
     "Scenario",
     "Simulation",
+    "WmmsePrecoders",
     "closed_form_moments",
     "closed_form_rate",
     "draw_channels",
     "draw_hops",
     "maximise_rate",
     "optimal_phases",
+    "precode",
     "quantize_phases",
     "random_phases",
     "rate_from_moments",
     "simulate",
+    "sinr",
     "steered_phases",
     "uniform_phases",
+    "wmmse",
 ]

@@ -51,13 +51,13 @@ def mean_precoder_gain(
 
 
 def channel_covariances(
-    system: DoubleRIS, theta1: NDArray[Any], theta2: NDArray[Any]
+    system: DoubleRIS, theta1: NDArray[Any], theta2: NDArray[Any], csi: Csi = "perfect"
 ) -> NDArray[np.complex128]:
-    """Return E h_k h_k^H, shape (K, M, M); parameters and cost are those of `mean_precoder_gain`.
+    """Return E f_k f_k^H, shape (K, M, M); parameters and cost are those of `mean_precoder_gain`.
 
     Without lines of sight; with them see `ris.rician_gain`.
     """
-    over1, over2 = _weights(system, theta1, theta2, "perfect")
+    over1, over2 = _weights(system, theta1, theta2, csi)
     covariances = np.zeros((system.users, system.antennas, system.antennas), np.complex128)
     if system.bs_user is not None:
         covariances += system.bs_user.gain[:, None, None] * np.stack(

@@ -29,7 +29,7 @@ import array_api_compat
 
 from channels.blas import one_blas_thread
 from ris.backend import Array
-from ris.csi import AnyCsi, LmmseCsi, check_csi
+from ris.csi import AnyCsi, PilotCsi, check_csi
 from ris.link import Link, batch_shape
 from ris.lmmse_moments import lmmse_moments
 from ris.nominal_moments import nominal_moments
@@ -51,7 +51,7 @@ PART_BYTES = 2**22
 class ClosedFormMoments:
     """Moments of the channels h_k and of the maximum-ratio precoders f_k.
 
-    With perfect CSI f_k = h_k; with nominal CSI f_k is the channel without its phase noise; with `LmmseCsi`
+    With perfect CSI f_k = h_k; with nominal CSI f_k is the channel without its phase noise; with `PilotCsi`
     its estimate.
 
     Attributes
@@ -64,7 +64,7 @@ class ClosedFormMoments:
         E |h_k|^2 |h_j|^2; the diagonal is E |h_k|^4. Perfect CSI only.
     precoder_gain : array, shape (..., K)
         E |f_k|^2.
-    csi : {"perfect", "nominal"} or LmmseCsi
+    csi : {"perfect", "nominal"} or PilotCsi
         What the BS knows.
     """
 
@@ -86,9 +86,9 @@ def closed_form_moments(
         The system; leading axes of its gains and covariances are batch axes.
     theta1, theta2 : array_like, shapes (..., N1) and (..., N2), radians
         Phase shifts of the two surfaces. None only for a surface that no hop touches.
-    csi : {"perfect", "nominal"} or LmmseCsi
+    csi : {"perfect", "nominal"} or PilotCsi
         "perfect": the BS precodes with the channel, phase noise included. "nominal": it precodes with the
-        channel that the phase shifts alone would make, the noise unknown to it. `LmmseCsi`: it precodes
+        channel that the phase shifts alone would make, the noise unknown to it. `PilotCsi`: it precodes
         with linear estimates of the channels from pilots.
 
     Returns
@@ -100,8 +100,8 @@ def closed_form_moments(
     Raises
     ------
     InvalidArgumentError
-        If the phase shifts have the wrong shape or are not finite and real, `csi` is unknown, or the mean of
-        a hop between arrays has a rank above 2.
+        If the phase shifts have the wrong shape or are not finite and real, or `csi` is unknown, or the
+        mean of a hop between arrays has a rank above 2.
 
     Notes
     -----
@@ -132,7 +132,7 @@ def _moments(
     if system.line_of_sight:
         return ClosedFormMoments(*rician_moments(RicianLink(system, theta1, theta2, part), csi), csi)
     link = Link(system, theta1, theta2, part)
-    if isinstance(csi, LmmseCsi):
+    if isinstance(csi, PilotCsi):
         mean, interference, precoder = lmmse_moments(link, csi)
         return ClosedFormMoments(mean, interference, None, precoder, csi)
     if csi == "nominal":

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from channels.streams import Stream
 from ris._kernels.pilots import estimate_channels, receive_pilots
-from ris.csi import LmmseCsi
-from ris.lmmse_moments import affine_estimates, lmmse_filters
+from ris.affine_estimates import affine_estimates
+from ris.csi import PilotCsi
+from ris.lmmse_moments import error_covariances, pilot_filters, precoder_gains
 from ris.mean_gain import channel_covariances
 from ris.rician_gain import rician_second_moments
 from ris.system import DoubleRIS
@@ -17,7 +18,7 @@ __all__ = ["PilotEstimator"]
 
 
 class PilotEstimator:
-    """Estimates the channels of a tile from noisy pilots, as `LmmseCsi` says.
+    """Estimates the channels of a tile from noisy pilots, as `PilotCsi` says.
 
     Parameters
     ----------
@@ -25,31 +26,42 @@ class PilotEstimator:
         A single system (no batch axes) of NumPy arrays.
     theta1, theta2 : ndarray, shapes (N1,) and (N2,), radians
         Phase shifts.
-    csi : LmmseCsi
+    csi : PilotCsi
         The pilots.
     stream : Stream
         Where the noise comes from.
 
     Attributes
     ----------
-    mean_gain : float
-        sum_k E|hhat_k|^2, in closed form.
+    precoder_gain : ndarray, shape (K,)
+        E|hhat_k|^2, in closed form.
+    errors : ndarray, shape (M, M)
+        Covariance of the errors as the BS has it, summed over the users.
     """
 
     def __init__(
-        self, system: DoubleRIS, theta1: NDArray[Any], theta2: NDArray[Any], csi: LmmseCsi, stream: Stream
+        self, system: DoubleRIS, theta1: NDArray[Any], theta2: NDArray[Any], csi: PilotCsi, stream: Stream
     ) -> None:
-        self._constants = None
+        self._constants: NDArray[np.float64] | None = None
         if system.line_of_sight:
-            moments = rician_second_moments(system, theta1, theta2)
-            filters, constants, gains = affine_estimates(*moments, csi)
-            self._constants = np.stack([constants.real, constants.imag]).transpose(2, 0, 1)[..., None]
-            self.mean_gain = float(np.sum(gains))
+            estimates = affine_estimates(
+                csi,
+                rician_second_moments(system, theta1, theta2),
+                lambda: rician_second_moments(system, theta1, theta2, noisy=False),
+            )
+            c = estimates.constants
+            self._constants = np.stack([c.real, c.imag]).transpose(2, 0, 1)[..., None]
+            self._filters = np.ascontiguousarray(estimates.filters)
+            self.errors, self.precoder_gain = estimates.errors.sum(axis=0), estimates.precoder_gain
         else:
             covariances = channel_covariances(system, theta1, theta2)
-            filters = lmmse_filters(covariances, csi)
-            self.mean_gain = float(np.einsum("kij,kji->", filters, covariances).real)
-        self._filters = np.ascontiguousarray(filters)
+
+            def nominal() -> NDArray[np.complex128]:
+                return channel_covariances(system, theta1, theta2, "nominal")
+
+            self._filters = np.ascontiguousarray(pilot_filters(csi, covariances, nominal))
+            self.errors = error_covariances(csi, covariances, nominal).sum(axis=0)
+            self.precoder_gain = precoder_gains(csi, self._filters, covariances)
         shared = csi.shared(system.users)
         self._pilots = np.array(
             [row.index(True) for row in shared]

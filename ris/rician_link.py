@@ -103,15 +103,17 @@ class RicianLink:
             moved = [_cut(array, dimensions, part) for array, dimensions in zip(moved, axes, strict=True)]
             batch = (len(range(*part.indices(batch[0]))), *batch[1:])
         self._arrays = dict(zip(named, map(_as_complex, moved), strict=True))
-        self._xp, self._system = xp, system
+        self.namespace, self._system = xp, system
         self.batch, self.users, self.antennas = batch, system.users, system.antennas
         self.laws = system.phase_noise1, system.phase_noise2
 
     def constant(self, value: Any) -> Array:
         """Return a constant as an array of the kind of all others."""
         like = self._arrays["theta1"]
-        values = self._xp.asarray(np.asarray(value, np.complex128), device=array_api_compat.device(like))
-        return self._xp.astype(values, like.dtype)
+        values = self.namespace.asarray(
+            np.asarray(value, np.complex128), device=array_api_compat.device(like)
+        )
+        return self.namespace.astype(values, like.dtype)
 
     def ends(self, members: Any = None, filters: Array | None = None, constants: Array | None = None) -> Ends:
         """Return the ends of all hops.
@@ -124,7 +126,7 @@ class RicianLink:
             L_j and c_j.
         """
         members = self.constant(np.eye(self.users) if members is None else members)
-        x1, x2 = (self._xp.exp(1j * self._arrays[f"theta{i}"]) for i in (1, 2))
+        x1, x2 = (self.namespace.exp(1j * self._arrays[f"theta{i}"]) for i in (1, 2))
         direct = self._user_end("bs_user", members, filters)
         if constants is not None:
             own = direct.rays[1]
@@ -155,7 +157,7 @@ class RicianLink:
         if name not in self._hops:
             return NO_END
         R, gain = self._arrays[f"{name}.left"], self._arrays[f"{name}.gain"]
-        xp, mean = self._xp, self._arrays.get(f"{name}.mean")
+        xp, mean = self.namespace, self._arrays.get(f"{name}.mean")
         to_sums = xp.matrix_transpose(members)
         shared = R.shape[-3] == 1
         if shared:
@@ -194,7 +196,7 @@ class RicianLink:
         """The end of a hop between arrays nearer to the users, with the phase shifts there absorbed."""
         if name not in self._hops:
             return NO_END
-        xp = self._xp
+        xp = self.namespace
         steered = xp.conj(x)[..., :, None] * self._arrays[f"{name}.right"] * x[..., None, :]
         R = xp.matrix_transpose(steered)[..., None, None, :, :]
         rays = [xp.conj(ray) * x[..., None, None, :] for ray in self._rays(f"{name}.mean.right")]

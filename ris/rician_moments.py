@@ -26,10 +26,10 @@ from typing import Any
 import array_api_compat
 
 from channels.phase_noise import PhaseNoise
+from ris.affine_estimates import affine_estimates
 from ris.backend import Array, adjoint, conjugate, real
 from ris.contraction import contract
-from ris.csi import AnyCsi, LmmseCsi
-from ris.lmmse_moments import affine_estimates
+from ris.csi import AnyCsi, PilotCsi
 from ris.pairs import diagonal
 from ris.rician_link import End, Ends, RicianLink
 from ris.wick import Slot, State, expectation
@@ -42,8 +42,8 @@ H, H_CONJ, F, F_CONJ = Slot(False, 0), Slot(True, 0), Slot(False, 1), Slot(True,
 
 def rician_moments(link: RicianLink, csi: AnyCsi) -> tuple[Array, Array, Array | None, Array]:
     """Return E h_k^H f_k, E|h_k^H f_j|^2, E|h_k|^2 |h_j|^2 (perfect CSI only) and E|f_k|^2."""
-    if isinstance(csi, LmmseCsi):
-        return _lmmse_moments(link, csi)
+    if isinstance(csi, PilotCsi):
+        return _pilot_moments(link, csi)
     channels = _Channels(link, link.ends(), noisy=(True, csi == "perfect"), alike=csi == "perfect")
     interference = channels.mean(H_CONJ, F, F_CONJ, H)
     precoder = channels.mean(F_CONJ, F)[..., 0, :]
@@ -258,18 +258,22 @@ def _partitions(items: list[int]) -> Iterator[list[list[int]]]:
             yield [*groups[:i], [first, *group], *groups[i + 1 :]]
 
 
-def _lmmse_moments(link: RicianLink, csi: LmmseCsi) -> tuple[Array, Array, None, Array]:
+def _pilot_moments(link: RicianLink, csi: PilotCsi) -> tuple[Array, Array, None, Array]:
     """Moments with f_j = c_j + L_j (sum over the users i of j's pilot of h_i + n), n ~ CN(0, s I).
 
     The noise adds s tr(L_j L_j^H E h_k h_k^H) to E|h_k^H f_j|^2; the rest is linear in the channels.
     """
-    channels = _Channels(link, link.ends(), noisy=(True, True), alike=True)
-    products = channels.matrices()
-    filters, constants, gains = affine_estimates(channels.vectors(), products, csi)
-    ends = link.ends(csi.shared(link.users), filters, constants)
+    xp = link.namespace
+
+    def second_moments(noisy: bool) -> tuple[Array, Array]:
+        channels = _Channels(link, link.ends(), noisy=(noisy, noisy), alike=True)
+        return channels.vectors(), channels.matrices()
+
+    moments = second_moments(noisy=True)
+    estimates = affine_estimates(csi, moments, lambda: second_moments(noisy=False))
+    ends = link.ends(csi.shared(link.users), estimates.filters, estimates.constants)
     interference = _Channels(link, ends, noisy=(True, True)).mean(H_CONJ, F, F_CONJ, H)
-    xp = array_api_compat.array_namespace(products)
-    own = xp.stack([products[..., k, k, :, :] for k in range(link.users)], axis=-3)
-    spread = xp.matrix_transpose(filters @ adjoint(filters))
+    own = xp.stack([moments[1][..., k, k, :, :] for k in range(link.users)], axis=-3)
+    spread = xp.matrix_transpose(estimates.filters @ adjoint(estimates.filters))
     noise = real(xp.sum(own[..., :, None, :, :] * spread[..., None, :, :, :], axis=(-2, -1)))
-    return gains, interference + csi.noise * noise, None, gains
+    return estimates.mean_gain, interference + csi.noise * noise, None, estimates.precoder_gain

@@ -335,7 +335,7 @@ def _csi(
 
 
 def _csi_name(csi: AnyCsi) -> str:
-    return f"{csi.length}-pilot LMMSE" if isinstance(csi, ris.LmmseCsi) else csi
+    return f"{csi.length}-pilot LMMSE" if isinstance(csi, ris.PilotCsi) else csi
 
 
 def _covariance(rng: np.random.Generator, size: int, lead: tuple[int, ...] = ()) -> NDArray[np.complex128]:

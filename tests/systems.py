@@ -13,6 +13,10 @@ PATHS = ("direct", "single1", "single2", "double")
 HOPS = ("bs_ris1", "bs_ris2", "ris1_ris2", "ris1_user", "ris2_user", "bs_user")
 PATH_SETS = [s for n in range(1, 5) for s in itertools.combinations(PATHS, n)]
 
+LAWS = [channels.VonMises(2.0), channels.UniformNoise(1.2), channels.WrappedNormal(0.6), channels.NoNoise()]
+SHAPES = [(4, (3, 5), 2), (3, (1, 4), 3), (4, (6, 1), 2), (5, (2, 2), 5), (6, (4, 3), 1)]
+"""Antennas, elements and users: N = 1 on either surface, more users than elements, a single user."""
+
 
 @dataclass(frozen=True)
 class DiscreteNoise(channels.PhaseNoise):
@@ -96,3 +100,20 @@ def assert_close(got, expected, tolerance):
     scale = np.max(np.abs(expected))
     assert scale > 0
     assert np.max(np.abs(np.asarray(got) - expected)) <= tolerance * scale
+
+
+def general_system(number):
+    """A random system and phase shifts; over the numbers all path sets, shapes, laws and ranks occur."""
+    rng = np.random.default_rng(1000 + number)
+    antennas, elements, users = SHAPES[number % len(SHAPES)]
+    system = random_system(
+        rng,
+        PATH_SETS[number % len(PATH_SETS)],
+        antennas,
+        elements,
+        users,
+        noise=(LAWS[number % 4], LAWS[(number // 4) % 4]),
+        own=number % 2 == 0,
+        rank=(None, 2)[(number // 3) % 2],
+    )
+    return system, random_phases(rng, system)
