@@ -13,6 +13,7 @@ import ris
 from channels.errors import InvalidArgumentError
 from ris.mean_gain import mean_precoder_gain
 from ris.rician_phases import RicianGain
+from ris.system import each_system
 
 NAMES = ("mean_gain", "interference", "gain_product", "precoder_gain")
 
@@ -191,10 +192,26 @@ def test_means_of_high_rank_are_refused(generic):
     ris.draw_channels(many, *phases, realizations=2, seed=1)
 
 
-def test_the_rate_has_no_gradient_with_lines_of_sight(generic):
+@pytest.mark.parametrize(
+    "method", ["gradient", "alternating", "closed_form", "coordinate", "branch_and_bound"]
+)
+@pytest.mark.parametrize("objective", ["sum_rate", "mean_gain"])
+def test_designs_that_need_a_gradient_are_refused(generic, method, objective):
     system = with_means(np.random.default_rng(0), generic[0], ["bs_ris1"])
     with pytest.raises(InvalidArgumentError, match="Rayleigh fading in all hops"):
-        ris.maximise_rate(system, power=1.0, noise_power=1.0, seed=1)
+        ris.design_phases(system, power=1.0, noise_power=1.0, method=method, objective=objective, bits=1)
+
+
+def test_systems_of_a_batch_keep_their_means():
+    rng = np.random.default_rng(3)
+    system = with_means(rng, random_system(rng, elements=(2, 3), batch=(2,)), HOPS)
+    for i, one in enumerate(each_system(system)):
+        for name in HOPS:
+            mean, whole = getattr(one, name).mean, getattr(system, name).mean
+            if name.endswith("user"):
+                np.testing.assert_array_equal(mean, whole[i])
+            else:
+                np.testing.assert_array_equal(mean.matrix, whole.matrix[i])
 
 
 @pytest.mark.parametrize("number", range(15))
