@@ -11,7 +11,7 @@ import scipy.fft
 import scipy.linalg
 import scipy.special
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial.distance import cdist
+from scipy.spatial.distance import pdist
 
 from channels.arrays import AntennaArray, UniformArray, as_angles, direction
 from channels.blas import one_blas_thread
@@ -89,9 +89,16 @@ class Correlation:
         if F.ndim < 2 or 0 in F.shape[-2:]:
             raise InvalidArgumentError("factor", "shape (..., N, rank)", f"shape {tuple(F.shape)}")
         with one_blas_thread():
-            correlation = cls(F @ _adjoint(F))
+            correlation = cls._semidefinite(F @ _adjoint(F))
         object.__setattr__(correlation, "factor", frozen(F))
         object.__setattr__(correlation, "low_rank", 2 * F.shape[-1] < F.shape[-2])
+        return correlation
+
+    @classmethod
+    def _semidefinite(cls, matrix: Any) -> Self:
+        """Return the correlation of a matrix that its maker has proved to be one: it is not checked again."""
+        correlation = object.__new__(cls)
+        object.__setattr__(correlation, "matrix", frozen(matrix))
         return correlation
 
     @property
@@ -109,9 +116,7 @@ class Correlation:
 
     def __getitem__(self, index: int) -> "Correlation":
         """Return one covariance of a stack of them, unchecked since the stack was."""
-        part = object.__new__(type(self))
-        object.__setattr__(part, "matrix", frozen(self.matrix[index]))
-        return part
+        return type(self)._semidefinite(self.matrix[index])
 
     @functools.cached_property
     def factor(self) -> Any:
@@ -207,7 +212,9 @@ class GridCorrelation(Correlation):
                 "sample with engine='reduced', which does without, or take fewer elements",
             )
         row, column = (np.subtract.outer(np.arange(n), np.arange(n)) + n - 1 for n in self.grid)
-        return frozen(self.lags[..., row[:, None, :, None], column[None, :, None, :]].reshape(self.shape))
+        matrix = self.lags[..., row[:, None, :, None], column[None, :, None, :]].reshape(self.shape)
+        matrix.flags.writeable = False
+        return matrix
 
     def __getitem__(self, index: int) -> "GridCorrelation":
         return GridCorrelation(self.lags[index], self.isotropic_spacing)
@@ -297,13 +304,11 @@ def isotropic_correlation(
         return values
 
     if not isinstance(array, UniformArray):
-        return Correlation(law(positions[:, None] - positions))
-    row_lags, column_lags = _lags(array)
+        return Correlation._semidefinite(law(positions[:, None] - positions))
     spacing = tuple(np.linalg.norm(array.steps, axis=-1))
     orthogonal = abs(array.steps[0] @ array.steps[1]) <= 1e-14 * max(spacing) ** 2
     return GridCorrelation(
-        _hermitian_lags(law(row_lags[:, None] + column_lags)),
-        spacing if dimensions == 3 and orthogonal else None,
+        _hermitian_lags(law(_lags(array))), spacing if dimensions == 3 and orthogonal else None
     )
 
 
@@ -390,42 +395,40 @@ def local_scattering_correlation(
     _checked(array)
     az, el = as_angles(azimuth, elevation)
     spreads = pair("angular_spread", angular_spread, non_negative)
-    if one_of("method", method, ScatteringMethod) == "small_angle":
-        return Correlation(_small_angle(array, az, el, spreads))
+    law = _small_angle if one_of("method", method, ScatteringMethod) == "small_angle" else _mean_wave
     if isinstance(array, UniformArray):
-        return GridCorrelation(_uniform_scattering(array, az, el, spreads))
-    centred = array.positions - array.positions.mean(axis=0)
-    return Correlation(_mean_wave(centred, -centred, az, el, spreads))
+        return GridCorrelation(_hermitian_lags(law(array, az, el, spreads)))
+    return Correlation._semidefinite(law(array, az, el, spreads))
 
 
 def _small_angle(
     array: AntennaArray, az: NDArray[Any], el: NDArray[Any], spreads: tuple[float, float]
 ) -> NDArray[Any]:
+    """The law to first order in the angles: by lags, or by pairs of elements."""
     by_azimuth = np.stack([-np.cos(el) * np.sin(az), np.cos(el) * np.cos(az), np.zeros(az.shape)], axis=-1)
     by_elevation = np.stack([-np.sin(el) * np.cos(az), -np.sin(el) * np.sin(az), np.cos(el)], axis=-1)
-    exponent: Any = 0.0
+    if isinstance(array, UniformArray):
+        displacements = _lags(array)
+    else:
+        displacements = array.positions[:, None] - array.positions
+    axes = displacements.reshape(-1, 3).T
+    exponent = 2j * np.pi * (direction(az, el) @ axes)
     for derivative, spread in zip((by_azimuth, by_elevation), spreads, strict=True):
-        phase = 2 * np.pi * spread * (derivative @ array.positions.T)
-        exponent = exponent - 0.5 * (phase[..., :, None] - phase[..., None, :]) ** 2
-    wave = array.steering(az, el)
-    matrix: NDArray[Any] = np.exp(exponent) * (wave[..., :, None] * wave[..., None, :].conj())
+        exponent -= 0.5 * (2 * np.pi * spread * (derivative @ axes)) ** 2
+    matrix: NDArray[Any] = np.exp(exponent).reshape(*az.shape, *displacements.shape[:-1])
     return matrix
 
 
-def _uniform_scattering(
-    array: UniformArray, az: NDArray[Any], el: NDArray[Any], spreads: tuple[float, float]
-) -> NDArray[Any]:
-    # Entries depend on p_n - p_m = i a + j b alone: one table over the lags (i, j) holds them all.
-    return _hermitian_lags(_mean_wave(*_lags(array), az, el, spreads))
+def _lags(array: UniformArray) -> NDArray[np.float64]:
+    """Displacements by -(n - 1) to n - 1 rows and columns, shape (2 rows - 1, 2 columns - 1, 3).
 
-
-def _lags(array: UniformArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Displacements by -(n - 1) to n - 1 rows and columns, shapes (2 rows - 1, 3) and (2 columns - 1, 3)."""
-    row_lags, column_lags = (
+    Entries of a covariance that depends on p_n - p_m = i a + j b alone are all in its values there.
+    """
+    row, column = (
         np.arange(1 - count, count)[:, None] * step
         for count, step in zip(array.grid, array.steps, strict=True)
     )
-    return row_lags, column_lags
+    return np.asarray(row[:, None] + column)
 
 
 def _hermitian_lags(table: NDArray[Any]) -> NDArray[Any]:
@@ -435,60 +438,98 @@ def _hermitian_lags(table: NDArray[Any]) -> NDArray[Any]:
 
 
 def _mean_wave(
-    left: NDArray[Any],
-    right: NDArray[Any],
-    az: NDArray[Any],
-    el: NDArray[Any],
-    spreads: tuple[float, float],
+    array: AntennaArray, az: NDArray[Any], el: NDArray[Any], spreads: tuple[float, float]
 ) -> NDArray[np.complex128]:
-    """Return E exp(j 2 pi (x_i + y_j) . u(az + delta, el + epsilon)), shape (..., I, J).
+    """E exp(j 2 pi l . u) by product quadrature over both angles: by lags l, or by pairs of elements.
 
-    By product quadrature. The wave splits into a function of x_i and one of y_j, so that the sum over the
-    nodes is a matrix product; with y = -x it is a sum of outer products, semidefinite whatever the nodes.
-
-    Parameters
-    ----------
-    left, right : array, shape (I, 3) and (J, 3)
-        x and y in wavelengths.
+    The wave along l = x + y is one along x times one along y, so that the sum over the nodes is a matrix
+    product; over pairs, y = -x, a sum of outer products with positive weights, semidefinite whatever the
+    nodes, and on a grid the same numbers.
     """
-    reach = float(cdist(left, -right).max())
-    deltas, delta_weights = _gaussian_nodes(spreads[0], reach)
-    epsilons, epsilon_weights = _gaussian_nodes(spreads[1], reach)
-    mean = np.zeros((*az.shape, len(left), len(right)), np.complex128)
+    deltas, delta_weights = _gaussian_nodes(spreads[0], _extent(array.positions[:, :2]))
+    epsilons, epsilon_weights = _gaussian_nodes(spreads[1], _extent(array.positions))
+    grid = array.grid if isinstance(array, UniformArray) else None
+    # Phases p . u split into a part of each angle, up to one factor: cos el (x cos az + y sin az) + z sin el.
+    axes = array.steps if isinstance(array, UniformArray) else array.positions - array.positions.mean(axis=0)
+    turned = az[..., None] + deltas
+    level = 2 * np.pi * (np.stack([np.cos(turned), np.sin(turned)], axis=-1) @ axes[:, :2].T)
+    upright = 2 * np.pi * axes[:, 2]
+    mean: Any = 0.0
     with one_blas_thread():
         for epsilon, weight in zip(epsilons, epsilon_weights, strict=True):
-            u = direction(az[..., None] + deltas, el[..., None] + epsilon)
-            from_left = np.exp(2j * np.pi * (left @ u.mT))
-            from_right = np.exp(2j * np.pi * (u @ right.T))
-            mean += (weight * delta_weights * from_left) @ from_right
-    return mean
+            raised = el[..., None, None] + epsilon
+            wave = np.exp(1j * (np.cos(raised) * level + np.sin(raised) * upright))
+            left, right = (wave, wave.conj()) if grid is None else _grid_waves(wave, grid)
+            mean = mean + (weight * delta_weights[:, None] * left).mT @ right
+    # On a grid, lags by a negative number of rows are conjugates of those that are there.
+    return mean if grid is None else np.concatenate([mean[..., :0:-1, ::-1].conj(), mean], axis=-2)
+
+
+def _grid_waves(steps: NDArray[Any], grid: tuple[int, int]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Waves along 0 to n - 1 rows, and along -(n - 1) to n - 1 columns, shapes (..., nodes, lags).
+
+    Powers of the waves along one row and one column, `steps` of shape (..., nodes, 2): few exponentials.
+    """
+    rows, columns = (np.empty((*steps.shape[:-1], count), np.complex128) for count in grid)
+    for axis, powers in enumerate((rows, columns)):
+        powers[..., 0] = 1
+        for n in range(1, powers.shape[-1]):
+            np.multiply(powers[..., n - 1], steps[..., axis], out=powers[..., n])
+    return rows, np.concatenate([columns[..., :0:-1].conj(), columns], axis=-1)
+
+
+def _extent(positions: NDArray[np.float64]) -> float:
+    """Largest distance of two positions."""
+    return float(pdist(positions).max(initial=0.0))
 
 
 def _gaussian_nodes(spread: float, reach: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return nodes and weights for the mean over a normal angle of a plane wave along `reach` wavelengths.
 
-    The trapezoidal rule with a step that divides the circle, its error below 1e-13 up to reach = 100.
-    Along either angle t the wave is exp(j z cos(t - t0)), |z| <= 2 pi reach, with Fourier coefficients of
-    modulus |J_m(z)| (Jacobi-Anger). A step of 2 pi / P replaces the exact mean exp(-m^2 s^2 / 2) of
-    exp(j m t) by its sum over m + k P, k integer. Orders |m| > M = z + 12 z^(1/3) + 15 carry less than
-    1e-14 in all; for the others P = M + 8.5 / s leaves 2 exp(-8.5^2 / 2) = 4e-16 each, and the sum
-    of |J_m| over them is at most (2 M + 1)^(1/2), since the sum of squares is one. Nodes beyond 8.5
-    standard deviations weigh less than 2e-17 together. Nodes that meet on the circle are merged; beyond
-    s = 9 the angle is uniform on it to rounding, exp(-s^2 / 2) < 3e-18.
+    The trapezoidal rule with a step 2 pi / P that divides the circle, P the smallest with an error below
+    1e-13 up to reach = 100. Along either angle t the wave is exp(j z cos(t - t0)), |z| <= Z = 2 pi reach,
+    with Fourier coefficients of modulus |J_m(z)| (Jacobi-Anger). The rule replaces the exact mean
+    f(m) = exp(-m^2 s^2 / 2) of exp(j m t) by the sum of f(m + k P) over all integer k, so that its error is
+    at most the sum over m and k != 0 of |J_m(z)| f(m + k P), where
+
+        |J_m(z)| <= 1,    |J_m(z)| <= 0.6749 |m|^(-1/3),    |J_m(z)| <= J_m(Z) for |m| >= Z;
+
+    orders |m| > Z + 12 Z^(1/3) + 15 carry less than 1e-14 in all, and k = 1 and -1 nearly everything of
+    the sum over k, since J_m(Z) has vanished before |m| reaches 2 P. (The second bound: Landau, "Bessel
+    functions: monotonicity and bounds", J. London Math. Soc. 61(1), 2000.) Nodes beyond 7.5 standard
+    deviations, which weigh less than 7e-14 together, are left out. Nodes that meet on the circle are
+    merged; beyond s = 9 the angle is uniform on it to rounding, exp(-s^2 / 2) < 3e-18.
     """
     if spread < np.finfo(float).eps:
         return np.zeros(1), np.ones(1)
     spread = min(spread, 9.0)
-    wavenumber = 2 * math.pi * reach
-    orders = wavenumber + 12 * wavenumber ** (1 / 3) + 15
-    circle = math.ceil(orders + 8.5 / spread)
-    last = math.ceil(8.5 * spread * circle / (2 * math.pi))
+    circle = _circle_nodes(spread, 2 * math.pi * reach)
+    last = math.ceil(7.5 * spread * circle / (2 * math.pi))
     index = np.arange(-last, last + 1)
     weights = np.exp(-0.5 * (index * (2 * math.pi / circle / spread)) ** 2)
     if len(index) > circle:
         weights = np.bincount(index % circle, weights, minlength=circle)
         index = np.arange(circle)
-    return index * (2 * math.pi / circle), weights / weights.sum()
+    nodes = np.asarray(index * (2 * math.pi / circle), np.float64)
+    return nodes, weights / weights.sum()
+
+
+def _circle_nodes(spread: float, wavenumber: float) -> int:
+    """P of `_gaussian_nodes`, by bisection."""
+    m = np.arange(math.ceil(wavenumber + 12 * wavenumber ** (1 / 3) + 15))
+    largest = np.minimum(1.0, 0.6749 * np.maximum(m, 0.3) ** (-1 / 3))
+    beyond = m >= wavenumber
+    largest[beyond] = np.minimum(largest[beyond], scipy.special.jv(m[beyond], wavenumber))
+
+    def error(circle: int) -> float:
+        aliases = (np.exp(-0.5 * ((m + k * circle) * spread) ** 2) for k in (-1, 1))
+        return float(2 * largest @ sum(aliases))
+
+    low, high = math.floor(wavenumber), len(m) + math.ceil(8.5 / spread)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if error(middle) <= 1e-13 else (middle, high)
+    return high
 
 
 def _checked(array: Any) -> AntennaArray:

@@ -20,7 +20,11 @@ and the expectations follow hop by hop from the Gaussian (Wishart) rules, W of i
 which leave traces over each surface; `ris.noise_moments` averages those over the phase noise.
 """
 
+import contextlib
+import functools
 import math
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +37,7 @@ from ris.link import Link, batch_shape
 from ris.lmmse_moments import lmmse_moments
 from ris.nominal_moments import nominal_moments
 from ris.perfect_moments import perfect_moments, surface1_tables, surface2_tables
+from ris.sampler import check_threads
 from ris.system import DoubleRIS
 
 __all__ = ["ClosedFormMoments", "closed_form_moments"]
@@ -42,6 +47,9 @@ SHARED_ELEMENTS = 256
 
 PART_BYTES = 2**22
 """A batch is worked through in parts whose stacks of covariances have about this size, to stay in cache."""
+
+TOGETHER_BYTES = 2**28
+"""Stacks of covariances that are worked on at the same time, in threads, have at most this size together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,26 +110,36 @@ def closed_form_moments(
     Notes
     -----
     Cost O(K N^3) per surface with covariances of the users' own, O(N^3) with shared ones; memory
-    O(K N^2), whatever the batch.
+    O(K N^2), whatever the batch. Parts of a batch of NumPy arrays are worked on in threads.
     """
     check_csi(csi)
-    if max(system.elements1, system.elements2) >= SHARED_ELEMENTS:
-        return _in_parts(system, theta1, theta2, csi)
-    with one_blas_thread():
-        return _in_parts(system, theta1, theta2, csi)
-
-
-def _in_parts(system: DoubleRIS, theta1: Any, theta2: Any, csi: AnyCsi) -> ClosedFormMoments:
     batch = batch_shape(system, theta1, theta2)
-    stack = 16 * math.prod(batch) * system.users * max(system.elements1, system.elements2) ** 2
-    if not batch or stack <= PART_BYTES:
-        return _moments(Link(system, theta1, theta2), csi)
-    size = max(1, batch[0] * PART_BYTES // stack)
+    elements = max(system.elements1, system.elements2)
+    one = 16 * math.prod(batch[1:]) * system.users * elements**2
+    if not batch or batch[0] * one <= PART_BYTES:
+        with _blas_threads(elements):
+            return _moments(csi, Link(system, theta1, theta2))
+    size = max(1, PART_BYTES // one)
     parts = [slice(start, min(start + size, batch[0])) for start in range(0, batch[0], size)]
-    return _joined([_moments(Link(system, theta1, theta2, part), csi) for part in parts], parts, batch[1:])
+    links = [Link(system, theta1, theta2, part) for part in parts]
+    work = functools.partial(_moments, csi)
+    together = min(check_threads(None), len(parts), TOGETHER_BYTES // (size * one))
+    if together > 1 and array_api_compat.is_numpy_array(links[0].a):
+        # Half of the time goes into sums in which BLAS has no part, and its threads wait for each other.
+        with one_blas_thread(), ThreadPoolExecutor(together) as pool:
+            moments = list(pool.map(work, links))
+    else:
+        with _blas_threads(elements):
+            moments = list(map(work, links))
+    return _joined(moments, parts, batch[1:])
 
 
-def _moments(link: Link, csi: AnyCsi) -> ClosedFormMoments:
+def _blas_threads(elements: int) -> AbstractContextManager[object]:
+    """As many threads as BLAS likes for large surfaces, one for small ones."""
+    return contextlib.nullcontext() if elements >= SHARED_ELEMENTS else one_blas_thread()
+
+
+def _moments(csi: AnyCsi, link: Link) -> ClosedFormMoments:
     if isinstance(csi, LmmseCsi):
         mean, interference, precoder = lmmse_moments(link, csi)
         return ClosedFormMoments(mean, interference, None, precoder, csi)
