@@ -2,6 +2,7 @@
 
 from ris.csi import LmmseCsi
 from ris.estimates import Estimate
+from ris.focusing import focusing_phases
 from ris.hops import HopRealizations, draw_hops
 from ris.link_budget import BudgetRow, LinkBudget
 from ris.moments import ClosedFormMoments, closed_form_moments
@@ -38,6 +39,7 @@ __all__ = [
     "closed_form_rate",
     "draw_channels",
     "draw_hops",
+    "focusing_phases",
     "maximise_rate",
     "optimal_phases",
     "quantize_phases",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 
 from channels.checks import integer, non_negative, one_of, pair, positive
 from channels.correlation import Correlation, isotropic_correlation, local_scattering_correlation
-from channels.errors import InvalidArgumentError, MemoryLimitError
+from channels.errors import InvalidArgumentError, MemoryLimitError, NearFieldWarning
 from channels.fading import Hop, UserHop
-from channels.geometry import Node, Sightline, UserDrop, sightline
+from channels.geometry import Node, Sightline, UserDrop, is_near_field, sightline
 from channels.options import ScatteringMethod
 from channels.pathloss import PathLoss, noise_power_dbm
 from channels.phase_noise import NoNoise, PhaseNoise, UniformNoise
@@ -83,6 +84,11 @@ class HopLaw:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, pair(name, getattr(self, name), non_negative))
 
+    @property
+    def has_directions(self) -> bool:
+        """Whether scattering at any end is around a direction."""
+        return self.left_spread is not None or self.right_spread is not None
+
 
 @dataclass(frozen=True, eq=False)
 class HopDraw:
@@ -100,6 +106,9 @@ class HopDraw:
         Path loss, and gain by shadowing.
     left_gain, right_gain : array
         Linear gains of the elements at the end nearer to the BS and at the other end.
+    near_field : bool array
+        Whether the distance is below the Fraunhofer distance of the arrays; False where no path-loss law of
+        the scenario has a carrier frequency.
     """
 
     sightline: Sightline
@@ -108,6 +117,7 @@ class HopDraw:
     left_gain: NDArray[np.float64]
     right_gain: NDArray[np.float64]
     shadowing_db: NDArray[np.float64]
+    near_field: NDArray[np.bool_]
 
     @property
     def gain(self) -> NDArray[np.float64]:
@@ -161,6 +171,11 @@ class Scenario:
         If an argument has the wrong kind, a hop ends at a surface that is not there, a hop to the users has
         a `right_spread`, or path-loss laws have different carrier frequencies.
 
+    Warns
+    -----
+    NearFieldWarning
+        When systems are made in which local scattering, which takes waves to be plane, is in the near field.
+
     Notes
     -----
     Directions of the covariances. Waves that leave the left end in direction u arrive at the other end from
@@ -205,10 +220,14 @@ class Scenario:
                     raise InvalidArgumentError(end, f"a Node, since {name} ends there", "None")
             if right == "users" and law.right_spread is not None:
                 raise InvalidArgumentError(name, "no right_spread: users have one antenna", repr(law))
-        laws = {name: law.path_loss for name, law in self._laws.items()}
-        frequencies = {n: law.frequency_hz for n, law in laws.items() if hasattr(law, "frequency_hz")}
-        if len(set(frequencies.values())) > 1:
-            raise InvalidArgumentError("frequency_hz", "one carrier frequency in all hops", f"{frequencies}")
+        if len(set(self._frequencies.values())) > 1:
+            got = f"{self._frequencies}"
+            raise InvalidArgumentError("frequency_hz", "one carrier frequency in all hops", got)
+
+    @property
+    def frequency_hz(self) -> float | None:
+        """Carrier frequency of the path-loss laws, or None if no law has one."""
+        return next(iter(self._frequencies.values()), None)
 
     @property
     def noise_power_dbm(self) -> float:
@@ -320,6 +339,12 @@ class Scenario:
         return {name: getattr(self, name) for name in ENDS if getattr(self, name) is not None}
 
     @property
+    def _frequencies(self) -> dict[str, float]:
+        """Carrier frequencies of the hops whose path-loss laws have one."""
+        laws = {name: law.path_loss for name, law in self._laws.items()}
+        return {name: law.frequency_hz for name, law in laws.items() if hasattr(law, "frequency_hz")}
+
+    @property
     def _drop_bytes(self) -> int:
         """Bytes of the covariances that are a drop's own."""
         own = [
@@ -359,11 +384,20 @@ class Scenario:
             np.broadcast_to(left_gain, shape),
             np.broadcast_to(right_gain, shape),
             shadowing,
+            np.broadcast_to(self._is_near(line, start, end), shape),
         )
+
+    def _is_near(self, line: Sightline, *nodes: Node | None) -> NDArray[np.bool_]:
+        arrays = [node.array for node in nodes if node is not None]
+        if self.frequency_hz is None:
+            return np.zeros(line.distance_m.shape, np.bool_)
+        return is_near_field(line.distance_m, self.frequency_hz, *arrays)
 
     def _system(self, drawn: dict[str, HopDraw]) -> DoubleRIS:
         hops: dict[str, Any] = {}
         for name, hop in drawn.items():
+            if hop.near_field.any() and self._laws[name].has_directions:
+                warnings.warn(_near_field_message(name, hop), NearFieldWarning, stacklevel=3)
             if ENDS[name][1] == "users":
                 hops[name] = UserHop(hop.gain, self._user_covariance(name, hop.sightline))
             else:
@@ -407,6 +441,14 @@ class Scenario:
             spread,
             self.scattering_method,
         )
+
+
+def _near_field_message(name: str, hop: HopDraw) -> str:
+    shortest = float(hop.sightline.distance_m.min())
+    return (
+        f"{name}: {hop.near_field.sum()} of {hop.near_field.size} distances, the shortest {shortest:.3g} m, "
+        "are in the near field, where the directions of local scattering differ over the array"
+    )
 
 
 def _single(hop: HopDraw) -> HopDraw:
