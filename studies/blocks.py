@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 import channels
 import ris
 from ris.estimates import Estimate, Observations
+from studies.build import build
 from studies.checkpoint import Block
-from studies.config import Metrics, Point
+from studies.config import Point
+from studies.config.metrics import Metrics
 from studies.metrics import METRICS, Observer, RegisteredMetric, quantile
-from studies.scenario import build, consumption_w, power_and_noise
+from studies.transmission import consumption_w, known_csi, power_and_noise
 
 __all__ = ["Measurement", "Task", "compute_block"]
 
@@ -86,7 +88,7 @@ def compute_block(task: Task, number: int, threads: int | None = None) -> Block:
         noise_power=noise_power,
         realizations=min(task.block, task.realizations - first),
         seed=task.stream,
-        csi=point.transmission.csi,
+        csi=known_csi(point.transmission),
         engine=point.simulation.engine,
         first=first,
         threads=threads,
@@ -114,7 +116,7 @@ def _built(text: str, seed: int) -> tuple[Point, ris.DoubleRIS, NDArray[np.float
 def _closed_forms(
     point: Point, system: ris.DoubleRIS, theta1: NDArray[np.float64], theta2: NDArray[np.float64]
 ) -> dict[str, Any]:
-    moments = ris.closed_form_moments(system, theta1, theta2, point.transmission.csi)
+    moments = ris.closed_form_moments(system, theta1, theta2, known_csi(point.transmission))
     values = _values_of_moments(moments, *power_and_noise(point.transmission))
     if point.power_model is not None:
         power, _ = power_and_noise(point.transmission)
@@ -167,6 +169,7 @@ class Measurement:
         self.closed: dict[str, NDArray[np.float64]] = {}
         self._point = Point.model_validate_json(task.point)
         self._powers = power_and_noise(self._point.transmission)
+        self._csi = known_csi(self._point.transmission)
         self._counts: NDArray[np.float64] | None = None
         self._kept: list[Mapping[str, NDArray[np.float64]]] | None = [] if keep else None
 
@@ -175,7 +178,7 @@ class Measurement:
         arrays = block.arrays
         count = int(arrays["count"])
         parts = (Observations(count, arrays[f"{kind}_mean"], arrays[f"{kind}_comoment"]) for kind in KINDS)
-        found = ris.Simulation(*self._powers, self._point.transmission.csi, *parts)
+        found = ris.Simulation(*self._powers, self._csi, *parts)
         if self.blocks == 0:
             self.simulation = found
             self._counts = arrays.get("sinr_counts")
@@ -241,7 +244,7 @@ class Measurement:
         K = self.simulation.interferences.mean.shape[0]
         C, _, _, Q, R = np.moveaxis(means["per_user_mean"].reshape(-1, 5, K), 1, 0)
         J = means["interferences_mean"].reshape(-1, K, K)
-        moments = ris.ClosedFormMoments(C, J, None, Q, self._point.transmission.csi)
+        moments = ris.ClosedFormMoments(C, J, None, Q, self._csi)
         values = _values_of_moments(moments, *self._powers)
         values |= {"ergodic_rate": R, "ergodic_sum_rate": R.sum(axis=-1)}
         if "consumption_w" in self.closed:

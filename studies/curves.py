@@ -8,6 +8,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from studies.config.sweep import DROPS
 from studies.errors import UsageError
 from studies.files import replace_file
 from studies.plots import STYLE, draw_series
@@ -39,8 +40,11 @@ def draw_axes(result: StudyResult, x: str, y: str, by: str) -> Figure:
 
     Notes
     -----
-    Axes that are neither x nor by are taken at their first value; the title says so.
+    Axes that are neither x nor by are taken at their first value; the title says so. Over drops of a scenario
+    the mean is drawn.
     """
+    if DROPS not in (x, by):
+        result = result.over_drops()
     known = quantities(result.study.settings)
     name = SHORT.get(y, y)
     if name not in known:

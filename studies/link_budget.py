@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import ris
-from studies.config import PATHS, Point
-from studies.scenario import build, noise_power_dbm
+from studies.build import build
+from studies.config import Point
+from studies.config.system import PATHS
+from studies.transmission import noise_power_dbm
 
 __all__ = ["LinkBudget", "link_budget"]
 
@@ -49,9 +51,9 @@ def link_budget(point: Point, seed: int = 0) -> LinkBudget:
     return LinkBudget(
         point.transmission.power_dbm,
         noise_power_dbm(point.transmission),
-        {hop: _shown(getattr(point.system.gains, f"{hop}_db")) for hop in sorted(point.system.hops)},
-        {path: 10 * np.log10(gain) for path, gain in gains.items()},
-        float(10 * np.log10(sum(gains.values()))),
+        {hop: _shown(getattr(system, hop).gain) for hop in sorted(point.system.hops)},
+        {path: float(_decibels(gain)) for path, gain in gains.items()},
+        float(_decibels(sum(gains.values()))),
     )
 
 
@@ -65,6 +67,12 @@ def _mean_gain(
     return float(np.mean(moments.mean_gain))
 
 
-def _shown(gain: float | list[float]) -> str:
-    values = gain if isinstance(gain, list) else [gain]
-    return ", ".join(f"{value:g}" for value in values) + " dB"
+def _shown(gain: NDArray[np.float64]) -> str:
+    """Gain in dB of a hop, of each user where they differ."""
+    values = np.round(_decibels(gain), 3).ravel().tolist()
+    return ", ".join(f"{value:g}" for value in (values[:1] if len({*values}) == 1 else values)) + " dB"
+
+
+def _decibels(gain: Any) -> Any:
+    with np.errstate(divide="ignore"):  # nothing gets to a user behind a surface: -inf dB
+        return 10 * np.log10(gain)

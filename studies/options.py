@@ -2,7 +2,19 @@
 
 from typing import Literal
 
-__all__ = ["ExecutorName", "LinkName", "Metric", "PhaseDesignName", "Precoder", "Scale", "StopReason"]
+__all__ = [
+    "CsiName",
+    "ExecutorName",
+    "LinkName",
+    "Metric",
+    "PhaseDesignName",
+    "Precoder",
+    "Scale",
+    "StopReason",
+]
+
+CsiName = Literal["perfect", "nominal", "lmmse"]
+"""What the BS knows: its channels, what they would be without phase noise, or estimates from pilots."""
 
 ExecutorName = Literal["serial", "processes", "dask"]
 """Where blocks of realizations are computed."""
@@ -10,7 +22,7 @@ ExecutorName = Literal["serial", "processes", "dask"]
 LinkName = Literal["direct", "single", "single1", "single2", "double"]
 """Paths from the BS to the users; "single" stands for the single reflections at both surfaces."""
 
-PhaseDesignName = Literal["optimal", "uniform", "random", "steered"]
+PhaseDesignName = Literal["optimal", "uniform", "random", "steered", "rate"]
 """How the phase shifts of the surfaces are chosen."""
 
 Precoder = Literal["mrt"]

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from studies.config import Panel
+from studies.config.plot import Panel
 from studies.errors import OutputError
 from studies.files import replace_file
 from studies.options import Metric
@@ -109,6 +109,7 @@ def draw(result: StudyResult) -> Figure:
         In the object API of matplotlib: nothing is shown and no global state changes. In every axes the
         lines come first, one closed form each, and then the markers with 99 % intervals.
     """
+    result = result.over_drops()
     plot = result.study.settings.plot
     curves = list(dict.fromkeys(curve for panel in plot.panel for curve in _curves(panel, result)))
     several = len({curve.metric for curve in curves if not _SHOWN[curve.metric].decibel}) > 1

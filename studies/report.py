@@ -55,6 +55,7 @@ class ZTest:
 def z_tests(result: StudyResult) -> tuple[list[ZTest], float]:
     """Return the z-tests of a study, and the threshold for the largest |z| of all of them."""
     tests = []
+    result = result.over_drops()
     for number, scheme in enumerate(result.study.schemes):
         for name, quantity in QUANTITIES.items():
             if not quantity.closed:
@@ -92,6 +93,7 @@ def budget_table(budgets: Mapping[str, LinkBudget], where: str) -> RenderableTyp
 def rate_tables(result: StudyResult) -> RenderableType:
     """Sum rates of every scheme: closed form and simulation of the hardening bound, and the ergodic rate."""
     tables: list[RenderableType] = []
+    result = result.over_drops()
     paired = len(result.study.schemes) > 1
     for number, scheme in enumerate(result.study.schemes):
         table = Table(title=f"{scheme}: sum rate, bit/s/Hz", title_justify="left")
@@ -139,8 +141,9 @@ def summary(result: StudyResult) -> str:
     counts = result.counts
     most = f"{counts.max():,}" if counts.min() == counts.max() else f"{counts.min():,} to {counts.max():,}"
     made = ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    drops = "" if result.study.settings.sweep.drops is None else " in each drop"
     return (
-        f"Seed {result.seed}, {most} realizations a point, {result.wall_time_s:.1f} s of computation; "
+        f"Seed {result.seed}, {most} realizations a point{drops}, {result.wall_time_s:.1f} s of computation; "
         f"{made}; fingerprint {result.fingerprint[:16]}."
     )
 

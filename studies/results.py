@@ -10,6 +10,7 @@ damage visible; the file appears under its name only when it is complete. Any HD
 """
 
 import csv
+import dataclasses
 import importlib.metadata
 import platform
 from collections.abc import Iterator, Mapping
@@ -24,7 +25,7 @@ from studies.config import Dimension, Study, parse_study
 from studies.errors import ResultFileError, StudyFileError
 from studies.files import replace_file
 from studies.netcdf import Variables, read_netcdf, write_netcdf
-from studies.quantities import PARTS, Part, quantities
+from studies.quantities import PARTS, Part, quantities, z_values
 
 __all__ = ["Data", "StudyResult", "read_result", "versions"]
 
@@ -86,6 +87,33 @@ class StudyResult:
     def users(self) -> int:
         """Largest number of users of any point."""
         return int(self.data["mean_gain", "simulated"].shape[-1])
+
+    def over_drops(self) -> "StudyResult":
+        """Return the means over the drops of a scenario; these results as they are if there are no drops.
+
+        Standard errors are those of the simulation given the drops, and so are z values: closed form and
+        simulation have the same ones.
+        """
+        if self.study.settings.sweep.drops is None:
+            return self
+        axis = len(self.dimensions)
+        data: dict[tuple[str, Part], NDArray[np.float64]] = {}
+        for (name, part), values in self.data.items():
+            if part in ("standard_error", "difference_standard_error"):
+                data[name, part] = np.sqrt(np.sum(values**2, axis=axis)) / values.shape[axis]
+            else:
+                data[name, part] = np.mean(values, axis=axis)
+        for name, part in self.data:
+            if part == "z":
+                parts = (data[name, one] for one in ("closed_form", "simulated", "standard_error"))
+                data[name, part] = z_values(*parts)
+        return dataclasses.replace(
+            self,
+            study=self.study.without_drops,
+            data=data,
+            counts=self.counts.sum(axis=axis),
+            reasons=_joined(self.reasons, axis),
+        )
 
     def write(self, path: Path) -> None:
         """Write a result file; it replaces one that is there.
@@ -253,6 +281,14 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[name.replace("-", "_")] = "not installed"
     return found
+
+
+def _joined(reasons: NDArray[Any], axis: int) -> NDArray[Any]:
+    """Return every reason that occurs along an axis, joined."""
+    joined = np.empty(np.delete(reasons.shape, axis), dtype=object)
+    for where in np.ndindex(joined.shape):
+        joined[where] = ", ".join(sorted({*np.moveaxis(reasons, axis, -1)[where]}))
+    return joined
 
 
 def _cell(value: Any) -> str:

@@ -15,7 +15,8 @@ from channels.errors import InvalidArgumentError
 from ris.estimates import Estimate
 from studies.blocks import Measurement, Task, compute_block
 from studies.checkpoint import Block, Checkpoint, fingerprint
-from studies.config import Stop, Study, parse_study
+from studies.config import Study, parse_study
+from studies.config.metrics import Stop
 from studies.engines import open_engine
 from studies.errors import CheckpointError
 from studies.options import ExecutorName, StopReason

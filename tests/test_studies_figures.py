@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import ris
-from studies.cli import FIGURES
+from studies.build import build
+from studies.cli.catalogue import FIGURES
 from studies.config import load_study
-from studies.scenario import build, power_and_noise
+from studies.transmission import power_and_noise
 
 
 @functools.cache
