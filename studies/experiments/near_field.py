@@ -116,8 +116,8 @@ def draw(values: Values) -> Figure:
     figure, (left, right) = make_panels(2)
     left.plot(values["distance"], 10 * np.log10(values["loss_fresnel"]), color=COLOURS[0], label="Fresnel")
     left.plot(
-        values["distance"][::3], 10 * np.log10(values["loss"][::3]), "o", color=COLOURS[1], markerfacecolor="white",
-        label="spherical waves",
+        values["distance"][::3], 10 * np.log10(values["loss"][::3]), "o", color=COLOURS[1],
+        markerfacecolor="white", label="spherical waves",
     )  # fmt: skip
     left.axhline(0, color="0.5", linewidth=0.8)
     left.set(xlabel="Distance / Fraunhofer distance", ylabel="Plane phases over focusing (dB)", xscale="log")

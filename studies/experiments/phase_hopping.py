@@ -213,7 +213,7 @@ def _capacity_checks(
         # The first term that the limit leaves out, of the series of the law of |S_n|^2 by Laguerre
         # polynomials, is 1 / (4 n) nat.
         yield Check(
-            f"capacity of {n} elements, bit/s/Hz",
+            f"capacity of {n} elements against its limit, bit/s/Hz",
             ergodic_capacity(n),
             float(_limit(np.array(n))),
             LIMIT,
