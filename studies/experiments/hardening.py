@@ -128,7 +128,7 @@ def _checks(
         quantiles[0, -1, 1] / asymptote[-1],
         1.0,
         LIMIT,
-        # The median is within c^2 of the squared mean: 2 c^2 / 3 below for a gamma law, less for a normal one.
+        # The median is within c^2 of the squared mean: 2 c^2 / 3 below for a gamma law.
         # Its standard error is sqrt(pi / 2) times that of the mean, for a law that is nearly normal.
         tolerance=variation,
         half_width=AGREEMENT * np.sqrt(np.pi / 2) * error[0, -1] / asymptote[-1],

@@ -135,6 +135,6 @@ EXPERIMENT = Experiment(
     measure,
     draw,
     Settings(),
-    Settings(modes=(0.1, 0.5, 1.0, 2.0, 3.0), side=24),
+    Settings(modes=(0.1, 0.5, 1.0, 2.0), side=16),
     papers=("miller2000", "polk1956"),
 )

@@ -280,6 +280,6 @@ EXPERIMENT = Experiment(
     measure,
     draw,
     Settings(),
-    Settings(elements=(1, 2, 5, 10, 20, 50), realizations=20_000, states=30),
+    Settings(elements=(1, 2, 5, 10, 20, 50), realizations=20_000, states=12),
     papers=("besser2022",),
 )
