@@ -8,7 +8,7 @@ from channels.correlation import (
     local_scattering_correlation,
 )
 from channels.errors import InvalidArgumentError, MemoryLimitError, NearFieldWarning
-from channels.fading import Hop, UserHop
+from channels.fading import Hop, LineOfSight, UserHop
 from channels.geometry import (
     Node,
     Sightline,
@@ -55,6 +55,7 @@ __all__ = [
     "Hop",
     "IndoorOffice",
     "InvalidArgumentError",
+    "LineOfSight",
     "LogDistance",
     "MemoryLimitError",
     "NearFieldWarning",

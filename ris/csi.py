@@ -23,6 +23,8 @@ class LmmseCsi:
     the sequence collects the energy length * power, and y_p is divided by its root. The BS estimates
     hhat_j = L_j y_p with L_j = E[h_j h_j^H] (E[y_p y_p^H])^(-1), which needs second moments alone. It is the
     best linear estimate; the channels are not Gaussian (cascades), so the conditional mean may be better.
+    Where lines of sight give the channels means, the BS knows these, and moments are taken about them:
+    hhat_j = E h_j + L_j (y_p - E y_p) with L_j = cov(h_j, y_p) cov(y_p)^(-1).
 
     Parameters
     ----------

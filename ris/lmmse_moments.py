@@ -7,17 +7,20 @@ h_k, h_i and n are independent, so that terms with different i, or with one n, a
                       + E |tr(Q_k L_j)|^2 if k shares j's pilot.
 
 The filter L_j = E Q_j C_j^(-1), C_j = sum_i E Q_i + s I, makes E h_j^H f_j = E|f_j|^2 = tr(L_j E Q_j).
+
+With lines of sight the channels have means, and those of different users are correlated through what they
+share: `affine_estimates`, used by `ris.rician_moments`.
 """
 
 import array_api_compat
 
-from ris.backend import Array, adjoint, real
+from ris.backend import Array, adjoint, conjugate, real
 from ris.csi import LmmseCsi
 from ris.link import BsTraces, Link
 from ris.pairs import diagonal
 from ris.perfect_moments import mean_weights, pair_moments, surface1_tables, surface2_tables
 
-__all__ = ["lmmse_filters", "lmmse_moments", "mean_covariances"]
+__all__ = ["affine_estimates", "lmmse_filters", "lmmse_moments", "mean_covariances"]
 
 
 def lmmse_moments(link: Link, csi: LmmseCsi) -> tuple[Array, Array, Array]:
@@ -62,6 +65,47 @@ def lmmse_filters(covariances: Array, csi: LmmseCsi) -> Array:
         for same in csi.shared(users)
     ]
     return adjoint(xp.linalg.solve(xp.stack(received, axis=-3), covariances))
+
+
+def affine_estimates(means: Array, products: Array, csi: LmmseCsi) -> tuple[Array, Array, Array]:
+    """LMMSE estimates f_j = c_j + L_j y of channels that have means and are correlated with each other.
+
+    With C_ji the covariance of h_j and h_i, the covariance of h_j with its y, the sum of h_i + n over the users
+    i of its pilot, is T_j = sum_i C_ji, that of y is V_j = sum_ii' C_ii' + s I, and
+
+        L_j = T_j V_j^(-1),    c_j = E h_j - L_j E y,    E h_j^H f_j = E|f_j|^2 = |E h_j|^2 + tr(L_j T_j^H).
+
+    Parameters
+    ----------
+    means : array, shape (..., K, M)
+        E h_k.
+    products : array, shape (..., K, K, M, M)
+        E h_k h_j^H.
+    csi : LmmseCsi
+        The pilots.
+
+    Returns
+    -------
+    filters, constants, gains : array, shapes (..., K, M, M), (..., K, M) and (..., K)
+        L_j, c_j and E|f_j|^2.
+    """
+    xp = array_api_compat.array_namespace(means, products)
+    users, antennas = means.shape[-2:]
+    device = array_api_compat.device(products)
+    noise = csi.noise * xp.eye(antennas, dtype=products.dtype, device=device)
+    covariances = products - means[..., :, None, :, None] * conjugate(means)[..., None, :, None, :]
+    towards, received, means_received = [], [], []
+    for j, same in enumerate(csi.shared(users)):
+        members = [i for i in range(users) if same[i]]
+        towards.append(sum(covariances[..., j, i, :, :] for i in members))
+        pairs = [covariances[..., i, other, :, :] for i in members for other in members]
+        received.append(sum(pairs, start=noise))
+        means_received.append(sum(means[..., i, :] for i in members))
+    T, V, y = (xp.stack(stack, axis=axis) for stack, axis in ((towards, -3), (received, -3), (means_received, -2)))
+    filters = adjoint(xp.linalg.solve(V, adjoint(T)))
+    constants = means - (filters @ y[..., None])[..., 0]
+    gains = real(xp.sum(means * conjugate(means), axis=-1)) + _trace(filters, adjoint(T))
+    return filters, constants, gains
 
 
 def _trace(X: Array, Y: Array) -> Array:

@@ -24,7 +24,6 @@ import contextlib
 import functools
 import math
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +36,8 @@ from ris.link import Link, batch_shape
 from ris.lmmse_moments import lmmse_moments
 from ris.nominal_moments import nominal_moments
 from ris.perfect_moments import perfect_moments, surface1_tables, surface2_tables
+from ris.rician_link import RicianLink
+from ris.rician_moments import rician_moments
 from ris.sampler import check_threads
 from ris.system import DoubleRIS
 
@@ -115,31 +116,33 @@ def closed_form_moments(
     check_csi(csi)
     batch = batch_shape(system, theta1, theta2)
     elements = max(system.elements1, system.elements2)
+    work = functools.partial(_moments, system, theta1, theta2, csi)
+    # The traces of large surfaces gain from the threads of BLAS, the many small products of a mean do not.
+    shared = elements >= SHARED_ELEMENTS and not system.line_of_sight
+    blas = contextlib.nullcontext if shared else one_blas_thread
     one = 16 * math.prod(batch[1:]) * system.users * elements**2
     if not batch or batch[0] * one <= PART_BYTES:
-        with _blas_threads(elements):
-            return _moments(csi, Link(system, theta1, theta2))
+        with blas():
+            return work(None)
     size = max(1, PART_BYTES // one)
     parts = [slice(start, min(start + size, batch[0])) for start in range(0, batch[0], size)]
-    links = [Link(system, theta1, theta2, part) for part in parts]
-    work = functools.partial(_moments, csi)
     together = min(check_threads(None), len(parts), TOGETHER_BYTES // (size * one))
-    if together > 1 and array_api_compat.is_numpy_array(links[0].a):
+    if together > 1 and array_api_compat.is_numpy_array(Link(system, theta1, theta2, parts[0]).a):
         # Half of the time goes into sums in which BLAS has no part, and its threads wait for each other.
         with one_blas_thread(), ThreadPoolExecutor(together) as pool:
-            moments = list(pool.map(work, links))
+            moments = list(pool.map(work, parts))
     else:
-        with _blas_threads(elements):
-            moments = list(map(work, links))
+        with blas():
+            moments = list(map(work, parts))
     return _joined(moments, parts, batch[1:])
 
 
-def _blas_threads(elements: int) -> AbstractContextManager[object]:
-    """As many threads as BLAS likes for large surfaces, one for small ones."""
-    return contextlib.nullcontext() if elements >= SHARED_ELEMENTS else one_blas_thread()
-
-
-def _moments(csi: AnyCsi, link: Link) -> ClosedFormMoments:
+def _moments(
+    system: DoubleRIS, theta1: Any, theta2: Any, csi: AnyCsi, part: slice | None
+) -> ClosedFormMoments:
+    if system.line_of_sight:
+        return ClosedFormMoments(*rician_moments(RicianLink(system, theta1, theta2, part), csi), csi)
+    link = Link(system, theta1, theta2, part)
     if isinstance(csi, LmmseCsi):
         mean, interference, precoder = lmmse_moments(link, csi)
         return ClosedFormMoments(mean, interference, None, precoder, csi)

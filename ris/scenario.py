@@ -5,16 +5,19 @@ import functools
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import scipy.constants
 from numpy.typing import NDArray
 
-from channels.checks import integer, non_negative, one_of, pair, positive
+from channels.arrays import direction
+from channels.checks import integer, non_negative, number, one_of, pair, positive
 from channels.correlation import Correlation, isotropic_correlation, local_scattering_correlation
 from channels.errors import InvalidArgumentError, MemoryLimitError, NearFieldWarning
-from channels.fading import Hop, UserHop
+from channels.fading import Hop, LineOfSight, UserHop
 from channels.geometry import Node, Sightline, UserDrop, is_near_field, sightline
+from channels.near_field import spherical_steering, spherical_wave
 from channels.options import ScatteringMethod
 from channels.pathloss import PathLoss, noise_power_dbm
 from channels.phase_noise import NoNoise, PhaseNoise, UniformNoise
@@ -56,6 +59,9 @@ class HopLaw:
         every drop and user.
     shadowing : bool
         Whether the law's log-normal shadowing is drawn, independently for every drop and user; else none.
+    k_factor_db : float or "law", optional
+        Makes the hop Rician where it is in line of sight: K-factor in dB, or "law" to draw it from that of the
+        path-loss law, independently for every drop and user. By default fading is Rayleigh.
     left_spread, right_spread : float or pair of floats, optional
         Correlation at the end nearer to the BS and at the other end: local scattering around the geometric
         direction with these standard deviations of azimuth and elevation, radians. By default scattering is
@@ -70,6 +76,7 @@ class HopLaw:
     path_loss: PathLoss
     line_of_sight: bool | None = None
     shadowing: bool = True
+    k_factor_db: float | Literal["law"] | None = None
     left_spread: Spread = None
     right_spread: Spread = None
 
@@ -80,6 +87,11 @@ class HopLaw:
             raise InvalidArgumentError("line_of_sight", "True, False or None", repr(self.line_of_sight))
         if not isinstance(self.shadowing, bool):
             raise InvalidArgumentError("shadowing", "True or False", repr(self.shadowing))
+        if self.k_factor_db == "law":
+            if self.path_loss.k_factor_law_db() is None:
+                raise InvalidArgumentError("k_factor_db", "a number: the path-loss law has none", "'law'")
+        elif self.k_factor_db is not None:
+            object.__setattr__(self, "k_factor_db", number("k_factor_db", self.k_factor_db))
         for name in ("left_spread", "right_spread"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, pair(name, getattr(self, name), non_negative))
@@ -106,6 +118,8 @@ class HopDraw:
         Path loss, and gain by shadowing.
     left_gain, right_gain : array
         Linear gains of the elements at the end nearer to the BS and at the other end.
+    k_factor : array
+        Power of the line of sight relative to the rest, linear; 0 for Rayleigh fading.
     near_field : bool array
         Whether the distance is below the Fraunhofer distance of the arrays; False where no path-loss law of
         the scenario has a carrier frequency.
@@ -117,6 +131,7 @@ class HopDraw:
     left_gain: NDArray[np.float64]
     right_gain: NDArray[np.float64]
     shadowing_db: NDArray[np.float64]
+    k_factor: NDArray[np.float64]
     near_field: NDArray[np.bool_]
 
     @property
@@ -175,6 +190,7 @@ class Scenario:
     -----
     NearFieldWarning
         When systems are made in which local scattering, which takes waves to be plane, is in the near field.
+        Lines of sight are spherical there by themselves.
 
     Notes
     -----
@@ -182,7 +198,10 @@ class Scenario:
     -u. With the convention exp(j 2 pi p . u) of `AntennaArray.steering`, reciprocity gives a single plane
     wave the channel matrix A = a(u) b(-u)^T, so A A^H is proportional to a(u) a(u)^H and A^H A to
     conj(b(-u)) b(-u)^T = b(u) b(u)^H. Both covariances of a `Hop` are therefore local scattering around the
-    departure direction u. Around -u with the same spreads, conjugated, is the same law.
+    departure direction u. Around -u with the same spreads, conjugated, is the same law. The line of sight of
+    a Rician hop is that one wave, a(u) b(u)^H exp(-j 2 pi d / lambda), see `channels.LineOfSight`; below
+    the Fraunhofer distance of its arrays it is spherical (`channels.spherical_wave`), and its matrix between
+    two arrays has a higher rank.
     """
 
     bs: Node
@@ -384,6 +403,7 @@ class Scenario:
             np.broadcast_to(left_gain, shape),
             np.broadcast_to(right_gain, shape),
             shadowing,
+            np.where(los, _k_factors(law, stream.child("k factor"), shape, first), 0.0),
             np.broadcast_to(self._is_near(line, start, end), shape),
         )
 
@@ -399,10 +419,44 @@ class Scenario:
             if hop.near_field.any() and self._laws[name].has_directions:
                 warnings.warn(_near_field_message(name, hop), NearFieldWarning, stacklevel=3)
             if ENDS[name][1] == "users":
-                hops[name] = UserHop(hop.gain, self._user_covariance(name, hop.sightline))
+                hops[name] = self._user_hop(name, hop)
             else:
-                hops[name] = Hop(hop.gain, *self._fixed_covariances[name])
+                hops[name] = self._hop(name, hop)
         return DoubleRIS(**hops, phase_noise1=self.phase_noise1, phase_noise2=self.phase_noise2)
+
+    def _hop(self, name: str, hop: HopDraw) -> Hop:
+        covariances = self._fixed_covariances[name]
+        if not np.any(hop.k_factor):
+            return Hop(hop.gain, *covariances)
+        left, right = (getattr(self, end) for end in ENDS[name])
+        line, frequency = hop.sightline, self.frequency_hz
+        if frequency is not None and np.any(hop.near_field):
+            # The gains of the elements are those of the nodes, the same in all drops.
+            centre = hop.left_gain.flat[0] * hop.right_gain.flat[0]
+            wave = LineOfSight.of(_over_centre(spherical_wave(left, right, frequency), centre))
+        else:
+            departure = line.departure_azimuth, line.departure_elevation
+            wave = LineOfSight.plane_wave(left.array, right.array, *departure)
+        return Hop.rician(hop.gain, hop.k_factor, *covariances, wave * self._turn(line))
+
+    def _user_hop(self, name: str, hop: HopDraw) -> UserHop:
+        line, frequency = hop.sightline, self.frequency_hz
+        covariance = self._user_covariance(name, line)
+        if not np.any(hop.k_factor):
+            return UserHop(hop.gain, covariance)
+        node = getattr(self, ENDS[name][0])
+        departure = line.departure_azimuth, line.departure_elevation
+        waves = node.array.steering(*departure)
+        if frequency is not None and np.any(hop.near_field):
+            users_m = node.position_m + line.distance_m[..., None] * direction(*departure)
+            spherical = _over_centre(spherical_steering(node, users_m, frequency), hop.left_gain[..., None])
+            waves = np.where(hop.near_field[..., None], spherical, waves)
+        return UserHop.rician(hop.gain, hop.k_factor, covariance, waves * self._turn(line)[..., None])
+
+    def _turn(self, line: Sightline) -> NDArray[np.complex128]:
+        """exp(-j 2 pi d / lambda) over the distance; 1 where no path-loss law knows the frequency."""
+        cycles = line.distance_m * (self.frequency_hz or 0.0) / scipy.constants.c
+        return np.asarray(np.exp(-2j * np.pi * cycles))
 
     def _user_covariance(self, name: str, line: Sightline) -> Correlation:
         left, spread = ENDS[name][0], self._laws[name].left_spread
@@ -443,6 +497,14 @@ class Scenario:
         )
 
 
+def _over_centre(responses: NDArray[Any], gain: Any) -> NDArray[np.complex128]:
+    """Responses to spherical waves over that at the centre, whose elements have that gain; 0 for no gain."""
+    amplitude = np.broadcast_to(np.sqrt(gain), responses.shape)
+    relative = np.zeros(responses.shape, np.complex128)
+    np.divide(responses, amplitude, out=relative, where=amplitude > 0)
+    return relative
+
+
 def _near_field_message(name: str, hop: HopDraw) -> str:
     shortest = float(hop.sightline.distance_m.min())
     return (
@@ -470,6 +532,19 @@ def _rows(name: str, hop: HopDraw) -> Iterator[BudgetRow]:
         yield BudgetRow(
             name, None if between_arrays else user, float(distance), bool(los), *map(float, decibels)
         )
+
+
+def _k_factors(law: HopLaw, stream: Stream, shape: tuple[int, ...], first: int) -> NDArray[np.float64]:
+    """Draw linear K-factors of lines of sight, shape (count, ...)."""
+    if law.k_factor_db is None:
+        return np.zeros(shape)
+    if isinstance(law.k_factor_db, float):
+        return np.full(shape, 10 ** (law.k_factor_db / 10))
+    known = law.path_loss.k_factor_law_db()
+    assert known is not None  # noqa: S101 - `HopLaw` has seen to it
+    mean, deviation = known
+    normal = _normal(stream, int(np.prod(shape[1:])), shape[0], first).reshape(shape)
+    return np.asarray(10 ** ((mean + deviation * normal) / 10))
 
 
 def _uniform(stream: Stream, size: int, count: int, first: int) -> NDArray[np.float64]:

@@ -108,6 +108,12 @@ class DoubleRIS:
         return self.bs_ris1 is not None and self.ris1_ris2 is not None and self.ris2_user is not None
 
     @property
+    def line_of_sight(self) -> bool:
+        """Whether any hop has a mean."""
+        hops = (getattr(self, name) for name in _HOPS)
+        return any(hop is not None and hop.mean is not None for hop in hops)
+
+    @property
     def antennas(self) -> int:
         """Number of BS antennas M."""
         return self._size("antennas of the BS", self._bs_sides())
@@ -203,6 +209,8 @@ _HOPS: dict[str, type[Hop] | type[UserHop]] = {
 
 
 def _batch_shapes(hop: Hop | UserHop) -> list[tuple[str, tuple[int, ...]]]:
+    mean = [] if hop.mean is None else [("mean", tuple(hop.mean.shape[:-2]))]
     if isinstance(hop, Hop):
-        return [("gain", hop.gain.shape), ("left", hop.left.shape[:-2]), ("right", hop.right.shape[:-2])]
-    return [("gain", hop.gain.shape[:-1]), ("correlation", hop.correlation.shape[:-3])]
+        sides = [("left", hop.left.shape[:-2]), ("right", hop.right.shape[:-2])]
+        return [("gain", hop.gain.shape), *sides, *mean]
+    return [("gain", hop.gain.shape[:-1]), ("correlation", hop.correlation.shape[:-3]), *mean]

@@ -1,5 +1,6 @@
 """Random systems for tests: random complex covariances of any rank, any subset of paths, any noise law."""
 
+import dataclasses
 import itertools
 from dataclasses import dataclass
 
@@ -70,3 +71,20 @@ def random_system(
 
 def random_phases(rng, system, batch=()):
     return tuple(rng.uniform(-np.pi, np.pi, (*batch, n)) for n in (system.elements1, system.elements2))
+
+
+def with_means(rng, system, hops, rank=1):
+    """The system with random means in these hops, of that rank between arrays."""
+
+    def complex_normal(*shape):
+        return 0.7 * (rng.standard_normal(shape) + 1j * rng.standard_normal(shape))
+
+    def rician(hop):
+        batch = system.batch_shape
+        if isinstance(hop, channels.Hop):
+            left, right = (complex_normal(*batch, size, rank) for size in hop.shape)
+            return channels.Hop(hop.gain, hop.left, hop.right, channels.LineOfSight(left, right))
+        return channels.UserHop(hop.gain, hop.correlation, complex_normal(*batch, hop.users, hop.size))
+
+    own = {name: rician(getattr(system, name)) for name in hops if getattr(system, name) is not None}
+    return dataclasses.replace(system, **own)

@@ -1,5 +1,6 @@
 """Spherical waves: by hand, far away, over large apertures, and their degrees of freedom."""
 
+import dataclasses
 import math
 import warnings
 
@@ -240,6 +241,57 @@ def test_local_scattering_in_the_near_field_warns():
         warnings.simplefilter("error")
         near(0.06, left_spread=0.1).drops(3, seed=1)  # far enough
         near(0.04).drops(3, seed=1)  # isotropic: no directions
+
+
+def friis(positions, places):
+    """Free-space amplitudes between isotropic antennas, shape (n, m)."""
+    lengths = np.linalg.norm(places - positions[:, None], axis=-1)
+    return 0.1 / (4 * np.pi * lengths) * np.exp(-20j * np.pi * lengths)
+
+
+def test_lines_of_sight_of_users_are_those_of_every_element():
+    scenario = near(0.049, line_of_sight=True, shadowing=False, k_factor_db=10.0)
+    hop = scenario.drops(2, seed=1).bs_user
+    assert hop.mean.shape == (2, 2, 2)
+    exact = friis(0.1 * scenario.bs.array.positions, scenario.users.positions_m)
+    share = np.sqrt(10 / 11)
+    assert_allclose(hop.mean[0, 0], share * exact[:, 0], rtol=1e-11)
+    # 50 m away, a plane wave: off by a phase of pi 0.025^2 / (0.1 50).
+    assert_allclose(abs(hop.mean[0, 1] / exact[:, 1] / share - 1), 3.93e-4, rtol=1e-2)
+    assert_array_equal(hop.mean[1], hop.mean[0])
+
+
+@pytest.mark.parametrize("distance", [1.0, 5.0])  # the Fraunhofer distance is 3.6 m
+def test_lines_of_sight_between_arrays_are_those_of_every_pair(distance):
+    element = SurfaceElement(0.25)
+    ris1, bs = facing(distance, element=element)
+    scenario = Scenario(
+        bs=bs,
+        ris1=ris1,
+        users=UsersAt([[2.0, 1.0, 0.0]]),
+        bs_ris1=HopLaw(FreeSpace(F), shadowing=False, k_factor_db=0.0),
+        ris1_user=HopLaw(FreeSpace(F)),
+        bandwidth_hz=1e6,
+        noise_figure_db=0.0,
+    )
+    assert scenario.large_scale(1, seed=1).hops["bs_ris1"].near_field == (distance < 3.6)
+    mean = scenario.drop(seed=1).bs_ris1.mean
+    places = [node.position_m + 0.1 * node.array.positions for node in (bs, ris1)]
+    lengths = np.linalg.norm(places[1] - places[0][:, None], axis=-1)
+    exact = friis(*places) * np.pi * distance / lengths / np.sqrt(2)  # gains pi cos t, half of the power
+    if distance < 3.6:
+        assert_allclose(mean.matrix, exact, atol=1e-12 * abs(exact).max())
+        assert mean.rank > 1
+    else:
+        assert_allclose(mean.matrix, exact, atol=np.pi / 8 * abs(exact).max())
+        assert mean.rank == 1
+
+
+def test_no_line_of_sight_behind_an_element():
+    node = Node((0, 0, 0), UniformPlanarArray(2, 2, 0.5), SurfaceElement(0.25))
+    changes = {"bs": node, "users": UsersAt([[-0.04, 0, 0]])}
+    scenario = dataclasses.replace(near(1.0, line_of_sight=True, k_factor_db=3.0), **changes)
+    assert_array_equal(scenario.drop(seed=1).bs_user.mean, np.zeros((1, 4)))
 
 
 # --- bad input
