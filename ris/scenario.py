@@ -16,7 +16,7 @@ from channels.checks import integer, non_negative, number, one_of, pair, positiv
 from channels.correlation import Correlation, isotropic_correlation, local_scattering_correlation
 from channels.errors import InvalidArgumentError, MemoryLimitError, NearFieldWarning
 from channels.fading import Hop, LineOfSight, UserHop
-from channels.geometry import Node, Sightline, UserDrop, is_near_field, sightline
+from channels.geometry import Node, Sightline, UserDrop, fraunhofer_distance_m, sightline
 from channels.near_field import spherical_steering, spherical_wave
 from channels.options import ScatteringMethod
 from channels.pathloss import PathLoss, noise_power_dbm
@@ -404,20 +404,25 @@ class Scenario:
             np.broadcast_to(right_gain, shape),
             shadowing,
             np.where(los, _k_factors(law, stream.child("k factor"), shape, first), 0.0),
-            np.broadcast_to(self._is_near(line, start, end), shape),
+            np.broadcast_to(line.distance_m < self._fraunhofer_distance_m(name), shape),
         )
 
-    def _is_near(self, line: Sightline, *nodes: Node | None) -> NDArray[np.bool_]:
-        arrays = [node.array for node in nodes if node is not None]
-        if self.frequency_hz is None:
-            return np.zeros(line.distance_m.shape, np.bool_)
-        return is_near_field(line.distance_m, self.frequency_hz, *arrays)
+    def _fraunhofer_distance_m(self, name: str) -> float:
+        """Where the far field of a hop begins; 0 where no path-loss law knows the frequency."""
+        arrays = [getattr(self, end).array for end in ENDS[name] if end != "users"]
+        return 0.0 if self.frequency_hz is None else fraunhofer_distance_m(self.frequency_hz, *arrays)
+
+    def _near_field_message(self, name: str) -> str:
+        return (
+            f"{name} is shorter than {self._fraunhofer_distance_m(name):.3g} m, its Fraunhofer distance, "
+            "below which the directions of local scattering differ over the array"
+        )
 
     def _system(self, drawn: dict[str, HopDraw]) -> DoubleRIS:
         hops: dict[str, Any] = {}
         for name, hop in drawn.items():
             if hop.near_field.any() and self._laws[name].has_directions:
-                warnings.warn(_near_field_message(name, hop), NearFieldWarning, stacklevel=3)
+                warnings.warn(self._near_field_message(name), NearFieldWarning, stacklevel=3)
             if ENDS[name][1] == "users":
                 hops[name] = self._user_hop(name, hop)
             else:
@@ -503,14 +508,6 @@ def _over_centre(responses: NDArray[Any], gain: Any) -> NDArray[np.complex128]:
     relative = np.zeros(responses.shape, np.complex128)
     np.divide(responses, amplitude, out=relative, where=amplitude > 0)
     return relative
-
-
-def _near_field_message(name: str, hop: HopDraw) -> str:
-    shortest = float(hop.sightline.distance_m.min())
-    return (
-        f"{name}: {hop.near_field.sum()} of {hop.near_field.size} distances, the shortest {shortest:.3g} m, "
-        "are in the near field, where the directions of local scattering differ over the array"
-    )
 
 
 def _single(hop: HopDraw) -> HopDraw:

@@ -233,9 +233,7 @@ def test_a_scenario_knows_its_near_field():
 
 
 def test_local_scattering_in_the_near_field_warns():
-    with pytest.warns(
-        NearFieldWarning, match=r"bs_user: 3 of 6 distances, the shortest 0.04 m, are in the near"
-    ):
+    with pytest.warns(NearFieldWarning, match="bs_user is shorter than 0.05 m, its Fraunhofer distance"):
         near(0.04, left_spread=0.1).drops(3, seed=1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
