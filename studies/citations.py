@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["BIBTEX", "papers_of"]
 
 BIBTEX = {
-    "3gpp38901": """@techreport{3gpp38901,
+    "tr38901": """@techreport{tr38901,
   author      = {{3GPP}},
   title       = {Study on Channel Model for Frequencies from 0.5 to 100 {GHz}},
   institution = {3rd Generation Partnership Project},
@@ -173,9 +173,9 @@ OF_LAW = {
     "quantization": "badiu2020",
     "free_space": "friis1946",
     "log_distance": "rappaport2002",
-    "umi": "3gpp38901",
-    "uma": "3gpp38901",
-    "inh": "3gpp38901",
+    "umi": "tr38901",
+    "uma": "tr38901",
+    "inh": "tr38901",
 }
 """Law of correlation, phase noise or path loss to the paper that a study with it should cite."""
 

@@ -1,6 +1,7 @@
 """From the scenario of a study file to that of `ris`."""
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -9,50 +10,49 @@ import channels
 import ris
 from channels.errors import InvalidArgumentError
 from studies.config import scenario as tables
-from studies.config.system import System
+from studies.config.system import PATHS, Surface, System
 from studies.laws import make_path_loss, make_phase_noise
 
-__all__ = ["drop", "make_scenario"]
+__all__ = ["drop", "scenario_of"]
 
 
 def drop(table: System, seed: int) -> ris.DoubleRIS:
     """Return the system of the drop that the table names; drops of a seed are those of `ris.Scenario`."""
     if table.scenario is None:
         raise InvalidArgumentError("system", "a scenario", "none")
-    # The scenario itself is the same for all drops, and keeps the covariances that they share.
-    scenario = _made(table.model_dump_json(exclude={"scenario": {"drop"}}))
-    return scenario.drop(seed, table.scenario.drop)
+    system = scenario_of(table).drop(seed, table.scenario.drop)
+    gains = (math.prod(np.max(getattr(system, hop).gain) for hop in PATHS[path]) for path in table.paths)
+    if not any(gains):
+        raise InvalidArgumentError(
+            "scenario", "a path that delivers power", f"elements that face away on {', '.join(table.paths)}"
+        )
+    return system
+
+
+def scenario_of(table: System) -> ris.Scenario:
+    """Return the scenario of a system with the hops that its paths need."""
+    # It is the same object for all drops, and keeps the covariances that they share.
+    return _made(table.model_dump_json(exclude={"scenario": {"drop"}}))
 
 
 @functools.lru_cache(maxsize=8)
 def _made(text: str) -> ris.Scenario:
-    return make_scenario(System.model_validate_json(text))
-
-
-def make_scenario(table: System) -> ris.Scenario:
-    """Return the scenario of a system with the hops that its paths need."""
+    table = System.model_validate_json(text)
     if (scenario := table.scenario) is None:
         raise InvalidArgumentError("system", "a scenario", "none")
-    bs = channels.UniformLinearArray(
-        table.bs.antennas, table.bs.spacing, orientation=_orientation(scenario.bs)
-    )
+    bs = channels.UniformLinearArray(table.bs.antennas, table.bs.spacing, _orientation(scenario.bs))
 
-    def surface(name: str) -> channels.Node | None:
-        node, shape = getattr(scenario, name), getattr(table, name)
+    def surface(shape: Surface, node: tables.Node | None) -> channels.Node | None:
         if node is None:
             return None
-        return _node(
-            node,
-            channels.UniformPlanarArray(
-                shape.rows, shape.columns, shape.spacing, orientation=_orientation(node)
-            ),
-        )
+        sizes = shape.rows, shape.columns, shape.spacing
+        return _node(node, channels.UniformPlanarArray(*sizes, _orientation(node)), shape.spacing)
 
     hops = {name: _hop_law(scenario.law_of(name), scenario.frequency_hz) for name in table.hops}
     return ris.Scenario(
-        bs=_node(scenario.bs, bs),
-        ris1=surface("surface1"),
-        ris2=surface("surface2"),
+        bs=_node(scenario.bs, bs, table.bs.spacing),
+        ris1=surface(table.surface1, scenario.surface1),
+        ris2=surface(table.surface2, scenario.surface2),
         users=_users(scenario.users, table.users.count),
         # Powers are those of the transmission; the scenario is asked for systems alone.
         bandwidth_hz=1.0,
@@ -68,10 +68,8 @@ def _orientation(node: tables.Node) -> channels.Orientation:
     return channels.Orientation(*map(float, np.deg2rad([node.yaw_deg, node.pitch_deg, node.roll_deg])))
 
 
-def _node(node: tables.Node, array: Any) -> channels.Node:
-    element = None
-    if node.element is not None:
-        element = channels.SurfaceElement(node.element.area_of(array.spacing), node.element.exponent)
+def _node(node: tables.Node, array: channels.AntennaArray, spacing: float) -> channels.Node:
+    element = None if node.element is None else node.element.of_array(spacing)
     return channels.Node((node.x_m, node.y_m, node.z_m), array, element)
 
 

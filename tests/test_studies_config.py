@@ -375,3 +375,4 @@ def test_figures_are_valid_and_build(path):
 def test_the_named_figures_are_there():
     names = {path.stem for path in FIGURES.glob("*.toml")}
     assert names >= {"power", "elements", "spacing", "concentration", "bs_correlation", "phases", "bounds"}
+    assert names >= {"csi", "geometry"}

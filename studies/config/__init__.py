@@ -1,12 +1,15 @@
 """Study files: TOML, checked in full, with every fault named by its key.
 
 A study file has a header (title, seed, realizations), one base system (`[system]`, `[transmission]`,
-`[phases]`), one axis (`[sweep]`), schemes to compare (`[[scheme]]`) and a picture (`[plot]`). A scheme, and
-then a value of the axis, override keys of the base system; what results is checked like a file of its own, so
-a scheme may change anything.
+`[phases]`), axes (`[sweep]`), schemes to compare (`[[scheme]]`) and a picture (`[plot]`). A scheme, and then
+the values of the axes, override keys of the base system; what results is checked like a file of its own, so a
+scheme may change anything. The system has gains and correlations as given (`[system.gains]`), or those of a
+drop of a scenario in metres (`[system.scenario]`); drops are one more axis, over which tables and pictures
+show means.
 
 Units stand in the names of the keys: spacings in wavelengths, phases in radians, `_deg` degrees, `_db`
-decibel. Directions are relative to the broadside of the array that they belong to.
+decibel, `_m` metres. Directions are relative to the broadside of the array that they belong to, and positions
+are in global axes.
 """
 
 from studies.config.loading import load_study, parse_study

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from channels import SurfaceElement
 from channels.options import Office, ScatteringMethod
 from studies.config.table import Decibels, Positive, Table, listed
 from studies.errors import Fault, FaultsError
@@ -92,9 +93,9 @@ class Element(Table):
     area: Positive | None = None
     exponent: float = Field(default=1.0, ge=0)
 
-    def area_of(self, spacing: float) -> float:
-        """Return the area of an element of an array with this spacing in wavelengths."""
-        return spacing**2 if self.area is None else self.area
+    def of_array(self, spacing: float) -> SurfaceElement:
+        """Return the pattern in an array with this spacing in wavelengths."""
+        return SurfaceElement(spacing * spacing if self.area is None else self.area, self.exponent)
 
 
 class Node(Table):
@@ -141,7 +142,7 @@ class Scenario(Table):
     """Nodes, and the laws of the hops; `hop` holds for every hop without a law of its own."""
 
     frequency_hz: Positive
-    drop: int = Field(default=0, ge=0, lt=2**31)
+    drop: int = Field(default=0, ge=0, lt=2**63)
     bs: Node
     surface1: Node | None = None
     surface2: Node | None = None

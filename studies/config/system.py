@@ -1,11 +1,11 @@
 """The system: BS, surfaces, users, and the gains of the hops between them or a scenario that gives them."""
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from channels.errors import InvalidArgumentError
 from studies.config.correlation import CorrelationLaw
 from studies.config.phase_noise import NoiseLaw, NoNoise
 from studies.config.scenario import Node, Scenario, UsersAt
@@ -175,10 +175,11 @@ class System(Table):
 
 
 def _element_faults(name: str, node: Node | None, spacing: float) -> Iterator[Fault]:
-    """Yield a fault of a pattern that passes on more power than it gets: see `channels.SurfaceElement`."""
+    """Yield a fault of a pattern that `channels` refuses, as it passes on more power than it gets."""
     if node is None or node.element is None:
         return
-    most = (node.element.exponent + 1) / (2 * math.pi)
-    if (area := node.element.area_of(spacing)) > most:
-        expected = f"<= (exponent + 1) / (2 pi) = {most:.4g}"
-        yield Fault(f"scenario.{name}.element.area", f"expected {expected}, got {area:.4g}")
+    try:
+        node.element.of_array(spacing)
+    except InvalidArgumentError as error:
+        path = f"scenario.{name}.element.{error.argument}"
+        yield Fault(path, f"expected {error.expected}, got {error.got}")
