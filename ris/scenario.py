@@ -31,6 +31,9 @@ __all__ = ["HopDraw", "HopLaw", "LargeScale", "Scenario"]
 BATCH_BYTES = 2**26
 """Size of the covariances of one batch of `Scenario.batches`, unless one drop has more."""
 
+DRAWN_TOGETHER = 1024
+"""Drops whose large-scale gains `Scenario.batches` draws in one go: drawing has threads to start."""
+
 WORKSPACE = 3
 """Arrays of the size of the covariances at the peak of their check: with a copy and its Cholesky factor."""
 
@@ -299,7 +302,7 @@ class Scenario:
             Number of the drop, >= 0.
         """
         drawn = self.large_scale(1, seed, index).hops
-        return self._system({name: _single(hop) for name, hop in drawn.items()})
+        return self._system({name: _some(hop, 0) for name, hop in drawn.items()})
 
     def drops(
         self, count: int, seed: int | Stream, first: int = 0, memory_limit: float = MEMORY_LIMIT
@@ -337,8 +340,13 @@ class Scenario:
         """
         integer("count", count, minimum=1)
         size = max(1, BATCH_BYTES // max(1, self._drop_bytes))
-        for start in range(0, count, size):
-            yield self.drops(min(size, count - start), seed, first + start)
+        for start in range(0, count, DRAWN_TOGETHER):
+            here = min(DRAWN_TOGETHER, count - start)
+            drawn = self.large_scale(here, seed, first + start).hops
+            for part in range(0, here, size):
+                yield self._system(
+                    {name: _some(hop, slice(part, part + size)) for name, hop in drawn.items()}
+                )
 
     def link_budget(self, seed: int | Stream, index: int = 0) -> LinkBudget:
         """Return the link budget of one drop; print it for a table.
@@ -349,7 +357,7 @@ class Scenario:
             As for `drop`.
         """
         drawn = self.large_scale(1, seed, index).hops
-        rows = [row for name, hop in drawn.items() for row in _rows(name, _single(hop))]
+        rows = [row for name, hop in drawn.items() for row in _rows(name, _some(hop, 0))]
         return LinkBudget(tuple(rows), self.noise_power_dbm)
 
     @property
@@ -510,12 +518,12 @@ def _over_centre(responses: NDArray[Any], gain: Any) -> NDArray[np.complex128]:
     return relative
 
 
-def _single(hop: HopDraw) -> HopDraw:
-    """The only drop of a draw, without the drop axis."""
+def _some(hop: HopDraw, drops: int | slice) -> HopDraw:
+    """Some drops of a draw, or one of them without the drop axis."""
     between_arrays = hop.path_loss_db.ndim == 1
     parts = [getattr(hop.sightline, field.name) for field in dataclasses.fields(Sightline)]
-    line = hop.sightline if between_arrays else Sightline(*(part[0] for part in parts))
-    rest = [getattr(hop, field.name)[0] for field in dataclasses.fields(HopDraw)[1:]]
+    line = hop.sightline if between_arrays else Sightline(*(part[drops] for part in parts))
+    rest = [getattr(hop, field.name)[drops] for field in dataclasses.fields(HopDraw)[1:]]
     return HopDraw(line, *rest)
 
 
