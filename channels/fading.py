@@ -121,8 +121,8 @@ class LineOfSight:
 class Hop:
     """A fading hop between two arrays.
 
-    The channel matrix is mean + sqrt(gain) * left^(1/2) W right^(1/2) with W of iid CN(0, 1) entries: Rayleigh
-    fading without a mean, Rician fading with one.
+    The channel matrix is mean + sqrt(gain) * left^(1/2) W right^(1/2) with W of iid CN(0, 1) entries:
+    Rayleigh fading without a mean, Rician fading with one.
 
     Parameters
     ----------

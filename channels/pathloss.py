@@ -84,7 +84,7 @@ class PathLoss(abc.ABC):
         return self._los_probability(*_checked(distance_m, heights_m))
 
     def k_factor_law_db(self) -> tuple[float, float] | None:
-        """Return mean and standard deviation of the K-factor of a line of sight in dB, normal; None if unknown."""
+        """Return mean and standard deviation of the K-factor of a line of sight in dB; None if unknown."""
         return None
 
     def shadowing_std_db(self, line_of_sight: ArrayLike = True) -> Reals:

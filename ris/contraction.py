@@ -39,27 +39,25 @@ def contract(weights: dict[int, list[Array]], edges: Sequence[Edge]) -> Array:
         _add(vectors, open_edges, edge)
     factors: list[Array] = []
     while vectors:
-        index = min(vectors, key=lambda one: _cost(one, open_edges))
-        ends = _neighbours(index, open_edges)
+        touching = {index: [edge for edge in open_edges if index in edge[:2]] for index in vectors}
+        index = min(vectors, key=lambda one: _cost(touching[one]))
         weight = _product(vectors.pop(index))
-        own = [_seen_from(index, edge) for edge in open_edges if index in edge[:2]]
+        own = [edge if edge[0] == index else (index, edge[0], edge[2].mT) for edge in touching[index]]
         open_edges = [edge for edge in open_edges if index not in edge[:2]]
+        ends = sorted({end for _, end, _ in own})
         if not ends:
             assert weight is not None  # noqa: S101 - an index alone has a vector
             factors.append(_sum(weight))
         elif len(ends) == 1:
-            (other,) = ends
             matrices = [matrix for _, _, matrix in own]
-            if any(other in edge[:2] for edge in open_edges):
-                vectors[other].append(_matvec(_product(matrices), weight))
+            if len(touching[ends[0]]) > len(own):
+                vectors[ends[0]].append(_matvec(_product(matrices), weight))
             else:
-                factors.append(_pair_sum(weight, _product(vectors.pop(other)), matrices))
+                factors.append(_pair_sum(weight, _product(vectors.pop(ends[0])), matrices))
         else:
-            left, right = (_product([X for _, end, X in own if end == other]) for other in sorted(ends))
-            first, second = sorted(ends)
-            if weight is not None:
-                left = left * weight[..., :, None]
-            _add(vectors, open_edges, (first, second, _transposed(left) @ right))
+            left, right = (_product([X for _, end, X in own if end == other]) for other in ends)
+            left = left if weight is None else left * weight[..., :, None]
+            _add(vectors, open_edges, (ends[0], ends[1], left.mT @ right))
     return math.prod(factors[1:], start=factors[0])
 
 
@@ -72,30 +70,20 @@ def _add(vectors: dict[int, list[Array]], edges: list[Edge], edge: Edge) -> None
         edges.append(edge)
 
 
-def _neighbours(index: int, edges: Sequence[Edge]) -> set[int]:
-    return {end for edge in edges if index in edge[:2] for end in edge[:2]} - {index}
+def _cost(edges: Sequence[Edge]) -> tuple[int, int]:
+    """Neighbours of the index that these edges touch, and size of their axes of users together."""
+    shapes = [edge[2].shape[-4:-2] for edge in edges]
+    axes = math.prod(map(max, zip((1, 1), *shapes, strict=True)))
+    return len({end for edge in edges for end in edge[:2]}), axes
 
 
-def _cost(index: int, edges: Sequence[Edge]) -> tuple[int, int]:
-    shapes = [edge[2].shape[-4:-2] for edge in edges if index in edge[:2]]
-    return len(_neighbours(index, edges)), math.prod(max(sizes) for sizes in zip((1, 1), *shapes, strict=True))
-
-
-def _seen_from(index: int, edge: Edge) -> Edge:
-    first, second, matrix = edge
-    return edge if first == index else (second, first, _transposed(matrix))
-
-
-def _product(arrays: Sequence[Array]) -> Array | None:
+def _product(arrays: Sequence[Array]) -> Array:
+    """Product of arrays; None if there are none."""
     return math.prod(arrays[1:], start=arrays[0]) if arrays else None
 
 
 def _sum(vectors: Array) -> Array:
     return array_api_compat.array_namespace(vectors).sum(vectors, axis=-1)
-
-
-def _transposed(matrix: Array) -> Array:
-    return array_api_compat.array_namespace(matrix).matrix_transpose(matrix)
 
 
 def _matvec(matrix: Array, weight: Array | None) -> Array:
@@ -127,4 +115,4 @@ def _pair_sum(first: Array | None, second: Array | None, matrices: list[Array]) 
         whole = xp.broadcast_to(stack, (*stack.shape[:-2], *size))
         return xp.reshape(whole, (*stack.shape[:-2], size[0] * size[1]))
 
-    return flat(rows) @ _transposed(flat(columns))
+    return flat(rows) @ flat(columns).mT

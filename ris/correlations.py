@@ -25,6 +25,7 @@ def reflected(A: Correlation, B: Correlation, x: NDArray[Any], r: float) -> floa
 
 
 def trace(R: Correlation) -> float:
+    """Tr R."""
     if isinstance(R, GridCorrelation):
         return R.size * float(R.lags[R.grid[0] - 1, R.grid[1] - 1].real)
     return float(np.trace(R.matrix).real)

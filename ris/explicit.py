@@ -1,9 +1,9 @@
 """The explicit engine: every hop matrix drawn, every product carried out.
 
 From the users inwards, with F a factor of each covariance (R = F F^H) and W of iid CN(0, 1) entries, a hop
-acts on the columns V that reach it as sqrt(gain) F_left W F_right^H V + mean V. Arrays of a tile have axes (element or
-antenna, realization, column). The columns are the K users, and for nominal CSI once more the K users as the
-phase shifts alone would have it: both sets pass through the same hops.
+acts on the columns V that reach it as sqrt(gain) F_left W F_right^H V + mean V. Arrays of a tile have axes
+(element or antenna, realization, column). The columns are the K users, and for nominal CSI once more the K
+users as the phase shifts alone would have it: both sets pass through the same hops.
 """
 
 from typing import Any

@@ -70,8 +70,8 @@ def lmmse_filters(covariances: Array, csi: LmmseCsi) -> Array:
 def affine_estimates(means: Array, products: Array, csi: LmmseCsi) -> tuple[Array, Array, Array]:
     """LMMSE estimates f_j = c_j + L_j y of channels that have means and are correlated with each other.
 
-    With C_ji the covariance of h_j and h_i, the covariance of h_j with its y, the sum of h_i + n over the users
-    i of its pilot, is T_j = sum_i C_ji, that of y is V_j = sum_ii' C_ii' + s I, and
+    With C_ji the covariance of h_j and h_i, and y = sum_i h_i + n over the users i of j's pilot, that of h_j
+    and y is T_j = sum_i C_ji, that of y itself V_j = sum_ii' C_ii' + s I, and
 
         L_j = T_j V_j^(-1),    c_j = E h_j - L_j E y,    E h_j^H f_j = E|f_j|^2 = |E h_j|^2 + tr(L_j T_j^H).
 
@@ -101,7 +101,9 @@ def affine_estimates(means: Array, products: Array, csi: LmmseCsi) -> tuple[Arra
         pairs = [covariances[..., i, other, :, :] for i in members for other in members]
         received.append(sum(pairs, start=noise))
         means_received.append(sum(means[..., i, :] for i in members))
-    T, V, y = (xp.stack(stack, axis=axis) for stack, axis in ((towards, -3), (received, -3), (means_received, -2)))
+    T, V, y = (
+        xp.stack(stack, axis=axis) for stack, axis in ((towards, -3), (received, -3), (means_received, -2))
+    )
     filters = adjoint(xp.linalg.solve(V, adjoint(T)))
     constants = means - (filters @ y[..., None])[..., 0]
     gains = real(xp.sum(means * conjugate(means), axis=-1)) + _trace(filters, adjoint(T))

@@ -17,7 +17,8 @@ and the expectations follow hop by hop from the Gaussian (Wishart) rules, W of i
     E tr(X W A W^H) tr(Y W B W^H)     = tr X tr Y tr A tr B + tr(X Y) tr(A B)
     E tr(X W A W^H Y W B W^H)         = tr(X Y) tr A tr B + tr X tr Y tr(A B)
 
-which leave traces over each surface; `ris.noise_moments` averages those over the phase noise.
+which leave traces over each surface; `ris.noise_moments` averages those over the phase noise. Systems in
+which a hop has a mean take the more general way of `ris.rician_moments`.
 """
 
 import contextlib
@@ -106,12 +107,15 @@ def closed_form_moments(
     Raises
     ------
     InvalidArgumentError
-        If the phase shifts have the wrong shape or are not finite and real, or `csi` is unknown.
+        If the phase shifts have the wrong shape or are not finite and real, `csi` is unknown, or the mean of
+        a hop between arrays has a rank above 2.
 
     Notes
     -----
     Cost O(K N^3) per surface with covariances of the users' own, O(N^3) with shared ones; memory
-    O(K N^2), whatever the batch. Parts of a batch of NumPy arrays are worked on in threads.
+    O(K N^2), whatever the batch; parts of a batch of NumPy arrays are worked on in threads. With lines of
+    sight the order is the same, but there are tens to hundreds of times as many terms: the fewer hops have a
+    mean, the fewer.
     """
     check_csi(csi)
     batch = batch_shape(system, theta1, theta2)

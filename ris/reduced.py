@@ -223,9 +223,10 @@ class _Departure:
             gram(made[-1], inner)
         rows: list[Columns | None] = []
         for mean in self.means:
-            rows.append(None if mean is None else np.empty((mean.rank, *columns.shape[1:]), columns.dtype))
-            if mean is not None:
-                mean.adjoint_times(rows[-1], columns, scratch)
+            row = None if mean is None else np.empty((mean.rank, *columns.shape[1:]), columns.dtype)
+            if mean is not None and row is not None:
+                mean.adjoint_times(row, columns, scratch)
+            rows.append(row)
         return [(made[place], row) for place, row in zip(self.places, rows, strict=True)]
 
 

@@ -8,7 +8,6 @@ are made from (1; axis -1). Channel j of family 1 is the sum of the channels of 
 then filtered at the BS by L_j, plus a constant c_j: estimates from pilots are that.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ import array_api_compat
 import numpy as np
 
 from channels.errors import InvalidArgumentError
-from channels.fading import Hop, LineOfSight, UserHop
+from channels.fading import Hop, UserHop
 from ris.backend import Array, adjoint, is_complex, unify
 from ris.link import batch_shape, check_phases
 from ris.system import DoubleRIS
@@ -49,8 +48,17 @@ class End:
 
 @dataclass(frozen=True, eq=False)
 class Ends:
-    """What the hops are made of, their ends at each array in the order of `ris.wick.expectation`, and the
-    number one, shape (1, 1)."""
+    """What the hops are made of, and their ends.
+
+    Attributes
+    ----------
+    one : array, shape (1, 1)
+        The number, in the array type of all others.
+    hops : Hops
+        For `ris.wick.expectation`.
+    bs, surface1, surface2 : tuple of End
+        At each array, in the order of the states there.
+    """
 
     one: Array
     hops: Hops
@@ -82,9 +90,7 @@ class RicianLink:
 
     def __init__(self, system: DoubleRIS, theta1: Any, theta2: Any, part: slice | None = None) -> None:
         paths = [path for path in PATHS.values() if all(getattr(system, hop) is not None for hop in path)]
-        self._hops: dict[str, Hop | UserHop] = {
-            hop: getattr(system, hop) for path in paths for hop in path
-        }
+        self._hops: dict[str, Hop | UserHop] = {hop: getattr(system, hop) for path in paths for hop in path}
         theta1 = check_phases("theta1", theta1, system.elements1)
         theta2 = check_phases("theta2", theta2, system.elements2)
         named: dict[str, tuple[Array, int]] = {"theta1": (theta1, 1), "theta2": (theta2, 1)}
@@ -107,9 +113,7 @@ class RicianLink:
         values = self._xp.asarray(np.asarray(value, np.complex128), device=array_api_compat.device(like))
         return self._xp.astype(values, like.dtype)
 
-    def ends(
-        self, members: Any = None, filters: Array | None = None, constants: Array | None = None
-    ) -> Ends:
+    def ends(self, members: Any = None, filters: Array | None = None, constants: Array | None = None) -> Ends:
         """Return the ends of all hops.
 
         Parameters
@@ -213,7 +217,7 @@ def _parts(name: str, hop: Hop | UserHop) -> dict[str, tuple[Array, int]]:
     if hop.mean.rank > MOST_RAYS:
         raise InvalidArgumentError(
             name,
-            f"a mean of rank {MOST_RAYS} at most for closed forms: rank R takes R^4 times the terms; simulate it",
+            f"a mean of rank {MOST_RAYS} at most for closed forms (rank R: R^4 times the terms)",
             f"rank {hop.mean.rank}",
         )
     return parts | {"mean.left": (hop.mean.left, 2), "mean.right": (hop.mean.right, 2)}

@@ -12,7 +12,7 @@ and rays on both sides times the mean of the product of phasors e_n (or e_n^*) o
 phase noise. The phasors of different elements are independent. Written by joint cumulants, the mean of the
 product is the sum over all partitions of the slots into groups, of the products over the groups of
 
-    kappa(p, q), the joint cumulant of p times e and q times e^*, if all indices of the group are equal, else 0,
+    kappa(p, q), the joint cumulant of p times e and q times e^*, if all indices of the group agree, else 0,
 
 as the mean is the sum over partitions that do not separate what is dependent. So each partition leaves a sum
 over free indices, one a group, of products of vectors and matrices (`ris.contraction`).
@@ -71,7 +71,7 @@ class _Channels:
         self._known: dict[Sequence[Slot], list[_Surface]] = {}
 
     def mean(self, *slots: Slot, antennas: Sequence[int] = (0, 0, 1, 1)) -> Array:
-        """Real part of the mean of a product of channels; slots with the same antenna are joined at the BS."""
+        """Real part of the mean of a product of channels; slots of one antenna are joined at the BS."""
         places = dict(enumerate(antennas[: len(slots)]))
 
         def at_bs(*states: State) -> Array:

@@ -63,8 +63,8 @@ class HopLaw:
     shadowing : bool
         Whether the law's log-normal shadowing is drawn, independently for every drop and user; else none.
     k_factor_db : float or "law", optional
-        Makes the hop Rician where it is in line of sight: K-factor in dB, or "law" to draw it from that of the
-        path-loss law, independently for every drop and user. By default fading is Rayleigh.
+        Makes the hop Rician where it is in line of sight: K-factor in dB, or "law" to draw it from that of
+        the path-loss law, independently for every drop and user. By default fading is Rayleigh.
     left_spread, right_spread : float or pair of floats, optional
         Correlation at the end nearer to the BS and at the other end: local scattering around the geometric
         direction with these standard deviations of azimuth and elevation, radians. By default scattering is

@@ -22,8 +22,8 @@ class DoubleRIS:
 
     with A1 = `bs_ris1`, A2 = `bs_ris2`, D = `ris1_ris2`, u1k = `ris1_user`, u2k = `ris2_user`,
     d_k = `bs_user` and Ti = diag(exp(j(theta_i + phi_i))): phase shifts theta that the surface sets and
-    phase noise phi that it adds. User k receives h_k^H x + noise. A hop that is None is switched off, and
-    so are the paths through it; a hop on no complete path adds nothing.
+    phase noise phi that it adds. Hops may have means: lines of sight. User k receives h_k^H x + noise. A hop
+    that is None is switched off, and so are the paths through it; a hop on no complete path adds nothing.
 
     Parameters
     ----------

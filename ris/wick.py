@@ -10,7 +10,7 @@ surface 2. A factor depends on the states of the hops that end at its array alon
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +58,7 @@ class Hops:
         Hops with a random part.
     """
 
-    rays: dict[str, tuple[int, ...]]
+    rays: Mapping[str, tuple[int, ...]]
     random: set[str]
 
     def paths(self, family: int) -> list[tuple[str, ...]]:
@@ -71,7 +71,7 @@ class Hops:
 
 
 Factor = Callable[..., Any]
-"""Value of an array's part of a term, by the states of the hops that end there; None for an empty product."""
+"""Value of an array's part of a term, by the states of the hops that end there."""
 
 
 def expectation(slots: Sequence[Slot], hops: Hops, bs: Factor, surface1: Factor, surface2: Factor) -> Any:

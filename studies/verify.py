@@ -14,9 +14,9 @@ rate / 2 with its share of the total false-alarm rate (Bonferroni).
 The skewness g of |h_k|^4 comes from a model, as rare values hide from any pilot draw: |h_k|^2 is a Gamma
 variable of the BS times the sum of w_p Y_p over the paths p, with Y = 1 for the direct path, a Gamma variable
 for a single and a product of two for the double reflection. A covariance X counts as (tr X)^2 / tr X^2
-degrees of freedom. With uncorrelated hops and one path that is the law of |h_k|^2. A line of sight counts into
-the covariances at both ends of its hop, as if it were random too. That leaves out what paths share. So the sum
-is multiplied by one more Gamma variable wherever it would vary less than the closed form of E|h_k|^4 says.
+degrees of freedom. With uncorrelated hops and one path that is the law of |h_k|^2. A line of sight counts
+into the covariances at both ends of its hop, as if it were random too. That leaves out what paths share. So
+the sum is then multiplied by one more Gamma variable if it varies less than the closed form of E|h_k|^4.
 """
 
 import itertools
@@ -55,7 +55,7 @@ MOST_SKEWED = 40.0
 """Systems of more modelled skewness are drawn again: they would take millions of realizations."""
 
 ROUNDING = 1e-6
-"""A model that lacks less of E|h_k|^4, relative, lacks nothing: below, its Gamma factor is lost in rounding."""
+"""A model lacks nothing if less of E|h_k|^4, relative: below, its Gamma factor is lost in rounding."""
 
 PATHS = ("direct", "single1", "single2", "double")
 
@@ -165,8 +165,9 @@ def random_system(seed: int, number: int) -> RandomSystem:
     """Return a random system; the same for the same seed and number.
 
     M = 1..6, N1, N2 = 1..10, K = 1..4; any set of paths; complex covariances of random rank, unequal at the
-    two ends of every hop, shared by the users or their own; in half of the systems lines of sight in some hops;
-    a law of phase noise at each surface; random phases; any engine. Drawn again until `modelled_skewness` is at most `MOST_SKEWED`.
+    two ends of every hop, shared by the users or their own; in half of the systems lines of sight in some
+    hops; a law of phase noise at each surface; random phases; any engine. Drawn again until
+    `modelled_skewness` is at most `MOST_SKEWED`.
     """
     candidates = (
         _drawn(np.random.default_rng((seed, number, attempt)), number) for attempt in itertools.count()
@@ -176,7 +177,19 @@ def random_system(seed: int, number: int) -> RandomSystem:
 
 def modelled_skewness(one: RandomSystem) -> float:
     """Return the largest skewness of |h_k|^4 over the users, by the model above."""
-    return max(_skewness_of_square(_gain_moments(one, user)) for user in range(one.system.users))
+    gains = [_gain_moments(one, user) for user in range(one.system.users)]
+    skewness = max(map(_skewness_of_square, gains))
+    if not one.system.line_of_sight or not skewness <= MOST_SKEWED:
+        return skewness
+    exact = ris.closed_form_moments(one.system, one.theta1, one.theta2)
+    ratios = np.diagonal(exact.interference) / exact.mean_gain**2
+    return max(_skewness_of_square(_matched(gain, ratio)) for gain, ratio in zip(gains, ratios, strict=True))
+
+
+def _matched(gain: NDArray[np.float64], ratio: float) -> NDArray[np.float64]:
+    """Multiply by a Gamma variable, if needed for that ratio of the second moment to the first squared."""
+    missing = ratio * gain[1] ** 2 / gain[2]
+    return np.asarray(gain * _gamma(1 / (missing - 1)) if missing > 1 + ROUNDING else gain)
 
 
 def _gain_moments(one: RandomSystem, user: int) -> NDArray[np.float64]:
@@ -186,8 +199,14 @@ def _gain_moments(one: RandomSystem, user: int) -> NDArray[np.float64]:
     antennas: list[float] = []
 
     def covariance(hop: channels.UserHop) -> NDArray[Any]:
-        matrix = np.asarray(hop.correlation.matrix if hop.correlation.matrix.ndim == 2 else hop.correlation.matrix[user])
-        return matrix if hop.mean is None else matrix + np.outer(hop.mean[user], hop.mean[user].conj()) / hop.gain[user]
+        matrix = np.asarray(
+            hop.correlation.matrix if hop.correlation.matrix.ndim == 2 else hop.correlation.matrix[user]
+        )
+        return (
+            matrix
+            if hop.mean is None
+            else matrix + np.outer(hop.mean[user], hop.mean[user].conj()) / hop.gain[user]
+        )
 
     def reflected(theta: NDArray[np.float64], before: Any, after: Any) -> tuple[float, NDArray[np.float64]]:
         phasors = np.exp(1j * theta)
@@ -213,10 +232,7 @@ def _gain_moments(one: RandomSystem, user: int) -> NDArray[np.float64]:
         trace2, moments2 = reflected(one.theta2, _right(system.ris1_ris2), covariance(system.ris2_user))
         gain = float(system.bs_ris1.gain * system.ris1_ris2.gain * system.ris2_user.gain[user])
         add(gain * trace1 * trace2, moments1 * moments2, _left(system.bs_ris1))
-    total = total * _gamma(min(antennas))
-    exact = ris.closed_form_moments(system, one.theta1, one.theta2)
-    missing = exact.interference[user, user] / exact.mean_gain[user] ** 2 / (total[2] / total[1] ** 2)
-    return np.asarray(total * _gamma(1 / (missing - 1)) if missing > 1 + ROUNDING else total)
+    return np.asarray(total * _gamma(min(antennas)))
 
 
 def _right(hop: channels.Hop) -> NDArray[Any]:

@@ -78,8 +78,9 @@ class WickOracle:
     def _paths(self, k):
         for factors, surfaces in self._whole_paths(k):
             for means in itertools.product((False, True), repeat=len(factors)):
-                if all(self._mean_of(factor) is not None for factor, mean in zip(factors, means) if mean):
-                    yield list(zip(factors, means, strict=True)), surfaces
+                chosen = list(zip(factors, means, strict=True))
+                if all(self._mean_of(factor) is not None for factor, mean in chosen if mean):
+                    yield chosen, surfaces
 
     def _mean_of(self, factor):
         hop = self._hop(factor)
@@ -118,7 +119,9 @@ class WickOracle:
             for position, (factor, is_mean) in enumerate(factors):
                 if is_mean:
                     mean = self._mean_of(factor)
-                    operands.append((np.conj(mean) if conjugate else mean, "".join(ends[position : position + 2])))
+                    operands.append(
+                        (np.conj(mean) if conjugate else mean, "".join(ends[position : position + 2]))
+                    )
                 else:
                     groups[factor][conjugate].append(ends[position : position + 2])
             for surface, element in zip(surfaces, ends[1:], strict=True):

@@ -10,6 +10,7 @@ import channels
 import ris
 
 PATHS = ("direct", "single1", "single2", "double")
+HOPS = ("bs_ris1", "bs_ris2", "ris1_ris2", "ris1_user", "ris2_user", "bs_user")
 PATH_SETS = [s for n in range(1, 5) for s in itertools.combinations(PATHS, n)]
 
 
@@ -88,3 +89,10 @@ def with_means(rng, system, hops, rank=1):
 
     own = {name: rician(getattr(system, name)) for name in hops if getattr(system, name) is not None}
     return dataclasses.replace(system, **own)
+
+
+def assert_close(got, expected, tolerance):
+    """Equal up to `tolerance` of the largest entry: single ones may nearly vanish where means cancel."""
+    scale = np.max(np.abs(expected))
+    assert scale > 0
+    assert np.max(np.abs(np.asarray(got) - expected)) <= tolerance * scale

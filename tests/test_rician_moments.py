@@ -1,108 +1,192 @@
-"""Closed forms of systems with lines of sight: Wick expansion with means, limits, known answers, bad input."""
+"""Closed forms of systems with lines of sight: limits, known answers, batches, bad input."""
 
 import dataclasses
+import itertools
 
 import array_api_strict
 import numpy as np
 import pytest
-from oracles import WickOracle
-from systems import PATH_SETS, DiscreteNoise, random_phases, random_system, with_means
+from systems import HOPS, assert_close, random_phases, random_system, with_means
 
 import channels
 import ris
 from channels.errors import InvalidArgumentError
-from ris.rician_link import RicianLink
-from ris.rician_moments import rician_moments
 
-HOPS = ("bs_ris1", "bs_ris2", "ris1_ris2", "ris1_user", "ris2_user", "bs_user")
-COARSE = DiscreteNoise.three_point(1.1, 0.7)
-FINE = DiscreteNoise((-2.0, -0.4, 0.4, 2.0), (0.1, 0.4, 0.4, 0.1))
 NAMES = ("mean_gain", "interference", "gain_product", "precoder_gain")
 
 
-def some_hops(rng):
-    """A random subset of the hops, not empty."""
-    return [hop for hop in HOPS if rng.random() < 0.6] or ["bs_ris1", "ris2_user"]
+def moments_of(system, phases, csi):
+    m = ris.closed_form_moments(system, *phases, csi=csi)
+    return {name: getattr(m, name) for name in NAMES if getattr(m, name) is not None}
 
 
-def assert_close(got, expected, tolerance):
-    """Relative to the largest entry: interference may nearly vanish where means cancel."""
-    scale = np.max(np.abs(expected))
-    assert scale > 0
-    assert np.max(np.abs(np.asarray(got) - expected)) <= tolerance * scale
+CSIS = ["perfect", "nominal", ris.LmmseCsi(2, 0.5, 3.0)]
 
 
-def check_against_wick(system, phases, csi):
-    got = ris.closed_form_moments(system, *phases, csi=csi)
-    oracle = WickOracle(system, *phases)
-    mean, precoder = oracle.mean_gain(csi == "nominal")
-    assert_close(got.mean_gain, mean, 1e-11)
-    assert_close(got.precoder_gain, precoder, 1e-11)
-    assert_close(got.interference, oracle.interference(csi == "nominal"), 1e-11)
-    if csi == "perfect":
-        assert_close(got.gain_product, oracle.gain_product(), 1e-11)
+@pytest.fixture
+def generic():
+    rng = np.random.default_rng(8)
+    noise = channels.VonMises(1.5), channels.WrappedNormal(0.6)
+    system = random_system(rng, elements=(4, 3), users=3, noise=noise)
+    return system, random_phases(rng, system)
 
 
-@pytest.mark.parametrize("paths", PATH_SETS, ids="+".join)
-@pytest.mark.parametrize("csi", ["perfect", "nominal"])
-def test_moments_equal_wick_expansion(paths, csi):
-    """Every set of paths, a random set of lines of sight, noise at both surfaces."""
-    number = PATH_SETS.index(paths)
-    rng = np.random.default_rng(number)
-    system = random_system(
-        rng, paths, antennas=2, elements=(2, 2), users=2, noise=(COARSE, FINE), own=number % 2
-    )
-    system = with_means(rng, system, some_hops(rng))
-    check_against_wick(system, random_phases(rng, system), csi)
-
-
-@pytest.mark.parametrize("hop", HOPS)
-@pytest.mark.parametrize("csi", ["perfect", "nominal"])
-def test_one_line_of_sight_equals_wick_expansion(hop, csi):
-    rng = np.random.default_rng(HOPS.index(hop))
-    system = random_system(rng, antennas=1, elements=(2, 1), users=2, noise=(COARSE, FINE))
-    check_against_wick(with_means(rng, system, [hop]), random_phases(rng, system), csi)
-
-
-@pytest.mark.parametrize("hop", ["bs_ris1", "ris1_ris2"])
-def test_two_rays_equal_wick_expansion(hop):
-    rng = np.random.default_rng(5)
-    system = random_system(rng, ("single1", "double"), 2, (2, 2), 1, noise=(COARSE, COARSE))
-    system = with_means(rng, system, [hop], rank=2)
-    check_against_wick(system, random_phases(rng, system), "perfect")
-
-
-@pytest.mark.parametrize("paths", PATH_SETS, ids="+".join)
-@pytest.mark.parametrize("pilots", [(0, 1), (0, 0)], ids=["own pilots", "one pilot"])
-def test_lmmse_moments_equal_wick_expansion(paths, pilots):
-    """Estimates about the known means, filters from the oracle's own covariances of all pairs of users."""
-    number = PATH_SETS.index(paths)
-    rng = np.random.default_rng(100 + number)
-    system = random_system(
-        rng, paths, antennas=2, elements=(2, 1), users=2, noise=(COARSE, COARSE), own=number % 2
-    )
-    system = with_means(rng, system, some_hops(rng))
+@pytest.mark.parametrize("csi", CSIS, ids=["perfect", "nominal", "lmmse"])
+@pytest.mark.parametrize("own", [True, False])
+def test_without_lines_of_sight_both_calculi_agree(own, csi):
+    """The general one meets the five-part one of Rayleigh fading: means of zero change nothing."""
+    rng = np.random.default_rng(10)
+    noise = channels.VonMises(1.5), channels.QuantizationNoise(2)
+    system = random_system(rng, elements=(4, 3), users=3, noise=noise, own=own)
     phases = random_phases(rng, system)
-    csi = ris.LmmseCsi(length=2, power=0.7, noise_power=1.9, pilots=pilots)
-    noise = 1.9 / (2 * 0.7)
-    got = ris.closed_form_moments(system, *phases, csi=csi)
-    oracle = WickOracle(system, *phases)
-    means = [oracle.mean_vector(k) for k in range(2)]
-    products = [[oracle.covariance(k, j) for j in range(2)] for k in range(2)]
-    C = [[products[k][j] - np.outer(means[k], means[j].conj()) for j in range(2)] for k in range(2)]
-    precoder, interference = np.empty(2), np.empty((2, 2))
-    for j in range(2):
-        group = [i for i in range(2) if pilots[i] == pilots[j]]
-        towards = sum(C[j][i] for i in group)
-        received = sum(C[i][other] for i in group for other in group) + noise * np.eye(2)
-        L = towards @ np.linalg.inv(received)
-        c = means[j] - L @ sum(means[i] for i in group)
-        precoder[j] = np.linalg.norm(means[j]) ** 2 + np.trace(L @ received @ L.conj().T).real
-        for k in range(2):
-            power = sum(oracle.filtered(k, i, other, L) for i in group for other in group)
-            power += 2 * sum(oracle.half_filtered(k, i, L, c) for i in group).real
-            power += c.conj() @ products[k][k] @ c + noise * np.trace(L @ L.conj().T @ products[k][k])
-            interference[k, j] = power.real
-    assert_close(got.precoder_gain, precoder, 1e-11)
-    assert_close(got.mean_gain, precoder, 1e-11)
-    assert_close(got.interference, interference, 1e-11)
+    zero = dataclasses.replace(
+        system, bs_user=channels.UserHop(system.bs_user.gain, system.bs_user.correlation, np.zeros((3, 3)))
+    )
+    expected = moments_of(system, phases, csi)
+    for name, value in moments_of(zero, phases, csi).items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-11)
+
+
+@pytest.mark.parametrize("csi", ["perfect", "nominal"])
+def test_no_randomness_left_is_deterministic(generic, csi):
+    """K-factor infinite in all hops, no noise: the moments are the products of the means."""
+    system, phases = generic
+    rng = np.random.default_rng(2)
+    sure = with_means(
+        rng,
+        dataclasses.replace(system, phase_noise1=channels.NoNoise(), phase_noise2=channels.NoNoise()),
+        HOPS,
+    )
+    still = {}
+    for name in HOPS:
+        hop = getattr(sure, name)
+        still[name] = (
+            channels.Hop(0.0, hop.left, hop.right, hop.mean)
+            if isinstance(hop, channels.Hop)
+            else channels.UserHop(np.zeros(3), hop.correlation, hop.mean)
+        )
+    sure = dataclasses.replace(sure, **still)
+    x1, x2 = (np.diag(np.exp(1j * theta)) for theta in phases)
+    A1, A2, D = (getattr(sure, name).mean.matrix for name in HOPS[:3])
+    u1, u2, d = (getattr(sure, name).mean.T for name in HOPS[3:])
+    h = d + A1 @ x1 @ u1 + A2 @ x2 @ u2 + A1 @ x1 @ D @ x2 @ u2
+    products = h.conj().T @ h
+    m = ris.closed_form_moments(sure, *phases, csi=csi)
+    assert_close(m.mean_gain, np.diag(products).real, 1e-12)
+    assert_close(m.interference, np.abs(products) ** 2, 1e-12)
+    drawn = ris.draw_channels(sure, *phases, realizations=3, seed=1)
+    np.testing.assert_allclose(drawn, np.broadcast_to(h, drawn.shape), rtol=1e-10)
+
+
+def steered(side, antennas=4, double=True):
+    """Lines of sight alone, surfaces of `side` squared elements, and the phases that match them."""
+    bs, one = channels.UniformLinearArray(antennas, 0.5), channels.UniformPlanarArray(side, side, 0.5)
+    two = channels.UniformPlanarArray(side, side, 0.25)
+    to1, to2, to_user = (0.3, 0.2), (1.1, -0.3), (2.0, 0.4)
+    N, wave = side**2, channels.LineOfSight.plane_wave
+
+    def hop(n, m, sight):
+        return channels.Hop.rician(1.0, np.inf, np.eye(n), np.eye(m), sight)
+
+    def to_users(array):
+        return channels.UserHop.rician([1.0], np.inf, np.eye(array.size), array.steering(*to_user)[None])
+
+    def matched(array, arriving, leaving):
+        """What comes from the users' side by direction `leaving` is turned towards the BS."""
+        return np.angle(array.steering(*arriving) * array.steering(*leaving).conj())
+
+    if not double:
+        system = ris.DoubleRIS(bs_ris1=hop(antennas, N, wave(bs, one, *to1)), ris1_user=to_users(one))
+        return system, (matched(one, to1, to_user), None)
+    system = ris.DoubleRIS(
+        bs_ris1=hop(antennas, N, wave(bs, one, *to1)),
+        ris1_ris2=hop(N, N, wave(one, two, *to2)),
+        ris2_user=to_users(two),
+    )
+    return system, (matched(one, to1, to2), matched(two, to2, to_user))
+
+
+@pytest.mark.parametrize(("double", "law"), [(True, 4), (False, 2)])
+def test_lines_of_sight_add_coherently(double, law):
+    """Double reflection M N^2 N^2: 12 dB for twice the elements of both surfaces. Single M N^2: 6 dB."""
+    gains = []
+    for side in (2, 4, 8):
+        system, phases = steered(side, double=double)
+        m = ris.closed_form_moments(system, *phases)
+        np.testing.assert_allclose(m.mean_gain, 4 * side ** (2 * law), rtol=1e-12)
+        np.testing.assert_allclose(m.interference, m.mean_gain[:, None] ** 2, rtol=1e-12)
+        gains.append(m.mean_gain[0])
+    for small, large in itertools.pairwise(gains):  # four times the elements a step
+        np.testing.assert_allclose(10 * np.log10(large / small) / 2, 3.0103 * law, rtol=1e-5)
+
+
+def test_phase_noise_takes_the_coherent_part_of_a_line_of_sight():
+    """M (N + r^2 (N^2 - N)) for a single reflection: the known answer of a noisy beam."""
+    system, phases = steered(4, double=False)
+    law = channels.VonMises(2.0)
+    m = ris.closed_form_moments(dataclasses.replace(system, phase_noise1=law), *phases)
+    np.testing.assert_allclose(m.mean_gain, [4 * (16 + law.moment(1) ** 2 * 16 * 15)], rtol=1e-12)
+
+
+@pytest.mark.parametrize("csi", CSIS, ids=["perfect", "nominal", "lmmse"])
+def test_batches_and_array_libraries(csi, monkeypatch):
+    rng = np.random.default_rng(21)
+    noise = (channels.VonMises(2.0), channels.UniformNoise(0.6))
+    system = with_means(rng, random_system(rng, elements=(3, 4), users=2, batch=(3,), noise=noise), HOPS[:4])
+    theta1, theta2 = random_phases(rng, system, (3,))
+    whole = moments_of(system, (theta1, theta2), csi)
+
+    def at(hop, i):
+        if isinstance(hop, channels.Hop):
+            mean = hop.mean and channels.LineOfSight(hop.mean.left[i], hop.mean.right[i])
+            return channels.Hop(hop.gain[i], hop.left.matrix[i], hop.right.matrix[i], mean)
+        mean = None if hop.mean is None else hop.mean[i]
+        return channels.UserHop(hop.gain[i], hop.correlation.matrix[i], mean)
+
+    for i in range(3):
+        one = dataclasses.replace(system, **{name: at(getattr(system, name), i) for name in HOPS})
+        expected = moments_of(one, (theta1[i], theta2[i]), csi)
+        strict = ris.closed_form_moments(one, *map(array_api_strict.asarray, (theta1[i], theta2[i])), csi=csi)
+        for name, value in expected.items():
+            assert_close(whole[name][i], value, 1e-12)
+            assert_close(getattr(strict, name), value, 1e-12)
+    monkeypatch.setattr("ris.moments.PART_BYTES", 1)
+    for name, value in moments_of(system, (theta1, theta2), csi).items():
+        assert_close(value, whole[name], 1e-12)
+
+
+def test_users_of_one_covariance_equal_users_of_their_own(generic):
+    rng = np.random.default_rng(4)
+    noise = (channels.VonMises(2.0),) * 2
+    shared = with_means(rng, random_system(rng, elements=(3, 2), users=3, own=False, noise=noise), HOPS)
+    repeated = {
+        name: channels.UserHop(
+            hop.gain, np.broadcast_to(hop.correlation.matrix, (3, hop.size, hop.size)), hop.mean
+        )
+        for name in HOPS[3:]
+        for hop in [getattr(shared, name)]
+    }
+    phases = random_phases(rng, shared)
+    for csi in CSIS:
+        expected = moments_of(shared, phases, csi)
+        for name, value in moments_of(dataclasses.replace(shared, **repeated), phases, csi).items():
+            assert_close(value, expected[name], 1e-12)
+
+
+def test_means_of_high_rank_are_refused(generic):
+    system, phases = generic
+    many = with_means(np.random.default_rng(0), system, ["bs_ris1"], rank=3)
+    with pytest.raises(InvalidArgumentError, match="bs_ris1: expected a mean of rank 2 at most"):
+        ris.closed_form_moments(many, *phases)
+    ris.draw_channels(many, *phases, realizations=2, seed=1)
+
+
+def test_designs_without_a_theory_for_lines_of_sight_are_refused(generic):
+    system = with_means(np.random.default_rng(0), generic[0], ["bs_ris1"])
+    for design in (
+        ris.optimal_phases,
+        lambda s: ris.steered_phases(s, 0),
+        lambda s: ris.maximise_rate(s, power=1.0, noise_power=1.0, seed=1),
+    ):
+        with pytest.raises(InvalidArgumentError, match="Rayleigh fading in all hops"):
+            design(system)
