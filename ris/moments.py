@@ -131,7 +131,7 @@ def closed_form_moments(
     size = max(1, PART_BYTES // one)
     parts = [slice(start, min(start + size, batch[0])) for start in range(0, batch[0], size)]
     together = min(check_threads(None), len(parts), TOGETHER_BYTES // (size * one))
-    if together > 1 and array_api_compat.is_numpy_array(Link(system, theta1, theta2, parts[0]).a):
+    if together > 1 and _is_of_numpy(system, theta1, theta2):
         # Half of the time goes into sums in which BLAS has no part, and its threads wait for each other.
         with one_blas_thread(), ThreadPoolExecutor(together) as pool:
             moments = list(pool.map(work, parts))
@@ -139,6 +139,17 @@ def closed_form_moments(
         with blas():
             moments = list(map(work, parts))
     return _joined(moments, parts, batch[1:])
+
+
+def _is_of_numpy(system: DoubleRIS, *phases: Any) -> bool:
+    """Whether no array is of another library: those share out their work themselves."""
+    between = [hop for hop in (system.bs_ris1, system.bs_ris2, system.ris1_ris2) if hop is not None]
+    to_users = [hop for hop in (system.ris1_user, system.ris2_user, system.bs_user) if hop is not None]
+    sides = [side for hop in between for side in (hop.left, hop.right)]
+    sides += [hop.correlation for hop in to_users]
+    gains = [*(hop.gain for hop in between), *(hop.gain for hop in to_users)]
+    arrays = filter(array_api_compat.is_array_api_obj, (*phases, *gains, *(side.matrix for side in sides)))
+    return all(map(array_api_compat.is_numpy_array, arrays))
 
 
 def _moments(
