@@ -18,6 +18,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from channels._kernels.parity import fold, unfold
+from channels.blocks import block_diagonal
 from channels.correlation import Correlation, GridCorrelation
 from channels.isotropic import IsotropicFactor
 from channels.plane_waves import PlaneWaveFactor
@@ -69,10 +70,11 @@ def factor_of(covariance: Correlation, dtype: type[np.floating[Any]] = np.float6
 
     It is computed in double precision and kept as `dtype`, that of the columns that it meets.
 
-    Measured at a quarter wavelength: products with `IsotropicFactor` cost 1.4 times those of the four parity
-    blocks at N = 256, two thirds of them at 1,024 and 40 % at 2,304. Those with `PlaneWaveFactor`
-    cost three quarters of those with one matrix of the same rank at N = 1,024; for covariances of high rank
-    the matrix is better there. At 4,096 they cost a third, and the matrix takes minutes to factor.
+    Measured at a quarter wavelength, for four users and with the draw of the numbers and the Gram matrix that
+    go with them: products with `IsotropicFactor` cost 1.4 times those of the four parity blocks at N = 256,
+    as much at 576, 84 % of them at 1,024 and 55 % at 2,304. Products with `PlaneWaveFactor` alone cost three
+    quarters of those with one matrix of the same rank at N = 1,024; for covariances of high rank the matrix
+    is better there. At 4,096 they cost a third, and the matrix takes minutes to factor.
 
     Raises
     ------
@@ -115,16 +117,17 @@ class DenseFactor:
 
     def __init__(self, F: NDArray[Any], dtype: type[np.floating[Any]] = np.float64) -> None:
         self.size, self.rank = F.shape
-        self._forward = _as_real(F).astype(dtype)
+        matrix = _as_real(F)
+        self._forward, self._adjoint = block_diagonal([matrix], dtype), block_diagonal([matrix.T], dtype)
         self.multiplications = F.size if np.isrealobj(F) else 2 * F.size
 
     def times(self, out: Columns, numbers: Columns, scratch: Scratch) -> None:
         """Write F X, shape (size, 2, C, B), for X of shape (rank, 2, C, B)."""
-        _multiply(out, self._forward, numbers)
+        self._forward.times(out, numbers)
 
     def adjoint_times(self, out: Columns, columns: Columns, scratch: Scratch) -> None:
         """Write F^H V, shape (rank, 2, C, B), for V of shape (size, 2, C, B)."""
-        _multiply(out, self._forward.T, columns)
+        self._adjoint.times(out, columns)
 
 
 class ParityFactor:
@@ -150,30 +153,25 @@ class ParityFactor:
         by_rows, by_columns = (rows - rows // 2, rows // 2), (length - length // 2, length // 2)
         ends = np.cumsum([i * j for i in by_rows for j in by_columns])
         places = [slice(stop - size, stop) for stop, size in zip(ends, np.diff(ends, prepend=0), strict=True)]
-        self._elements = [place for place in places if place.stop > place.start]
-        made = block_factors([folded[place, place] for place in self._elements])
-        self._forward = [F.astype(dtype) for F in made]
-        self._adjoint = [np.ascontiguousarray(F.T) for F in self._forward]
-        ends = np.cumsum([F.shape[1] for F in self._forward])
-        self._numbers = [slice(stop - F.shape[1], stop) for stop, F in zip(ends, self._forward, strict=True)]
-        self.rank = int(ends[-1])
-        self.multiplications = sum(F.size for F in self._forward)
+        factors = block_factors([folded[place, place] for place in places if place.stop > place.start])
+        self._forward = block_diagonal(factors, dtype)
+        self._adjoint = block_diagonal([F.T for F in factors], dtype)
+        self.rank = self._forward.inner
+        self.multiplications = sum(F.size for F in factors)
 
     def times(self, out: Columns, numbers: Columns, scratch: Scratch) -> None:
         """Write F X, shape (size, 2, C, B), for X of shape (rank, 2, C, B)."""
-        X, product = numbers.reshape(self.rank, -1), out.reshape(self.size, -1)
+        product = out.reshape(self.size, -1)
         parts = scratch.array("parts", product.shape)
-        for F, place, elements in zip(self._forward, self._numbers, self._elements, strict=True):
-            np.matmul(F, X[place], out=parts[elements])
+        self._forward.times(parts, numbers)
         unfold(product, parts, self._rows)
 
     def adjoint_times(self, out: Columns, columns: Columns, scratch: Scratch) -> None:
         """Write F^H V, shape (rank, 2, C, B), for V of shape (size, 2, C, B)."""
-        V, product = columns.reshape(self.size, -1), out.reshape(self.rank, -1)
+        V = columns.reshape(self.size, -1)
         parts = scratch.array("parts", V.shape)
         fold(parts, V, self._rows)
-        for F, place, elements in zip(self._adjoint, self._numbers, self._elements, strict=True):
-            np.matmul(F, parts[elements], out=product[place])
+        self._adjoint.times(out, parts)
 
 
 class KroneckerFactor:
@@ -222,12 +220,6 @@ class KroneckerFactor:
             scratch.array("reached", (self._rows.size, 2, inner, width)),
             scratch.array("row", (inner, 2, 1, width)),
         )
-
-
-def _multiply(out: Columns, matrix: NDArray[Any], columns: Columns) -> None:
-    # A real matrix meets rows that hold both parts, the blocks of a complex one meet each part as a row.
-    rows, inner = matrix.shape
-    np.matmul(matrix, columns.reshape(inner, -1), out=out.reshape(rows, -1))
 
 
 def _separated(covariance: GridCorrelation) -> tuple[Correlation, Correlation] | None:

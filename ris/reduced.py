@@ -41,7 +41,7 @@ Columns = NDArray[Any]
 """Axes (element, real or imaginary part, column, realization), float64 or float32."""
 
 Grams = NDArray[np.float64]
-"""Axes (column, column, real or imaginary part, realization); the lower triangle counts."""
+"""Axes (distance s, real or imaginary part, column c, realization): entry (c, c - s), for c >= s."""
 
 
 class ReducedEngine:
@@ -123,7 +123,10 @@ class _Arrival:
                 places = slice(k, None, K) if own else slice(None)
                 group = self._group(R[k if own else 0] if len(R.shape) == 3 else R, places)
                 mine = np.arange(columns)[places] % K == k
-                group.users += gain * np.outer(mine, mine)
+                for distance in range(len(mine)):
+                    group.users[distance, 0, distance:] += gain * (
+                        mine[distance:] & mine[: len(mine) - distance]
+                    )
         self.size = self.groups[0].factor.size if self.groups else 0
 
     def draw(self, out: Columns, grams: list[Grams], first: int, scratch: Scratch) -> None:
@@ -152,16 +155,16 @@ class _Group:
     def __init__(self, factor: Factor, places: slice, width: int, stream: Stream) -> None:
         self.factor, self.places = factor, places
         self.hops: list[tuple[int, float]] = []
-        self.users = np.zeros((width, width))
+        self.users = np.zeros((width, 2, width))
         self.key = stream.key
 
     def draw(self, out: Columns, grams: list[Grams], first: int, scratch: Scratch) -> None:
         width, count = len(self.users), out.shape[3]
-        total = np.zeros((width, width, 2, count))
-        total[:, :, 0] += self.users[:, :, None]
+        total = np.empty((*self.users.shape, count))
+        total[:] = self.users[..., None]
         for number, gain in self.hops:
             total += gain * grams[number]
-        factors = np.empty_like(total)
+        factors = np.empty((width, width, 2, count))
         factor_grams(factors, total)
         numbers = scratch.array("inner", (self.factor.rank, 2, width, count))
         draw_columns(numbers, factors, self.key, first, (0,) * width)
@@ -199,7 +202,7 @@ class _Departure:
         for factor in self.factors:
             inner = scratch.array("inner", (factor.rank, *columns.shape[1:]))
             factor.adjoint_times(inner, columns, scratch)
-            made.append(np.zeros((inner.shape[2], inner.shape[2], 2, count)))
+            made.append(np.zeros((arrival.columns, 2, arrival.columns, count)))
             gram(made[-1], inner)
         return [made[place] for place in self.places]
 

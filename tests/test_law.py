@@ -249,7 +249,7 @@ def independent_users(monkeypatch, _):
     """Every hop but the users' own forgets that users see the same matrix."""
 
     def error(grams):
-        grams[~np.eye(len(grams), dtype=bool)] = 0.0
+        grams[1:] = 0.0
 
     change_grams(monkeypatch, error)
 

@@ -30,7 +30,7 @@ def test_gram_factors(rank):
     C, B = 5, 16
     Y = rng.standard_normal((rank, 2, C, B)) * np.array([1.0, 1e-8, 3.0, 0.0, 1e8])[:, None]
     Y[:, :, 2] = Y[:, :, 0]  # the same column twice, as for a user without noise under nominal CSI
-    grams, factors = np.zeros((C, C, 2, B)), np.zeros((C, C, 2, B))
+    grams, factors = np.zeros((C, 2, C, B)), np.zeros((C, C, 2, B))
     gram(grams, Y)
     factor_grams(factors, grams)
     y = Y[:, 0] + 1j * Y[:, 1]
