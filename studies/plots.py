@@ -231,14 +231,17 @@ def draw_series(
     number: int,
     decibel: bool = False,
 ) -> tuple[Any, ...]:
-    """Draw a line and markers with 99 % intervals in the style of curve `number`; return the artists."""
+    """Draw a line and markers with 99 % intervals in the style of curve `number`; return the artists.
+
+    A line that is None, or NaN from end to end, is that of a curve without closed form: there is none.
+    """
 
     def shown(values: NDArray[np.float64]) -> NDArray[np.float64]:
         return 10 * np.log10(values) if decibel else values
 
     colour = COLOURS[number % len(COLOURS)]
     artists: list[Any] = []
-    if line is not None:
+    if line is not None and not np.all(np.isnan(line)):
         artists += axes.plot(x, shown(line), color=colour, linestyle=DASHES[number % len(DASHES)], zorder=2)
     reach = INTERVAL * error
     low, middle, high = shown(markers - reach), shown(markers), shown(markers + reach)

@@ -63,7 +63,10 @@ class ZTest:
 
 
 def z_tests(result: StudyResult) -> tuple[list[ZTest], float]:
-    """Return the z-tests of a study, and the threshold for the largest |z| of all of them."""
+    """Return the z-tests of a study, and the threshold for the largest |z| of all of them.
+
+    Schemes without closed forms have no tests.
+    """
     tests = []
     result = result.over_drops()
     for number, scheme in enumerate(result.study.schemes):
@@ -72,11 +75,13 @@ def z_tests(result: StudyResult) -> tuple[list[ZTest], float]:
                 continue
             z = result.data[name, "z"][number]
             z = z[~np.isnan(z)]
+            if z.size == 0:
+                continue
             tests.append(
                 ZTest(scheme, name, z.size, float(z[np.argmax(np.abs(z))]), float(np.sqrt(np.mean(z**2))))
             )
     total = sum(test.comparisons for test in tests)
-    return tests, float(-ndtri(FALSE_ALARM / 2 / total))
+    return tests, float(-ndtri(FALSE_ALARM / 2 / total)) if total else np.inf
 
 
 def budget_table(budgets: Mapping[str, LinkBudget], where: str) -> RenderableType:
@@ -117,7 +122,8 @@ def rate_tables(result: StudyResult) -> RenderableType:
             cells = [value if isinstance(value, str) else f"{value:g}" for value in values]
             for name in ("hardening_sum_rate", "ratio_sum_rate", "ergodic_sum_rate"):
                 if QUANTITIES[name].closed:
-                    cells.append(f"{result.data[name, 'closed_form'][where]:.4f}")
+                    closed = result.data[name, "closed_form"][where]
+                    cells.append("-" if np.isnan(closed) else f"{closed:.4f}")
                 cells.append(_estimate(result, name, "simulated", "standard_error", where))
             if paired and number > 0:
                 parts: tuple[Part, Part] = ("difference", "difference_standard_error")
@@ -152,8 +158,10 @@ def summary(result: StudyResult) -> str:
     most = f"{counts.max():,}" if counts.min() == counts.max() else f"{counts.min():,} to {counts.max():,}"
     made = ", ".join(f"{name} {version}" for name, version in result.versions.items())
     drops = "" if result.study.settings.sweep.drops is None else " in each drop"
+    short = result.unconverged.sum()
+    stopped = f"; in {short:,} of all realizations the precoders stopped short of their tolerance" if short else ""
     return (
-        f"Seed {result.seed}, {most} realizations a point{drops}, {result.wall_time_s:.1f} s of computation; "
+        f"Seed {result.seed}, {most} realizations a point{drops}{stopped}, {result.wall_time_s:.1f} s of computation; "
         f"{made}; fingerprint {result.fingerprint[:16]}."
     )
 
@@ -167,8 +175,10 @@ def z_table(result: StudyResult) -> RenderableType:
     for name in names:
         table.add_column(name.replace("_", " "), justify="right")
     for scheme in result.study.schemes:
-        cells = (test for test in tests if test.scheme == scheme)
-        table.add_row(scheme, *(f"{test.worst:+.2f} ({test.rms:.2f})" for test in cells))
+        cells = {test.quantity: f"{test.worst:+.2f} ({test.rms:.2f})" for test in tests if test.scheme == scheme}
+        table.add_row(scheme, *(cells.get(name, "-") for name in names))
+    if not tests:
+        return Group(table, Text("No scheme has closed forms to compare with."))
     worst = max(tests, key=lambda test: abs(test.worst))
     total = sum(test.comparisons for test in tests)
     found = (
