@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ris._kernels.pilots import estimate_channels
 from ris._kernels.power_allocation import max_min_powers, water_filling_powers
 from ris._kernels.precoding import inner_products, solve_columns
-from ris._kernels.reduced import factor_grams, gram
+from ris._kernels.reduced import factor_grams
 from ris.options import Allocation
 from ris.precoders import MMSE, MRT, RZF, ZF, LinearPrecoder
 
@@ -42,9 +42,7 @@ def columns(
         regularisation = 0.0
     elif isinstance(precoder, RZF) and precoder.regularisation is not None:
         regularisation = precoder.regularisation
-    grams = np.zeros((users, users, 2, channels.shape[3]))
-    gram(grams, channels)
-    return _solved(channels, grams, regularisation)
+    return _solved(channels, products(channels, channels), regularisation)
 
 
 def transmitted(
@@ -135,7 +133,12 @@ def column_powers(precoders: Tile) -> Floats:
 def _solved(left: Tile, grams: Floats, regularisation: float) -> Tile:
     """Columns left (G + regularisation I)^(-1), for G with axes (row, column, part, realization)."""
     np.einsum("kkt->kt", grams[:, :, 0])[:] += regularisation
+    users, realizations = len(grams), grams.shape[3]
+    diagonals = np.zeros((users, 2, users, realizations))  # as the kernel takes them
+    for shift in range(users):
+        for k in range(shift, users):
+            diagonals[shift, :, k] = grams[k, k - shift]
     factors, out = np.empty_like(grams), np.empty(left.shape)
-    factor_grams(factors, grams)
+    factor_grams(factors, diagonals)
     solve_columns(out, left, factors)
     return out

@@ -77,7 +77,8 @@ class Transmitter:
         self.noise = noise_power
         theta1, theta2 = sampler.theta1, sampler.theta2
         self._turns: NDArray[np.complex128] | None = None
-        if csi == "nominal" and not (system.hardware1.alike and system.hardware2.alike):
+        alike = system.hardware1.alike and system.hardware2.alike
+        if csi == "nominal" and (system.line_of_sight or not alike):
             self._turns = nominal_turns(system, theta1, theta2)
         if isinstance(csi, PilotCsi):
             self._pilots = PilotEstimator(system, theta1, theta2, csi, stream.child("pilots"))

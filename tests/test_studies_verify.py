@@ -106,6 +106,9 @@ def test_systems_cover_what_they_should():
     assert any(np.abs(np.imag(hop.left.matrix)).max() > 0.1 for hop in hops)
     own = [s.ris2_user.correlation.matrix.ndim for s in systems if s.ris2_user is not None]
     assert set(own) == {2, 3}
+    assert 60 < sum(s.line_of_sight for s in systems) < 150
+    sights = [hop.mean for hop in hops if hop.mean is not None]
+    assert len(sights) > 60
     assert max(map(modelled_skewness, chosen)) <= verify.MOST_SKEWED
 
 
