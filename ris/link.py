@@ -66,9 +66,7 @@ class Link:
 
     def __init__(self, system: DoubleRIS, theta1: Any, theta2: Any, part: slice | None = None) -> None:
         if system.line_of_sight:
-            raise InvalidArgumentError(
-                "system", "Rayleigh fading in all hops for a phase design or a gradient", "a hop with a mean"
-            )
+            raise InvalidArgumentError("system", "Rayleigh fading in all hops", "a hop with a mean")
         check_coupling(system)
         hops = (system.bs_ris1, system.bs_ris2, system.ris1_ris2)
         to_users = (system.ris1_user, system.ris2_user, system.bs_user)

@@ -329,11 +329,10 @@ def simulate(
     drawn: Csi = "perfect" if isinstance(csi, PilotCsi) else csi
     sampler = ChannelSampler(system, theta1, theta2, as_stream(seed), drawn, engine, precision)
     _check_memory(sampler, 0, threads, memory_limit)
-    transmitter = Transmitter(system, sampler, precoder, csi, as_stream(seed), power, noise_power, threads)
     mean_emi = None
     if system.emi1 is not None or system.emi2 is not None:
-        transmitter.check_interference()
         mean_emi = mean_emi_power(system, sampler.theta1, sampler.theta2)
+    transmitter = Transmitter(system, sampler, precoder, csi, as_stream(seed), power, noise_power, threads)
 
     def measure_tile(done: int, tile: Tile, emi: NDArray[np.float64] | None) -> Simulation:
         precoders, unconverged = transmitter.precoders(tile, first + done)

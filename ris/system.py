@@ -285,7 +285,7 @@ def check_designable(system: DoubleRIS) -> None:
 
 
 def check_phase_noise_alone(system: DoubleRIS) -> None:
-    """Refuse systems with hardware or interference at a surface.
+    """Refuse systems with hardware or interference at a surface, or with lines of sight.
 
     Raises
     ------
@@ -295,16 +295,32 @@ def check_phase_noise_alone(system: DoubleRIS) -> None:
     """
     for name in ("hardware1", "hardware2"):
         if not getattr(system, name).ideal:
-            raise InvalidArgumentError(name, "phase noise alone to design phases for", "hardware")
+            raise InvalidArgumentError(
+                name,
+                "phase noise alone to design phases for (design with channels.Hardware(), then evaluate the "
+                "phases with the hardware)",
+                "hardware",
+            )
     for name in ("emi1", "emi2"):
         if getattr(system, name) is not None:
-            raise InvalidArgumentError(name, "None to design phases for", "interference")
+            raise InvalidArgumentError(
+                name,
+                "None to design phases for (design without, then evaluate the phases with it)",
+                "interference",
+            )
+    if system.line_of_sight:
+        raise InvalidArgumentError(
+            "system",
+            "Rayleigh fading in all hops to design phases for (`optimal_phases` maximises the mean gain with "
+            "lines of sight)",
+            "a hop with a mean",
+        )
 
 
 def each_system(system: DoubleRIS) -> list[DoubleRIS]:
     """Return the systems of a batch one by one, the last batch axis first; a single system alone."""
     batch = system.batch_shape
-    hops = {name: hop for name in _HOPS if (hop := getattr(system, name)) is not None}
+    hops = {name: hop for name in (*_HOPS, "emi1", "emi2") if (hop := getattr(system, name)) is not None}
 
     def one(index: tuple[int, ...]) -> DoubleRIS:
         picked: dict[str, Any] = {name: _picked(hop, index, batch) for name, hop in hops.items()}
@@ -313,7 +329,12 @@ def each_system(system: DoubleRIS) -> list[DoubleRIS]:
     return [one(index) for index in np.ndindex(*batch)]
 
 
-def _picked(hop: Hop | UserHop, index: tuple[int, ...], batch: tuple[int, ...]) -> Hop | UserHop:
+def _picked(
+    hop: Hop | UserHop | Interference, index: tuple[int, ...], batch: tuple[int, ...]
+) -> Hop | UserHop | Interference:
+    if isinstance(hop, Interference):
+        power = np.broadcast_to(hop.power, batch)[index]
+        return Interference(power, _picked_matrix(hop.correlation, index, 2))
     if isinstance(hop, Hop):
         gain = np.broadcast_to(hop.gain, batch)[index]
         sides = _picked_matrix(hop.left, index, 2), _picked_matrix(hop.right, index, 2)

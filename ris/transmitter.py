@@ -76,6 +76,14 @@ class Transmitter:
         self._long_term: LongTerm | None = None
         self.noise = noise_power
         theta1, theta2 = sampler.theta1, sampler.theta2
+        long_term = not isinstance(precoder, WMMSE) and precoder.normalisation == "long_term"
+        disturbed = system.emi1 is not None or system.emi2 is not None
+        if disturbed and long_term and not isinstance(precoder, MRT):  # `correct` knows nothing of it
+            raise InvalidArgumentError(
+                "precoder",
+                "MRT, or normalisation = 'realization', beside interference at the surfaces",
+                repr(precoder),
+            )
         self._turns: NDArray[np.complex128] | None = None
         alike = system.hardware1.alike and system.hardware2.alike
         if csi == "nominal" and (system.line_of_sight or not alike):
@@ -115,15 +123,6 @@ class Transmitter:
             return known, 0
         made = columns(precoder, known, *self._powers, self._errors) * self._long_term.scales[:, None]
         return check_precoders(precoder, made), 0
-
-    def check_interference(self) -> None:
-        """Refuse precoders whose `correct` does not know of interference at the surfaces."""
-        if self._long_term is not None and not isinstance(self._precoder, MRT):
-            raise InvalidArgumentError(
-                "precoder",
-                "MRT, or normalisation = 'realization', beside interference at the surfaces",
-                repr(self._precoder),
-            )
 
     def correct(self, rates: NDArray[np.float64], precoder_powers: NDArray[np.float64]) -> None:
         """Add what makes the mean of instantaneous rates the ergodic rate at the exact mean of the power.

@@ -109,6 +109,9 @@ def test_systems_cover_what_they_should():
     assert 60 < sum(s.line_of_sight for s in systems) < 150
     sights = [hop.mean for hop in hops if hop.mean is not None]
     assert len(sights) > 60
+    both = [s for s in systems if s.line_of_sight and has_hardware(s)]
+    assert len(both) > 50
+    assert len([s for s in both if s.emi1 or s.emi2]) > 20
     assert max(map(modelled_skewness, chosen)) <= verify.MOST_SKEWED
 
 
