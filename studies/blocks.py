@@ -104,6 +104,9 @@ def compute_block(task: Task, number: int, threads: int | None = None) -> Block:
     for kind in KINDS:
         observations = getattr(simulation, kind)
         arrays[f"{kind}_mean"], arrays[f"{kind}_comoment"] = observations.mean, observations.comoment
+    if simulation.mean_emi is not None and simulation.emi_powers is not None:
+        emi = simulation.emi_powers
+        arrays |= {"emi_exact": simulation.mean_emi, "emi_mean": emi.mean, "emi_comoment": emi.comoment}
     if observer.binned:
         arrays["sinr_counts"] = observer.counts
     if number == 0:
@@ -195,6 +198,10 @@ class Measurement:
             *parts,
             precoder=self._precoder,
             unconverged=int(arrays["unconverged"]),
+            mean_emi=arrays.get("emi_exact"),
+            emi_powers=None
+            if "emi_mean" not in arrays
+            else Observations(count, arrays["emi_mean"], arrays["emi_comoment"]),
         )
         if self.blocks == 0:
             self.simulation = found
@@ -261,7 +268,7 @@ class Measurement:
         K = self.simulation.interferences.mean.shape[0]
         C, _, _, Q, R = np.moveaxis(means["per_user_mean"].reshape(-1, 5, K), 1, 0)
         J = means["interferences_mean"].reshape(-1, K, K)
-        moments = ris.ClosedFormMoments(C, J, None, Q, self._csi)
+        moments = ris.ClosedFormMoments(C, J, None, Q, self._csi, self.simulation.mean_emi)
         values = _values_of_moments(moments, *self._powers)
         values |= {"ergodic_rate": R, "ergodic_sum_rate": R.sum(axis=-1)}
         if "consumption_w" in self.closed:
