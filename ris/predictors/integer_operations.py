@@ -160,12 +160,13 @@ def _full(x: Array, shape: tuple[int, ...]) -> Array:
 
 def _add(node: Node, own: Any, inputs: Sequence[Codes], out: Codes) -> Callable[..., Array]:
     zeros = np.array([one.zero for one in inputs], np.int32)
+    ends = np.float32(out.zero), out.high - out.low
 
     def run(*values: Array) -> Array:
         shape, merged = _merged(values)
         y = np.empty(shape, np.uint8)
         view = y.reshape(merged[0].shape[0], -1, merged[0].shape[2])
-        add(view, tuple(merged), zeros, own["multiplier"], *out.clip)
+        add(view, tuple(merged), zeros, own["multiplier"], *ends)
         return y
 
     return run
@@ -173,12 +174,13 @@ def _add(node: Node, own: Any, inputs: Sequence[Codes], out: Codes) -> Callable[
 
 def _mul(node: Node, own: Any, inputs: Sequence[Codes], out: Codes) -> Callable[..., Array]:
     multiplier = np.float32(own["multiplier"])
+    ends = np.float32(out.zero), out.high - out.low
 
     def run(one: Array, other: Array) -> Array:
         shape, (a, b) = _merged([one, other])
         y = np.empty(shape, np.uint8)
         view = y.reshape(a.shape[0], -1, a.shape[2])
-        multiply(view, a, b, inputs[0].zero, inputs[1].zero, multiplier, *out.clip)
+        multiply(view, a, b, inputs[0].zero, inputs[1].zero, multiplier, *ends)
         return y
 
     return run
