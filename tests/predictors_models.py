@@ -36,7 +36,9 @@ def random_model(graph, rows, columns, rng, ties=False):
             arrays[own + "bias"] = rng.integers(-20000, 20000, shape[0]).astype(np.int32)
             spread = 150 * 75 * math.sqrt(math.prod(shape[1:]))
             factor = 100 / spread * rng.uniform(0.2, 2, shape[0])
-            arrays[own + "multiplier"] = (2.0 ** np.rint(np.log2(factor)) if ties else factor).astype(np.float32)
+            arrays[own + "multiplier"] = (2.0 ** np.rint(np.log2(factor)) if ties else factor).astype(
+                np.float32
+            )
         elif node.op in ("add", "sub"):
             signs = np.array([1, -1 if node.op == "sub" else 1, *[1] * 6][: len(s)], np.float32)
             arrays[own + "multiplier"] = signs * np.array(s, np.float32) / scale[i]
@@ -68,7 +70,9 @@ def _centre(node, centres):
     if node.op in ("add", "sub", "sum_users"):
         signs = [1, -1] if node.op == "sub" else [1] * len(centres)
         return (4 if node.op == "sum_users" else 1) * float(np.dot(signs, centres))
-    return {"mul": 0.0, "tanh": 0.0, "sigmoid": 0.5}.get(node.op, float(np.mean(centres)) if len(centres) else 0.0)
+    return {"mul": 0.0, "tanh": 0.0, "sigmoid": 0.5}.get(
+        node.op, float(np.mean(centres)) if len(centres) else 0.0
+    )
 
 
 def random_codes(rng, model, node, batch, users, rows, columns):
@@ -91,7 +95,9 @@ def oracle(model, node, inputs):
     numbers = {one.name: i for i, one in enumerate(model.graph.nodes)}
     i = numbers[node.name]
     scale, zero, top = model.arrays["scale"], model.arrays["zero_point"].astype(int), int(model.highest[i])
-    x = [codes.astype(np.int64) - zero[numbers[name]] for codes, name in zip(inputs, node.inputs, strict=True)]
+    x = [
+        codes.astype(np.int64) - zero[numbers[name]] for codes, name in zip(inputs, node.inputs, strict=True)
+    ]
     own = {name: model.arrays.get(f"{node.name}/{name}") for name in ("weight", "bias", "multiplier")}
     a = node.attributes
 

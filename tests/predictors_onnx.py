@@ -82,9 +82,7 @@ class Writer:
         options.log_severity_level = 3
         # Processors without products of bytes would saturate sums of two 16-bit products.
         options.add_session_config_entry("session.x64quantprecision", "1")
-        return onnxruntime.InferenceSession(
-            onnx_model.SerializeToString(), options, ["CPUExecutionProvider"]
-        )
+        return onnxruntime.InferenceSession(onnx_model.SerializeToString(), options, ["CPUExecutionProvider"])
 
     def node(self, node):
         getattr(self, f"_{node.op}")(node, *node.inputs)
@@ -94,7 +92,10 @@ class Writer:
 
     def _convolve(self, x, node, weight, out, **attributes):
         # Scales enter as xs ws / ys alone: with xs = ys = 1 the multiplier stands in for ws.
-        one, multiplier = self.constant(1, np.float32), self.constant(self.own(node, "multiplier"), np.float32)
+        one, multiplier = (
+            self.constant(1, np.float32),
+            self.constant(self.own(node, "multiplier"), np.float32),
+        )
         zeros = self.constant(np.zeros(len(weight)), np.int8)
         inputs = [x, one, self.codes(node.inputs[0])[1], self.constant(weight, np.int8), multiplier, zeros]
         inputs += [one, self.codes(node.name)[1], self.constant(self.own(node, "bias"), np.int32)]
@@ -122,7 +123,9 @@ class Writer:
         inputs = []
         for (value, scale, zero), name in zip(pairs, node.inputs, strict=True):
             inputs += [self.reshape(value, self.with_users(name)) if split else value, scale, zero]
-        made = self.add(op, *inputs, *self.codes(node.name), domain=MICROSOFT, out=None if split else node.name)
+        made = self.add(
+            op, *inputs, *self.codes(node.name), domain=MICROSOFT, out=None if split else node.name
+        )
         if split:
             self.reshape(made, self.shape(node.name), node.name)
 

@@ -46,7 +46,9 @@ FAMILIES = {
         (conv(1, 33, 7), (1, 4, 24, 8)),
     ],
     "linear layer": [(conv(64, 257, 1), (64, 64, 1, 1))],
-    "rank convolution": [(graph_of("rank_conv", "input", width=60, channels=30, kernel=3, ranks=5), (2, 8, 24, 16))],
+    "rank convolution": [
+        (graph_of("rank_conv", "input", width=60, channels=30, kernel=3, ranks=5), (2, 8, 24, 16))
+    ],
     "product": [
         (graph_of("mul", "input", "input"), (2, 16, 32, 32)),
         (graph_of("mul", "input", "mean_grid"), (2, 16, 32, 32)),
@@ -124,7 +126,9 @@ def test_a_wrong_multiplier_is_found():
 def test_a_whole_network_is_that_of_onnxruntime():
     rng = np.random.default_rng(3)
     network = Network(residual_cnn(16, 2), 0, 16, 16)
-    arrays = {name: rng.normal(0, 0.1, value.shape).astype(np.float32) for name, value in network.arrays().items()}
+    arrays = {
+        name: rng.normal(0, 0.1, value.shape).astype(np.float32) for name, value in network.arrays().items()
+    }
     network.load_arrays(arrays)
     maps = rng.standard_normal((2, 4, 13, 16, 16)).astype(np.float32)
     quantized = QuantizedNetwork(network)

@@ -26,7 +26,9 @@ def trained(graph, rows, columns, seed=0):
     """A network with random parameters."""
     rng = np.random.default_rng(seed)
     network = Network(graph, 0, rows, columns).eval()
-    arrays = {name: rng.normal(0, 0.3, value.shape).astype(np.float32) for name, value in network.arrays().items()}
+    arrays = {
+        name: rng.normal(0, 0.3, value.shape).astype(np.float32) for name, value in network.arrays().items()
+    }
     network.load_arrays({n: np.abs(v) + 0.5 if n.endswith("variance") else v for n, v in arrays.items()})
     return network
 
@@ -56,7 +58,9 @@ def one_operation(op, users, rows, columns, channels, other, attributes):
 @st.composite
 def operations(draw):
     """An operation with products or sums, and the size of its input."""
-    op = draw(st.sampled_from(["conv", "rank_conv", "add", "sub", "mul", "mean_grid", "mean_users", "sum_users"]))
+    op = draw(
+        st.sampled_from(["conv", "rank_conv", "add", "sub", "mul", "mean_grid", "mean_users", "sum_users"])
+    )
     size = tuple(draw(st.integers(1, high)) for high in (3, 4, 6, 20))
     channels, other, attributes = draw(st.integers(1, 40)), [], {}
     if op == "conv":
@@ -65,7 +69,11 @@ def operations(draw):
         attributes = {"channels": out, "kernel": draw(st.sampled_from([1, 3, 5])), "groups": groups}
     elif op == "rank_conv":
         ranks = draw(st.sampled_from([r for r in range(1, 10) if channels % r == 0]))
-        attributes = {"channels": draw(st.integers(1, 40)), "kernel": draw(st.integers(1, ranks)), "ranks": ranks}
+        attributes = {
+            "channels": draw(st.integers(1, 40)),
+            "kernel": draw(st.integers(1, ranks)),
+            "ranks": ranks,
+        }
     elif op in ("add", "sub", "mul"):
         kinds = st.sampled_from(["", "mean_users", "mean_grid"])
         other = draw(st.lists(kinds, min_size=1, max_size=4 if op == "add" else 1))
@@ -170,7 +178,9 @@ def test_users_are_a_symmetric_axis_and_entries_of_a_batch_are_apart(graph, size
     maps = rng.normal(0, 1, (*size[:2], graph.input_channels, *size[2:]))
     made = predictor.codes(maps)
     order = rng.permutation(size[1])
-    np.testing.assert_array_equal(predictor.codes(maps[:, order]), made if made.shape[1] == 1 else made[:, order])
+    np.testing.assert_array_equal(
+        predictor.codes(maps[:, order]), made if made.shape[1] == 1 else made[:, order]
+    )
     np.testing.assert_array_equal(np.concatenate([predictor.codes(one[None]) for one in maps]), made)
 
 
@@ -268,9 +278,16 @@ print(hashlib.sha256(codes).hexdigest(), "vpdpbusd" in text)
 
 def test_processors_without_products_of_bytes_compute_the_same(tmp_path):
     def run(**settings):
-        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path), **settings}
+        environment = {
+            **os.environ,
+            "NUMBA_CACHE_DIR": str(tmp_path),
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            **settings,
+        }
         command = [sys.executable, "-c", PORTABLE]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=True
+        ).stdout.split()
 
     here, there = run(), run(NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="")
     rng = np.random.default_rng(7)

@@ -1,7 +1,7 @@
 """Sums, products and tables of codes.
 
-A code q of a tensor with zero point z and scale s stands for s (q - z). Where nothing else is said, results are
-clip(rint(v), low, high) + zero with a float32 v, rounded half to even.
+A code q of a tensor with zero point z and scale s stands for s (q - z). Where nothing else is said, results
+are clip(rint(v), low, high) + zero with a float32 v, rounded half to even.
 """
 
 import numpy as np
