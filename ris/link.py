@@ -1,5 +1,6 @@
 """A system prepared for the moment formulas: path weights, traces at the BS, covariances at the surfaces."""
 
+import functools
 from typing import Any
 
 import array_api_compat
@@ -45,7 +46,7 @@ def batch_shape(system: DoubleRIS, theta1: Any, theta2: Any) -> tuple[int, ...]:
 
 
 class Link:
-    """Everything that the moments need of one system, in one array library.
+    """Everything that the moments need of one system without lines of sight, in one array library.
 
     `part` takes these systems alone from the first batch axis.
 
@@ -62,6 +63,10 @@ class Link:
     """
 
     def __init__(self, system: DoubleRIS, theta1: Any, theta2: Any, part: slice | None = None) -> None:
+        if system.line_of_sight:
+            raise InvalidArgumentError(
+                "system", "Rayleigh fading in all hops for a phase design or a gradient", "a hop with a mean"
+            )
         hops = (system.bs_ris1, system.bs_ris2, system.ris1_ris2)
         to_users = (system.ris1_user, system.ris2_user, system.bs_user)
         xp, arrays = unify(
@@ -103,7 +108,7 @@ class Link:
         self._covariances = R1b, R1d, R1k, R2b, R2d, R2k
         self._factors = F1k, F2k
 
-    @property
+    @functools.cached_property
     def bs(self) -> "BsTraces":
         """Traces of the BS-side covariances."""
         return BsTraces(*self.bs_sides)

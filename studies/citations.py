@@ -1,14 +1,24 @@
 """The papers behind the options of a study, as BibTeX."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from studies.config import Point, Table
+    from studies.config import Point
+    from studies.config.scenario import Scenario
+    from studies.config.table import Table
 
 __all__ = ["BIBTEX", "papers_of"]
 
 BIBTEX = {
+    "tr38901": """@techreport{tr38901,
+  author      = {{3GPP}},
+  title       = {Study on Channel Model for Frequencies from 0.5 to 100 {GHz}},
+  institution = {3rd Generation Partnership Project},
+  type        = {Technical Report},
+  number      = {TR 38.901, V16.1.0},
+  year        = {2019},
+}""",
     "abdullah2022": """@article{abdullah2022,
   author  = {Abdullah, Zaid and Papazafeiropoulos, Anastasios and Kisseleff, Steven and Chatzinotas, Symeon
              and Ottersten, Bj{\\"o}rn},
@@ -28,6 +38,16 @@ BIBTEX = {
   number  = {2},
   pages   = {184--188},
   year    = {2020},
+}""",
+    "besser2022": """@article{besser2022,
+  author  = {Besser, Karl-Ludwig and Jorswieck, Eduard A.},
+  title   = {Reconfigurable Intelligent Surface Phase Hopping for Ultra-Reliable Communications},
+  journal = {IEEE Transactions on Wireless Communications},
+  volume  = {21},
+  number  = {11},
+  pages   = {9082--9095},
+  year    = {2022},
+  note    = {arXiv:2107.11852},
 }""",
     "bjornson2017": """@article{bjornson2017,
   author  = {Bj{\\"o}rnson, Emil and Hoydis, Jakob and Sanguinetti, Luca},
@@ -57,6 +77,30 @@ BIBTEX = {
   pages   = {957--1000},
   year    = {1968},
 }""",
+    "ellingson2021": """@inproceedings{ellingson2021,
+  author    = {Ellingson, Steven W.},
+  title     = {Path Loss in Reconfigurable Intelligent Surface-Enabled Channels},
+  booktitle = {Proceedings of the IEEE International Symposium on Personal, Indoor and Mobile Radio
+               Communications ({PIMRC})},
+  year      = {2021},
+}""",
+    "friis1946": """@article{friis1946,
+  author  = {Friis, Harald T.},
+  title   = {A Note on a Simple Transmission Formula},
+  journal = {Proceedings of the IRE},
+  volume  = {34},
+  number  = {5},
+  pages   = {254--256},
+  year    = {1946},
+}""",
+    "han2020": """@article{han2020,
+  author  = {Han, Yitao and Zhang, Shuowen and Duan, Lingjie and Zhang, Rui},
+  title   = {Cooperative Double-{IRS} Aided Communication: Beamforming Design and Power Scaling},
+  journal = {IEEE Wireless Communications Letters},
+  volume  = {9},
+  number  = {8},
+  year    = {2020},
+}""",
     "loyka2001": """@article{loyka2001,
   author  = {Loyka, Sergey L.},
   title   = {Channel Capacity of {MIMO} Architecture Using the Exponential Correlation Matrix},
@@ -72,12 +116,46 @@ BIBTEX = {
   publisher = {Cambridge University Press},
   year      = {2016},
 }""",
+    "miller2000": """@article{miller2000,
+  author  = {Miller, David A. B.},
+  title   = {Communicating with Waves Between Volumes: Evaluating Orthogonal Spatial Channels and Limits on
+             Coupling Strengths},
+  journal = {Applied Optics},
+  volume  = {39},
+  number  = {11},
+  pages   = {1681--1699},
+  year    = {2000},
+}""",
+    "polk1956": """@article{polk1956,
+  author  = {Polk, C.},
+  title   = {Optical {Fresnel}-Zone Gain of a Rectangular Aperture},
+  journal = {IRE Transactions on Antennas and Propagation},
+  volume  = {4},
+  number  = {1},
+  pages   = {65--69},
+  year    = {1956},
+}""",
+    "rappaport2002": """@book{rappaport2002,
+  author    = {Rappaport, Theodore S.},
+  title     = {Wireless Communications: Principles and Practice},
+  edition   = {2nd},
+  publisher = {Prentice Hall},
+  year      = {2002},
+}""",
     "salmon2011": """@inproceedings{salmon2011,
   author    = {Salmon, John K. and Moraes, Mark A. and Dror, Ron O. and Shaw, David E.},
   title     = {Parallel Random Numbers: As Easy as 1, 2, 3},
   booktitle = {Proceedings of the International Conference for High Performance Computing, Networking, Storage
                and Analysis ({SC}'11)},
   year      = {2011},
+}""",
+    "singh2021": """@inproceedings{singh2021,
+  author    = {Singh, Ikram and Smith, Peter J. and Dmochowski, Pawel A.},
+  title     = {Optimal {SNR} Analysis for Single-User {RIS} Systems},
+  booktitle = {Proceedings of the IEEE International Symposium on Personal, Indoor and Mobile Radio
+               Communications ({PIMRC})},
+  year      = {2021},
+  note      = {arXiv:2008.09376},
 }""",
 }
 """Key to BibTeX entry."""
@@ -93,8 +171,13 @@ OF_LAW = {
     "von_mises": "badiu2020",
     "uniform": "badiu2020",
     "quantization": "badiu2020",
+    "free_space": "friis1946",
+    "log_distance": "rappaport2002",
+    "umi": "tr38901",
+    "uma": "tr38901",
+    "inh": "tr38901",
 }
-"""Law of correlation or phase noise to the paper that a study with it should cite."""
+"""Law of correlation, phase noise or path loss to the paper that a study with it should cite."""
 
 
 def papers_of(points: Iterable["Point"], extra: Iterable[str] = ()) -> list[str]:
@@ -105,7 +188,20 @@ def papers_of(points: Iterable["Point"], extra: Iterable[str] = ()) -> list[str]
         keys |= {OF_LAW[law] for law in _laws(point.system)}
         if users.seen_from_bs or users.seen_from_surface1 or users.seen_from_surface2:
             keys.add(OF_LAW["local_scattering"])
+        if point.transmission.csi == "lmmse":
+            keys.add("bjornson2017")
+        if (scenario := point.system.scenario) is not None:
+            keys |= set(_of_scenario(scenario, point.system.hops))
     return sorted(keys)
+
+
+def _of_scenario(scenario: "Scenario", hops: Iterable[str]) -> Iterator[str]:
+    """Yield papers behind the correlations and the elements of a scenario."""
+    for law in map(scenario.law_of, hops):
+        spreads = (None, None) if law is None else (law.left_spread_deg, law.right_spread_deg)
+        yield from (OF_LAW["isotropic" if spread is None else "local_scattering"] for spread in spreads)
+    if any(node is not None and node.element for node in (scenario.bs, scenario.surface1, scenario.surface2)):
+        yield "ellingson2021"
 
 
 def _laws(table: "Table") -> set[str]:

@@ -8,8 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import ris
-from studies.config import PATHS, Point
-from studies.scenario import build, noise_power_dbm
+from studies.build import build
+from studies.config import Point
+from studies.config.system import PATHS, System
+from studies.scenario import scenario_of
+from studies.transmission import noise_power_dbm
 
 __all__ = ["LinkBudget", "link_budget"]
 
@@ -23,7 +26,8 @@ class LinkBudget:
     power_dbm, noise_power_dbm : float
         Total transmit power and noise power at a user.
     hops : dict of str to str
-        Hop and its gain between two single elements, with unit.
+        Hop and its gain between two single elements, with unit; of a scenario also distance and line of
+        sight. Several values are those of the users.
     paths : dict of str to float
         Path in use and its mean gain, with the phases and the phase noise of the point.
     total_db : float
@@ -45,13 +49,14 @@ class LinkBudget:
 def link_budget(point: Point, seed: int = 0) -> LinkBudget:
     """Return the link budget of a point."""
     system, theta1, theta2 = build(point, seed)
+    sights = _sights(point.system, seed)
     gains = {path: _mean_gain(system, path, theta1, theta2) for path in point.system.paths}
     return LinkBudget(
         point.transmission.power_dbm,
         noise_power_dbm(point.transmission),
-        {hop: _shown(getattr(point.system.gains, f"{hop}_db")) for hop in sorted(point.system.hops)},
-        {path: 10 * np.log10(gain) for path, gain in gains.items()},
-        float(10 * np.log10(sum(gains.values()))),
+        {hop: _shown(getattr(system, hop).gain) + sights.get(hop, "") for hop in sorted(point.system.hops)},
+        {path: float(_decibels(gain)) for path, gain in gains.items()},
+        float(_decibels(sum(gains.values()))),
     )
 
 
@@ -65,6 +70,25 @@ def _mean_gain(
     return float(np.mean(moments.mean_gain))
 
 
-def _shown(gain: float | list[float]) -> str:
-    values = gain if isinstance(gain, list) else [gain]
-    return ", ".join(f"{value:g}" for value in values) + " dB"
+def _sights(table: System, seed: int) -> dict[str, str]:
+    """Distance and line of sight of each hop of a drop; nothing without a scenario."""
+    if table.scenario is None:
+        return {}
+    drawn = scenario_of(table).large_scale(1, seed, table.scenario.drop).hops
+    found = {}
+    for name, hop in drawn.items():
+        pairs = zip(hop.sightline.distance_m.ravel(), hop.line_of_sight.ravel(), strict=True)
+        states = (f"{distance:.1f} m {'LoS' if clear else 'NLoS'}" for distance, clear in pairs)
+        found[name] = f" ({', '.join(states)})"
+    return found
+
+
+def _shown(gain: NDArray[np.float64]) -> str:
+    """Gain in dB of a hop, of each user where they differ."""
+    values = np.round(_decibels(gain), 2).ravel().tolist()
+    return ", ".join(f"{value:g}" for value in (values[:1] if len({*values}) == 1 else values)) + " dB"
+
+
+def _decibels(gain: Any) -> Any:
+    with np.errstate(divide="ignore"):  # nothing gets to a user behind a surface: -inf dB
+        return 10 * np.log10(gain)

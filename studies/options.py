@@ -2,7 +2,20 @@
 
 from typing import Literal
 
-__all__ = ["ExecutorName", "LinkName", "Metric", "PhaseDesignName", "Precoder", "Scale", "StopReason"]
+__all__ = [
+    "CsiName",
+    "ExecutorName",
+    "LinkName",
+    "Metric",
+    "PhaseDesignName",
+    "PrecoderName",
+    "Scale",
+    "StopReason",
+]
+
+CsiName = Literal["perfect", "nominal", "lmmse", "ls"]
+"""What the BS knows: its channels, what they would be without phase noise, or estimates from pilots, linear
+MMSE or least squares."""
 
 ExecutorName = Literal["serial", "processes", "dask"]
 """Where blocks of realizations are computed."""
@@ -10,11 +23,11 @@ ExecutorName = Literal["serial", "processes", "dask"]
 LinkName = Literal["direct", "single", "single1", "single2", "double"]
 """Paths from the BS to the users; "single" stands for the single reflections at both surfaces."""
 
-PhaseDesignName = Literal["optimal", "uniform", "random", "steered"]
+PhaseDesignName = Literal["optimal", "uniform", "random", "steered", "rate"]
 """How the phase shifts of the surfaces are chosen."""
 
-Precoder = Literal["mrt"]
-"""How the BS precodes."""
+PrecoderName = Literal["mrt", "zf", "rzf", "mmse", "wmmse"]
+"""How the BS precodes: the precoders of `ris.precoders` by their names there, in small letters."""
 
 Scale = Literal["linear", "log"]
 """Scale of an axis of a plot."""

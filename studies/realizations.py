@@ -15,10 +15,11 @@ from typing import Any
 
 import channels
 import ris
+from studies.build import build
 from studies.config import Study
 from studies.files import replace_file
 from studies.results import versions
-from studies.scenario import build, noise_power_dbm
+from studies.transmission import noise_power_dbm
 
 __all__ = ["export_channels"]
 

@@ -17,7 +17,7 @@ from channels.errors import InvalidArgumentError
 from channels.streams import Stream
 from ris.estimates import Estimate, Observations
 from studies.checkpoint import Block, Checkpoint, canonical, fingerprint
-from studies.config import Axis, Dimension, Sweep, dimensions_of, places_of
+from studies.config.sweep import Axis, Dimension, Sweep, dimensions_of, places_of
 from studies.engines import open_engine
 from studies.errors import OutputError
 from studies.files import prepare_outputs, replace_file

@@ -48,19 +48,40 @@ ris1_user_db = -80
 ris2_user_db = -60
 bs_user_db = -115
 
+# A scenario, in metres, takes the place of the gains and of all correlations above.
+#   [system.scenario]
+#   frequency_hz = 3.5e9
+#   bs = {{ x_m = 0, y_m = 0, z_m = 10, yaw_deg = 0, pitch_deg = 5 }}   # broadside is +x, pitch tilts it down
+#   surface1 = {{ x_m = 15, y_m = 15, z_m = 8, yaw_deg = -90, element = {{ exponent = 1 }} }}
+#   surface2 = {{ x_m = 80, y_m = 15, z_m = 8, yaw_deg = -90, element = {{ exponent = 1 }} }}
+#   users = {{ law = "disc", x_m = 80, y_m = 0, z_m = 1.5, radius_m = 5 }}   # or:
+#       law = "rectangle" (x_side_m, y_side_m), "fixed" (positions_m = [[80, 0, 1.5], ...])
+#   hop = {{ path_loss = {{ law = "umi" }} }}   # of all hops without a table of their own:
+#   ris1_ris2 = {{ path_loss = {{ law = "free_space" }}, left_spread_deg = 10, right_spread_deg = 10 }}
+#       laws: free_space, log_distance (exponent, reference_db, reference_m, shadowing_db), umi, uma,
+#       inh (office = "mixed" or "open"); line_of_sight = true or false, by default drawn; shadowing = false;
+#       spreads of local scattering at the two ends, by default isotropic
+
 [transmission]
 power_dbm = 20
 noise_power_dbm = -95          # or bandwidth_hz and noise_figure_db
-csi = "perfect"                # or "nominal": the BS does not know the phase noise
+csi = "perfect"                # or "nominal": the BS does not know the phase noise; "lmmse", "ls": see pilots
+# pilots = {{ power_dbm = 0, length = 4 }}   # also of_users = [0, 1, 0, 1], noise_power_dbm (at the BS),
+#     covariance = "nominal" or "gain": what the BS of "lmmse" takes for the covariances of the channels
+precoder = "mrt"               # or "zf", "rzf", "mmse", "wmmse": simulation only; see docs/csi-and-precoders.md
+# normalisation = "long_term"  # or "realization"; a precoder has defaults
+# allocation = "common"        # or "equal", "max_min", "water_filling"
 
 [phases]
-design = "optimal"             # or "uniform", "random", "steered"
+design = "optimal"             # of the mean gain; or "uniform", "random", "steered" (user), "rate" (slow)
 # bits = 2                     # round to 2^bits levels
 
 [sweep]                        # several axes: axes = [{{ axis = ..., values = [...] }}, ...], zip = [...]
 axis = "power_dbm"             # any key, as "system.bs.spacing", or a short name
 values = [0, 10, 20, 30, 40]
 quick_values = [0, 20, 40]
+#   drops = 100                # of a scenario: tables and pictures show means over them
+#   quick_drops = 10
 
 [[scheme]]
 label = "phase noise"

@@ -16,7 +16,8 @@ from sweeps import same_data
 
 from studies import realizations, verify
 from studies.citations import BIBTEX
-from studies.cli import FIGURES, run_command
+from studies.cli import run_command
+from studies.cli.catalogue import FIGURES
 from studies.config import load_study, parse_study
 from studies.results import read_result
 from studies.run import Status, run_study
@@ -358,15 +359,15 @@ def test_interruption(study, tmp_path):
 
 
 def test_progress_is_told_without_a_terminal(capsys, monkeypatch):
-    from studies import cli
+    from studies.cli import console
 
-    monkeypatch.setattr(cli, "SECONDS_BETWEEN_LINES", 0.0)
-    with cli._progress("label", quiet=False) as progress:
+    monkeypatch.setattr(console, "SECONDS_BETWEEN_LINES", 0.0)
+    with console.show_progress("label", quiet=False) as progress:
         progress(Status(4, 1, 0.25, 1000, "a, x = 1", None))
         progress(Status(4, 4, 1.0, 3000, "b, x = 2", 0.125))
     told = capsys.readouterr().err.splitlines()
     assert told[0].startswith("label: 25%, ")
     assert told[1].startswith("label: 100%, about 0 s left; 4/4 points, ")
     assert told[1].endswith(" realizations/s, at b, x = 2, half-width 0.125")
-    with cli._progress("label", quiet=True) as progress:
+    with console.show_progress("label", quiet=True) as progress:
         assert progress is None

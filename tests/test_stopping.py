@@ -8,12 +8,13 @@ import channels
 import ris
 from ris.estimates import Estimate
 from studies.blocks import KINDS, Measurement, Task
+from studies.build import build
 from studies.checkpoint import Block
 from studies.config import parse_study
 from studies.errors import StudyFileError
 from studies.run import Plan, run_study
-from studies.scenario import build, power_and_noise
 from studies.stopping import FIRST_LOOK, StoppingRule, critical
+from studies.transmission import power_and_noise
 
 BLOCK, BLOCKS, STUDIES, PARTS = 32, 96, 2000, 8
 OUTAGE_RATE = 1.0

@@ -11,10 +11,11 @@ import pytest
 from small_study import TEXT, changed
 
 import channels
-from studies.cli import FIGURES
+from studies.build import build
+from studies.cli.catalogue import FIGURES
 from studies.config import load_study, parse_study
 from studies.errors import Fault, StudyFileError
-from studies.scenario import build, noise_power_dbm, power_and_noise
+from studies.transmission import noise_power_dbm, power_and_noise
 
 NOISE = 'phase_noise = { law = "von_mises", concentration = 2.0 }'
 ISOTROPIC = 'correlation = { law = "isotropic" }'
@@ -140,7 +141,7 @@ def test_all_faults_are_told_at_once():
         (
             'design = "optimal"',
             'design = "best"',
-            "phases.design: expected 'optimal', 'uniform', 'random' or 'steered', got 'best'",
+            "phases.design: expected 'optimal', 'uniform', 'random', 'steered' or 'rate', got 'best'",
         ),
         (
             'design = "optimal"',
@@ -364,7 +365,7 @@ def test_figures_are_valid_and_build(path):
     study = load_study(path)
     for scheme in range(len(study.schemes)):
         for quick in (False, True):
-            system, theta1, theta2 = build(study.point(scheme, study.values(quick)[0]))
+            system, theta1, theta2 = build(study.point(scheme, *next(study.places(quick))))
             assert len(theta1) == system.elements1
             assert len(theta2) == system.elements2
     assert not re.search(r"\b[Ff]ig(ure|\.)", study.text), "no figure of a paper is claimed"
@@ -374,3 +375,4 @@ def test_figures_are_valid_and_build(path):
 def test_the_named_figures_are_there():
     names = {path.stem for path in FIGURES.glob("*.toml")}
     assert names >= {"power", "elements", "spacing", "concentration", "bs_correlation", "phases", "bounds"}
+    assert names >= {"csi", "geometry"}

@@ -6,25 +6,27 @@ import numpy as np
 import pytest
 
 import ris
-from studies.cli import FIGURES
+from studies.build import build
+from studies.cli.catalogue import FIGURES
 from studies.config import load_study
-from studies.scenario import build, power_and_noise
+from studies.link_budget import link_budget
+from studies.transmission import known_csi, power_and_noise
 
 
 @functools.cache
-def closed_form(name, label, value):
+def closed_form(name, label, *values):
     """Sum of the hardening bounds, and the mean gain of the first user in dB."""
     study = load_study(FIGURES / f"{name}.toml")
-    point = study.point(study.schemes.index(label), value)
+    point = study.point(study.schemes.index(label), *values)
     system, theta1, theta2 = build(point, study.settings.seed)
-    moments = ris.closed_form_moments(system, theta1, theta2, point.transmission.csi)
+    moments = ris.closed_form_moments(system, theta1, theta2, known_csi(point.transmission))
     power, noise = power_and_noise(point.transmission)
     rates = ris.rate_from_moments(moments, power=power, noise_power=noise)
     return float(rates.sum()), 10 * np.log10(moments.mean_gain[0])
 
 
-def rate(name, label, value):
-    return closed_form(name, label, value)[0]
+def rate(name, label, *values):
+    return closed_form(name, label, *values)[0]
 
 
 def test_surface_correlation_is_essential_where_noise_limits_and_harmful_where_interference_does():
@@ -94,3 +96,41 @@ def test_mean_gain_rises_with_the_resolution_of_the_phases():
     rates = [rate("phases", label, 0) for label in ("random", "1 bit", "2 bits", "3 bits", "optimal")]
     assert rates == sorted(rates)
     assert rate("phases", "random", 30) > rate("phases", "optimal", 30)
+
+
+def test_pilot_power_leads_from_nothing_to_perfect_knowledge():
+    powers = (-15, 0, 15, 30, 60)
+    rates = [rate("csi", "LMMSE, 4 pilots", power) for power in powers]
+    assert rates == sorted(rates)
+    perfect, nominal = (rate("csi", label, 0) for label in ("perfect", "nominal"))
+    assert rates[0] < 0.05 * perfect
+    assert rates[-1] == pytest.approx(perfect, rel=1e-3)
+    assert rates[1] < nominal < rates[3]
+
+
+def test_shared_pilots_cost_more_than_half_at_any_power():
+    label = "LMMSE, 2 pilots for 4 users"
+    assert rate("csi", label, 30) < rate("csi", label, 90) < 0.5 * rate("csi", "perfect", 0)
+    assert rate("csi", label, 90) == pytest.approx(rate("csi", label, 60), rel=1e-3), "levels off"
+
+
+@functools.cache
+def rate_over_drops(label, position):
+    return np.mean([rate("geometry", label, position, drop) for drop in range(6)])
+
+
+def test_a_surface_is_best_across_from_the_users_or_before_them():
+    near, before, across, beyond = (rate_over_drops("surface 2 alone", x) for x in (10, 50, 60, 90))
+    assert beyond < 0.5 * near < near < min(before, across)
+
+
+def test_two_surfaces_serve_nearly_as_the_sum_of_both():
+    alone = rate_over_drops("surface 1 alone", 60), rate_over_drops("surface 2 alone", 60)
+    assert max(alone) < 0.75 * sum(alone) < rate_over_drops("both surfaces", 60) < sum(alone)
+    assert rate_over_drops("both, random phases", 60) < min(alone)
+
+
+def test_the_double_reflection_is_lost_in_the_street():
+    study = load_study(FIGURES / "geometry.toml")
+    paths = link_budget(study.point(study.schemes.index("both surfaces"), 60, 0), study.settings.seed).paths
+    assert paths["double"] < min(paths["single1"], paths["single2"]) - 40

@@ -16,6 +16,7 @@ from small_study import TEXT, changed
 
 import channels
 import ris
+from studies.build import build
 from studies.config import parse_study
 from studies.errors import OutputError, ResultFileError
 from studies.files import prepare_outputs, seal
@@ -24,7 +25,7 @@ from studies.quantities import PARTS, QUANTITIES, z_values
 from studies.report import z_table, z_tests
 from studies.results import read_result
 from studies.run import Plan, run_study
-from studies.scenario import build, power_and_noise
+from studies.transmission import power_and_noise
 
 STUDY = parse_study(TEXT, "small")
 

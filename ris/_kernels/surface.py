@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from channels._kernels.phase_noise import fill_phasor_rows, fill_phasors
+from channels._kernels.phase_noise import fill_phasor_pair, fill_phasors
 
 __all__ = ["reflect", "reflect_parts"]
 
@@ -43,21 +43,31 @@ def reflect(columns, noisy, shifts, law, key, first):
 def reflect_parts(columns, noisy, shifts, law, key, first):
     """As `reflect`, of columns with axes (element, real or imaginary part, column, realization)."""
     N, _, C, B = columns.shape
-    cosines, sines = np.empty((N, B), columns.dtype), np.empty((N, B), columns.dtype)
-    fill_phasor_rows(cosines, sines, law, key, first)
+    flat = columns.reshape(-1)
+    cosines, sines, phases = np.empty(2 * B), np.empty(2 * B), np.empty(2 * B)
+    words = np.empty(2 * B, np.uint64)
     cosine, sine = np.empty(B, columns.dtype), np.empty(B, columns.dtype)
     for n in range(N):
-        cosine[:], sine[:] = shifts[n].real, shifts[n].imag
-        _turn(cosines[n], sines[n], cosine, sine)
-        for c in range(noisy):
-            _turn(columns[n, 0, c], columns[n, 1, c], cosines[n], sines[n])
+        place, row = (n & 1) * B, 2 * n * C * B
+        if place == 0:
+            fill_phasor_pair(cosines, sines, phases, words, law, key, n >> 1, first)
+        shift_re, shift_im = shifts[n].real, shifts[n].imag
+        cosine[:], sine[:] = shift_re, shift_im
         for c in range(noisy, C):
-            _turn(columns[n, 0, c], columns[n, 1, c], cosine, sine)
+            _turn(flat, row + c * B, row + (C + c) * B, cosine, sine)
+        for t in range(B):
+            x, y = cosines[place + t], sines[place + t]
+            cosine[t], sine[t] = shift_re * x - shift_im * y, shift_re * y + shift_im * x
+        for c in range(noisy):
+            _turn(flat, row + c * B, row + (C + c) * B, cosine, sine)
 
 
 @njit(cache=True, error_model="numpy")
-def _turn(re, im, cosine, sine):
-    for t in range(re.size):
+def _turn(columns, start_re, start_im, cosine, sine):
+    # Views, for the compiler sees that they are contiguous.
+    B = cosine.size
+    re, im = columns[start_re : start_re + B], columns[start_im : start_im + B]
+    for t in range(B):
         x, y = re[t], im[t]
         re[t] = x * cosine[t] - y * sine[t]
         im[t] = x * sine[t] + y * cosine[t]

@@ -1,0 +1,64 @@
+"""One point of a sweep: a system and its transmission."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from ris.options import Engine
+from studies.config.system import System
+from studies.config.table import Table
+from studies.config.transmission import Transmission
+from studies.errors import Fault, FaultsError
+from studies.options import PhaseDesignName
+
+__all__ = ["Phases", "Point", "PowerModel", "Simulation"]
+
+
+class Phases(Table):
+    """The design of the phase shifts, rounded to 2^bits levels if `bits` is given."""
+
+    design: PhaseDesignName
+    user: int = Field(default=0, ge=0)
+    bits: Annotated[int, Field(ge=1, le=32)] | None = None
+
+
+class PowerModel(Table):
+    """Power consumption: that of the amplifiers, power over efficiency, and what never rests, in watts."""
+
+    amplifier_efficiency: float = Field(gt=0, le=1)
+    bs_w: float = Field(ge=0)
+    element_w: float = Field(ge=0)
+    user_w: float = Field(default=0, ge=0)
+
+
+class Simulation(Table):
+    """How channels are drawn."""
+
+    engine: Engine = "reduced"
+
+
+class Point(Table):
+    """Everything that defines one system and its transmission: one point of a sweep."""
+
+    system: System
+    transmission: Transmission
+    phases: Phases
+    power_model: PowerModel | None = None
+    simulation: Simulation = Simulation()
+
+    @model_validator(mode="after")
+    def _users_exist(self) -> Self:
+        count, pilots = self.system.users.count, self.transmission.pilots
+        faults = []
+        if self.phases.user >= count:
+            problem = f"expected < {count} (system.users.count), got {self.phases.user}"
+            faults.append(Fault("phases.user", problem))
+        if pilots is not None and pilots.of_users is not None and len(pilots.of_users) != count:
+            problem = f"expected {count} (system.users.count), got {len(pilots.of_users)}"
+            faults.append(Fault("transmission.pilots.of_users", problem))
+        if self.transmission.precoder == "zf" and count > self.system.bs.antennas:
+            problem = f"expected at most {self.system.bs.antennas} (system.bs.antennas) with 'zf', got {count}"
+            faults.append(Fault("system.users.count", problem))
+        if faults:
+            raise FaultsError(faults)
+        return self
