@@ -1,7 +1,6 @@
 """Integer operations are those of onnxruntime, bit for bit."""
 
 import numpy as np
-import predictors_onnx
 import pytest
 import torch
 from predictors_graphs import residual_cnn
@@ -11,6 +10,7 @@ from ris.predictors.graph import GraphBuilder
 from ris.predictors.module import Network
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.runtime import Predictor
+from studies.benchmarks import onnx_graph
 
 
 def channels_first(codes):
@@ -90,7 +90,7 @@ def compared(cases, ties):
         inputs = random_codes(rng, model, node, *size)
         named = {name: channels_first(codes) for name, codes in zip(node.inputs, inputs, strict=True)}
         feed = {f"in_{i}": codes for i, codes in enumerate(named.values())}
-        (theirs,) = predictors_onnx.single(model, node, *size).run(None, feed)
+        (theirs,) = onnx_graph.single(model, node, *size).run(None, feed)
         ours = channels_first(operation(model, node)(*inputs))
         assert len(np.unique(ours)) > 10
         made.append(ours.astype(int).ravel() - theirs.astype(int).ravel())
@@ -118,7 +118,7 @@ def test_a_wrong_multiplier_is_found():
     rng = np.random.default_rng(0)
     model, node = random_model(graph, *size[2:], rng, ties=True), graph.nodes[-1]
     (inputs,) = random_codes(rng, model, node, *size)
-    (theirs,) = predictors_onnx.single(model, node, *size).run(None, {"in_0": channels_first(inputs)})
+    (theirs,) = onnx_graph.single(model, node, *size).run(None, {"in_0": channels_first(inputs)})
     model.arrays["conv_1/multiplier"][:] = np.nextafter(model.arrays["conv_1/multiplier"], np.float32(1))
     assert (channels_first(operation(model, node)(inputs)) != theirs).any()
 
@@ -134,7 +134,7 @@ def test_a_whole_network_is_that_of_onnxruntime():
     quantized = QuantizedNetwork(network)
     quantized.calibrate([torch.from_numpy(maps)])
     model = quantized.export()
-    (theirs,) = predictors_onnx.whole(model, 2, 4, 16, 16).run(None, {"maps": maps})
+    (theirs,) = onnx_graph.whole(model, 2, 4, 16, 16).run(None, {"maps": maps})
     ours = Predictor(model).codes(maps)
     assert np.abs(ours.reshape(theirs.shape).astype(int) - theirs).max() <= 1
     assert np.mean(ours.reshape(theirs.shape) != theirs) < 0.01

@@ -35,7 +35,10 @@ class Predictor:
     def __init__(self, model: Model) -> None:
         self.model = model
         self._sizes: set[tuple[int, ...]] = set()
-        self._last = {name: node.name for node in model.graph.nodes for name in (node.name, *node.inputs)}
+        last = {name: node.name for node in model.graph.nodes for name in node.inputs}
+        self._done = {
+            node.name: [one for one in last if last[one] == node.name] for node in model.graph.nodes
+        }
         if isinstance(model, IntegerModel):
             self._codes = codes_of(model)
             self._steps = self._prepared(lambda node: integer_operation(model, node, self._codes))
@@ -101,10 +104,9 @@ class Predictor:
         maps = self._checked(maps)
         values: dict[str, Array] = {}
         for node, step in self._steps:
-            values[node.name] = step(*(values[name] for name in node.inputs)) if node.inputs else step(maps)
-            for name in node.inputs:
-                if self._last[name] == node.name:
-                    values.pop(name, None)
+            values[node.name] = step(*[values[name] for name in node.inputs]) if node.inputs else step(maps)
+            for name in self._done[node.name]:
+                del values[name]
         return values[node.name]
 
     def _checked(self, maps: Array) -> Array:
