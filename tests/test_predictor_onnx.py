@@ -1,8 +1,10 @@
 """Integer operations are those of onnxruntime, bit for bit."""
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from predictors_graphs import residual_cnn
 from predictors_models import operation, random_codes, random_model
 
@@ -111,6 +113,43 @@ def test_a_million_sums_differ_by_one_code_at_most_and_hardly_ever(family):
     assert np.abs(differences).max() <= 1
     # onnxruntime multiplies scales in another order: float32 rounding moves numbers across a tie.
     assert np.count_nonzero(differences) <= 1e-4 * differences.size
+
+
+def matrix_product(model, x):
+    """Codes of QLinearMatMul for the convolution of a model, whose scales enter as their product alone."""
+    arrays, one = model.arrays, np.float32(1)
+    weight = arrays["conv_1/weight"][:, :, 0, 0].T
+    zeros = np.zeros(weight.shape[1], np.int8)
+    operands = [
+        one,
+        arrays["zero_point"][0],
+        weight,
+        arrays["conv_1/multiplier"],
+        zeros,
+        one,
+        arrays["zero_point"][1],
+    ]
+    constants = [numpy_helper.from_array(np.asarray(value), f"c{i}") for i, value in enumerate(operands)]
+    node = helper.make_node("QLinearMatMul", ["x", *(constant.name for constant in constants)], ["y"])
+    ends = [helper.make_tensor_value_info(name, TensorProto.UINT8, [None, None]) for name in ("x", "y")]
+    graph = helper.make_graph([node], "product", ends[:1], ends[1:], constants)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    session = onnxruntime.InferenceSession(made.SerializeToString(), options, ["CPUExecutionProvider"])
+    return session.run(None, {"x": x})[0]
+
+
+def test_a_million_codes_of_linear_layers_are_those_of_a_matrix_product():
+    graph, size = conv(96, 257, 1), (32, 128, 1, 1)
+    rng = np.random.default_rng(9)
+    model, node = random_model(graph, 1, 1, rng), graph.nodes[-1]
+    model.arrays["conv_1/bias"][:] = 0  # the operator has none
+    (inputs,) = random_codes(rng, model, node, *size)
+    made = operation(model, node)(inputs).reshape(-1, 257)
+    theirs = matrix_product(model, inputs.reshape(-1, 96))
+    assert made.size >= 10**6
+    np.testing.assert_array_equal(made, theirs)
 
 
 def test_a_wrong_multiplier_is_found():

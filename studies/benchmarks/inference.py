@@ -24,6 +24,9 @@ from studies.files import replace_file
 __all__ = ["InferenceBenchmark", "Row", "run"]
 
 SURFACES, USERS, CHANNELS = 2, 4, 13
+RUNS = 5
+"""Predictions of one way before it is the turn of the next."""
+
 TORCH, ONNX, INTEGER, FLOAT = "torch float32", "onnxruntime int8", "ris int8", "ris float32"
 
 
@@ -82,7 +85,7 @@ def run(quick: bool, progress: Callable[[str], None]) -> InferenceBenchmark:
     for side in (16,) if quick else (8, 16, 32):
         progress(f"predictions for surfaces of {side} x {side} elements")
         with threadpool_limits(1):
-            rows += _measured(side, turns=50 if quick else 300)
+            rows += _measured(side, turns=10 if quick else 60)
     return InferenceBenchmark(rows)
 
 
@@ -105,11 +108,14 @@ def _measured(side: int, turns: int) -> list[Row]:
     times: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(turns):
         for way, predict in ways.items():
-            if predict is not None:
-                begin = time.perf_counter()
-                predict()
-                times[way].append(time.perf_counter() - begin)
+            times[way] += [] if predict is None else [_seconds(predict) for _ in range(RUNS)]
     return [_row(way, side, taken) for way, taken in times.items()]
+
+
+def _seconds(predict: Callable[[], Any]) -> float:
+    begin = time.perf_counter()
+    predict()
+    return time.perf_counter() - begin
 
 
 def _row(way: str, side: int, times: list[float]) -> Row:
