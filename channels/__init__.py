@@ -8,8 +8,8 @@ from channels.correlation import (
     local_scattering_correlation,
 )
 from channels.coupling import mutual_impedance, scattering_matrix
-from channels.errors import InvalidArgumentError, MemoryLimitError
-from channels.fading import Hop, UserHop
+from channels.errors import InvalidArgumentError, MemoryLimitError, NearFieldWarning
+from channels.fading import Hop, LineOfSight, UserHop
 from channels.geometry import (
     Node,
     Sightline,
@@ -23,6 +23,12 @@ from channels.geometry import (
 )
 from channels.hardware import ElementFailures, Hardware, PhaseDependentAmplitude
 from channels.interference import Interference
+from channels.near_field import (
+    effective_degrees_of_freedom,
+    line_of_sight,
+    spherical_steering,
+    spherical_wave,
+)
 from channels.pathloss import (
     FreeSpace,
     IndoorOffice,
@@ -55,8 +61,10 @@ __all__ = [
     "IndoorOffice",
     "Interference",
     "InvalidArgumentError",
+    "LineOfSight",
     "LogDistance",
     "MemoryLimitError",
+    "NearFieldWarning",
     "NoNoise",
     "Node",
     "Orientation",
@@ -80,13 +88,17 @@ __all__ = [
     "UsersInRectangle",
     "VonMises",
     "WrappedNormal",
+    "effective_degrees_of_freedom",
     "exponential_correlation",
     "fraunhofer_distance_m",
     "is_near_field",
     "isotropic_correlation",
+    "line_of_sight",
     "local_scattering_correlation",
     "mutual_impedance",
     "noise_power_dbm",
     "scattering_matrix",
     "sightline",
+    "spherical_steering",
+    "spherical_wave",
 ]

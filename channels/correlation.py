@@ -11,13 +11,13 @@ import scipy.fft
 import scipy.linalg
 import scipy.special
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial.distance import cdist
 
-from channels.arrays import AntennaArray, UniformArray, as_angles, direction
+from channels.arrays import AntennaArray, UniformArray, as_angles
 from channels.blas import one_blas_thread
 from channels.checks import as_array, finite, frozen, integer, non_negative, one_of, pair, real
 from channels.errors import InvalidArgumentError, MemoryLimitError
 from channels.options import ScatteringDimensions, ScatteringMethod
+from channels.scattering import GridWaves, LocalScattering, PlaneScattering
 
 __all__ = [
     "Correlation",
@@ -89,9 +89,16 @@ class Correlation:
         if F.ndim < 2 or 0 in F.shape[-2:]:
             raise InvalidArgumentError("factor", "shape (..., N, rank)", f"shape {tuple(F.shape)}")
         with one_blas_thread():
-            correlation = cls(F @ _adjoint(F))
+            correlation = cls._semidefinite(F @ _adjoint(F))
         object.__setattr__(correlation, "factor", frozen(F))
         object.__setattr__(correlation, "low_rank", 2 * F.shape[-1] < F.shape[-2])
+        return correlation
+
+    @classmethod
+    def _semidefinite(cls, matrix: Any) -> Self:
+        """Return the correlation of a matrix that its maker has proved to be one: it is not checked again."""
+        correlation = object.__new__(cls)
+        object.__setattr__(correlation, "matrix", frozen(matrix))
         return correlation
 
     @property
@@ -109,9 +116,7 @@ class Correlation:
 
     def __getitem__(self, index: int) -> "Correlation":
         """Return one covariance of a stack of them, unchecked since the stack was."""
-        part = object.__new__(type(self))
-        object.__setattr__(part, "matrix", frozen(self.matrix[index]))
-        return part
+        return type(self)._semidefinite(self.matrix[index])
 
     @functools.cached_property
     def factor(self) -> Any:
@@ -159,6 +164,8 @@ class GridCorrelation(Correlation):
     isotropic_spacing : pair of float, optional
         Distance of neighbouring rows and columns in wavelengths, if R_nm = sinc(2 d) at distance d and rows
         and columns are orthogonal.
+    waves : GridWaves, optional
+        Plane waves whose mean is R, if the law has them: they make factors of large surfaces.
 
     Attributes
     ----------
@@ -166,11 +173,17 @@ class GridCorrelation(Correlation):
         Numbers of rows and columns; element n = row * columns + column.
     """
 
-    def __init__(self, lags: NDArray[Any], isotropic_spacing: tuple[float, float] | None = None) -> None:
+    def __init__(
+        self,
+        lags: NDArray[Any],
+        isotropic_spacing: tuple[float, float] | None = None,
+        waves: GridWaves | None = None,
+    ) -> None:
         attributes = {
             "lags": frozen(lags),
             "grid": ((lags.shape[-2] + 1) // 2, (lags.shape[-1] + 1) // 2),
             "isotropic_spacing": isotropic_spacing,
+            "waves": waves,
         }
         for name, value in attributes.items():
             object.__setattr__(self, name, value)
@@ -178,6 +191,7 @@ class GridCorrelation(Correlation):
     lags: NDArray[Any]
     grid: tuple[int, int]
     isotropic_spacing: tuple[float, float] | None
+    waves: GridWaves | None
 
     @property
     def size(self) -> int:
@@ -207,10 +221,13 @@ class GridCorrelation(Correlation):
                 "sample with engine='reduced', which does without, or take fewer elements",
             )
         row, column = (np.subtract.outer(np.arange(n), np.arange(n)) + n - 1 for n in self.grid)
-        return frozen(self.lags[..., row[:, None, :, None], column[None, :, None, :]].reshape(self.shape))
+        matrix = self.lags[..., row[:, None, :, None], column[None, :, None, :]].reshape(self.shape)
+        matrix.flags.writeable = False
+        return matrix
 
     def __getitem__(self, index: int) -> "GridCorrelation":
-        return GridCorrelation(self.lags[index], self.isotropic_spacing)
+        waves = None if self.waves is None else self.waves[index]
+        return GridCorrelation(self.lags[index], self.isotropic_spacing, waves)
 
     def __repr__(self) -> str:
         return f"GridCorrelation(grid={self.grid}, shape={self.shape})"
@@ -297,30 +314,33 @@ def isotropic_correlation(
         return values
 
     if not isinstance(array, UniformArray):
-        return Correlation(law(positions[:, None] - positions))
-    row_lags, column_lags = _lags(array)
+        return Correlation._semidefinite(law(positions[:, None] - positions))
     spacing = tuple(np.linalg.norm(array.steps, axis=-1))
     orthogonal = abs(array.steps[0] @ array.steps[1]) <= 1e-14 * max(spacing) ** 2
     return GridCorrelation(
-        _hermitian_lags(law(row_lags[:, None] + column_lags)),
+        _hermitian_lags(law(_lags(array))),
         spacing if dimensions == 3 and orthogonal else None,
+        GridWaves(PlaneScattering(axis), array) if dimensions == 2 else None,
     )
 
 
-def exponential_correlation(size: int, coefficient: complex) -> Correlation:
+def exponential_correlation(size: int | tuple[int, int], coefficient: complex) -> Correlation:
     """Return R_ij = coefficient^(j - i) for j >= i, and the conjugate below.
+
+    On a grid, the Kronecker product of such a matrix for its rows and one for its columns.
 
     Parameters
     ----------
-    size : int
-        Number of elements, >= 1.
+    size : int or pair of int
+        Number of elements, or numbers of rows and columns of a grid with element n = row * columns + column;
+        each >= 1.
     coefficient : complex
         Correlation of neighbours, of modulus at most 1 (to four rounding units, so that exp(j x) passes).
 
     Returns
     -------
     Correlation
-        Shape (size, size), unit diagonal; real if the coefficient is.
+        Unit diagonal; real if the coefficient is.
 
     Raises
     ------
@@ -332,12 +352,17 @@ def exponential_correlation(size: int, coefficient: complex) -> Correlation:
     Loyka, "Channel capacity of MIMO architecture using the exponential correlation matrix", IEEE
     Communications Letters 5(9), 2001.
     """
-    count = integer("size", size, 1)
+    if isinstance(size, tuple) and len(size) != 2:
+        raise InvalidArgumentError("size", "an integer >= 1 or a pair of them", repr(size))
+    counts = [integer("size", count, 1) for count in (size if isinstance(size, tuple) else (size,))]
     value = finite("coefficient", as_array("coefficient", coefficient))
     if value.ndim != 0 or abs(value) > 1 + 4 * np.finfo(float).eps:
         raise InvalidArgumentError("coefficient", "one number of modulus <= 1", repr(coefficient))
-    powers = value ** np.arange(count)
-    return Correlation(scipy.linalg.toeplitz(np.conj(powers), powers))
+    powers = [value ** np.arange(count) for count in counts]
+    if len(powers) == 1:
+        return Correlation(scipy.linalg.toeplitz(np.conj(powers[0]), powers[0]))
+    by_rows, by_columns = (np.concatenate([power[:0:-1], np.conj(power)]) for power in powers)
+    return GridCorrelation(by_rows[:, None] * by_columns)
 
 
 def local_scattering_correlation(
@@ -390,105 +415,33 @@ def local_scattering_correlation(
     _checked(array)
     az, el = as_angles(azimuth, elevation)
     spreads = pair("angular_spread", angular_spread, non_negative)
-    if one_of("method", method, ScatteringMethod) == "small_angle":
-        return Correlation(_small_angle(array, az, el, spreads))
+    scattering = LocalScattering(az, el, spreads, one_of("method", method, ScatteringMethod))
     if isinstance(array, UniformArray):
-        return GridCorrelation(_uniform_scattering(array, az, el, spreads))
+        # Entries depend on p_n - p_m = i a + j b alone: one table over the lags (i, j) holds them all, and
+        # those of i >= 0 make the others.
+        half = scattering.lag_table(array)
+        table = np.concatenate([half[..., :0:-1, ::-1].conj(), half], axis=-2)
+        return GridCorrelation(_hermitian_lags(table), waves=GridWaves(scattering, array))
     centred = array.positions - array.positions.mean(axis=0)
-    return Correlation(_mean_wave(centred, -centred, az, el, spreads))
+    return Correlation._semidefinite(scattering.mean_wave(centred, -centred))
 
 
-def _small_angle(
-    array: AntennaArray, az: NDArray[Any], el: NDArray[Any], spreads: tuple[float, float]
-) -> NDArray[Any]:
-    by_azimuth = np.stack([-np.cos(el) * np.sin(az), np.cos(el) * np.cos(az), np.zeros(az.shape)], axis=-1)
-    by_elevation = np.stack([-np.sin(el) * np.cos(az), -np.sin(el) * np.sin(az), np.cos(el)], axis=-1)
-    exponent: Any = 0.0
-    for derivative, spread in zip((by_azimuth, by_elevation), spreads, strict=True):
-        phase = 2 * np.pi * spread * (derivative @ array.positions.T)
-        exponent = exponent - 0.5 * (phase[..., :, None] - phase[..., None, :]) ** 2
-    wave = array.steering(az, el)
-    matrix: NDArray[Any] = np.exp(exponent) * (wave[..., :, None] * wave[..., None, :].conj())
-    return matrix
+def _lags(array: UniformArray) -> NDArray[np.float64]:
+    """Displacements by -(n - 1) to n - 1 rows and columns, shape (2 rows - 1, 2 columns - 1, 3).
 
-
-def _uniform_scattering(
-    array: UniformArray, az: NDArray[Any], el: NDArray[Any], spreads: tuple[float, float]
-) -> NDArray[Any]:
-    # Entries depend on p_n - p_m = i a + j b alone: one table over the lags (i, j) holds them all.
-    return _hermitian_lags(_mean_wave(*_lags(array), az, el, spreads))
-
-
-def _lags(array: UniformArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Displacements by -(n - 1) to n - 1 rows and columns, shapes (2 rows - 1, 3) and (2 columns - 1, 3)."""
-    row_lags, column_lags = (
+    Entries of a covariance that depends on p_n - p_m = i a + j b alone are all in its values there.
+    """
+    row, column = (
         np.arange(1 - count, count)[:, None] * step
         for count, step in zip(array.grid, array.steps, strict=True)
     )
-    return row_lags, column_lags
+    return np.asarray(row[:, None] + column)
 
 
 def _hermitian_lags(table: NDArray[Any]) -> NDArray[Any]:
     # Hermitian to the last bit.
     hermitian: NDArray[Any] = (table + table[..., ::-1, ::-1].conj()) / 2
     return hermitian
-
-
-def _mean_wave(
-    left: NDArray[Any],
-    right: NDArray[Any],
-    az: NDArray[Any],
-    el: NDArray[Any],
-    spreads: tuple[float, float],
-) -> NDArray[np.complex128]:
-    """Return E exp(j 2 pi (x_i + y_j) . u(az + delta, el + epsilon)), shape (..., I, J).
-
-    By product quadrature. The wave splits into a function of x_i and one of y_j, so that the sum over the
-    nodes is a matrix product; with y = -x it is a sum of outer products, semidefinite whatever the nodes.
-
-    Parameters
-    ----------
-    left, right : array, shape (I, 3) and (J, 3)
-        x and y in wavelengths.
-    """
-    reach = float(cdist(left, -right).max())
-    deltas, delta_weights = _gaussian_nodes(spreads[0], reach)
-    epsilons, epsilon_weights = _gaussian_nodes(spreads[1], reach)
-    mean = np.zeros((*az.shape, len(left), len(right)), np.complex128)
-    with one_blas_thread():
-        for epsilon, weight in zip(epsilons, epsilon_weights, strict=True):
-            u = direction(az[..., None] + deltas, el[..., None] + epsilon)
-            from_left = np.exp(2j * np.pi * (left @ u.mT))
-            from_right = np.exp(2j * np.pi * (u @ right.T))
-            mean += (weight * delta_weights * from_left) @ from_right
-    return mean
-
-
-def _gaussian_nodes(spread: float, reach: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return nodes and weights for the mean over a normal angle of a plane wave along `reach` wavelengths.
-
-    The trapezoidal rule with a step that divides the circle, its error below 1e-13 up to reach = 100.
-    Along either angle t the wave is exp(j z cos(t - t0)), |z| <= 2 pi reach, with Fourier coefficients of
-    modulus |J_m(z)| (Jacobi-Anger). A step of 2 pi / P replaces the exact mean exp(-m^2 s^2 / 2) of
-    exp(j m t) by its sum over m + k P, k integer. Orders |m| > M = z + 12 z^(1/3) + 15 carry less than
-    1e-14 in all; for the others P = M + 8.5 / s leaves 2 exp(-8.5^2 / 2) = 4e-16 each, and the sum
-    of |J_m| over them is at most (2 M + 1)^(1/2), since the sum of squares is one. Nodes beyond 8.5
-    standard deviations weigh less than 2e-17 together. Nodes that meet on the circle are merged; beyond
-    s = 9 the angle is uniform on it to rounding, exp(-s^2 / 2) < 3e-18.
-    """
-    if spread < np.finfo(float).eps:
-        return np.zeros(1), np.ones(1)
-    spread = min(spread, 9.0)
-    wavenumber = 2 * math.pi * reach
-    orders = wavenumber + 12 * wavenumber ** (1 / 3) + 15
-    circle = math.ceil(orders + 8.5 / spread)
-    last = math.ceil(8.5 * spread * circle / (2 * math.pi))
-    index = np.arange(-last, last + 1)
-    weights = np.exp(-0.5 * (index * (2 * math.pi / circle / spread)) ** 2)
-    if len(index) > circle:
-        weights = np.bincount(index % circle, weights, minlength=circle)
-        index = np.arange(circle)
-    return index * (2 * math.pi / circle), weights / weights.sum()
 
 
 def _checked(array: Any) -> AntennaArray:

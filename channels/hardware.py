@@ -225,6 +225,11 @@ class Hardware:
         return isinstance(noise, NoNoise) and bool(known and np.all((chances == 0) | (chances == 1)))
 
     @property
+    def ideal(self) -> bool:
+        """Whether there is nothing but phase shifts and phase noise."""
+        return self.amplitude is None and self.failures is None and self.coupling is None
+
+    @property
     def alike(self) -> bool:
         """Whether all elements are alike, whatever their phase shifts."""
         failures = self.failures

@@ -28,7 +28,7 @@ users, where block-circulant embedding would take 5 ms in FFTs alone (65,536 poi
 nonnegative: the density of the wavenumbers ends in a pole.
 """
 
-from itertools import pairwise
+from itertools import accumulate, pairwise, repeat
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ import scipy.special
 from numpy.typing import NDArray
 
 from channels._kernels.parity import fold, unfold
+from channels.blocks import BlockMatrix
 from channels.scratch import Scratch
 from channels.spectral import block_factors
 
@@ -85,66 +86,85 @@ class IsotropicFactor:
         nodes, weights = azimuthal_quadrature(
             float(np.hypot((self._rows - 1) * row_step, (columns - 1) * column_step))
         )
-        phase = 2 * np.pi * row_step * np.outer(np.arange(self._rows) - (self._rows - 1) / 2, nodes)
+        phase = 2 * np.pi * column_step * np.outer(np.arange(columns) - (columns - 1) / 2, nodes)
         waves = np.empty_like(phase)
         # In the basis of even and odd parts, of which a cosine has the first and a sine the second alone.
         fold(waves, np.cos(phase), 1)
-        even_rows = waves[: self._rows - self._rows // 2].copy()
+        even_columns = waves[: columns - columns // 2].copy()
         fold(waves, np.sin(phase), 1)
-        self._waves = [part.astype(dtype) for part in (even_rows, waves[self._rows - self._rows // 2 :])]
-        lags = column_step * np.arange(columns)
+        by_columns = [even_columns, waves[columns - columns // 2 :]]
+        lags = row_step * np.arange(self._rows)
         blocks = []
         for node, weight in zip(nodes, weights, strict=True):
             J = scipy.linalg.toeplitz(weight * scipy.special.j0(2 * np.pi * np.sqrt(1 - node**2) * lags))
             blocks.append(_parity_blocks(J))
-        made = [Q.astype(dtype) for Q in block_factors([block for pair in blocks for block in pair])]
-        self._azimuthal = [made[0::2], made[1::2]]  # even and odd columns, one factor a node
-        widths = [Q.shape[1] for _ in self._waves for parts in self._azimuthal for Q in parts]
-        self._ends = np.cumsum([0, *widths]).tolist()
-        self.rank = self._ends[-1]
-        azimuthal = sum(Q.size for parts in self._azimuthal for Q in parts)
-        by_rows = sum(waves.size for waves in self._waves) * columns
-        self.multiplications = len(self._waves) * azimuthal + by_rows
+        made = block_factors([block for pair in blocks for block in pair])
+        by_rows = [made[0::2], made[1::2]]  # even and odd rows, one factor a node
+        self._parts = [_Part(factors, waves, dtype) for factors in by_rows for waves in by_columns]
+        self.rank = sum(part.rank for part in self._parts)
+        self.multiplications = sum(part.multiplications for part in self._parts)
 
     def times(self, out: Columns, numbers: Columns, scratch: Scratch) -> None:
         """Write F X, shape (size, 2, C, B), for X of shape (rank, 2, C, B)."""
-        X, product = numbers.reshape(self.rank, -1), out.reshape(self.size, -1)
-        width = X.shape[1]
-        parts = scratch.array("parts", product.shape)
-        places = iter(pairwise(self._ends))
-        stop = 0
-        for waves in self._waves:
-            for factors in self._azimuthal:
-                length = factors[0].shape[0]
-                inner = scratch.array("azimuthal", (len(factors), length, width))
-                for Q, columns in zip(factors, inner, strict=True):
-                    start, end = next(places)
-                    np.matmul(Q, X[start:end], out=columns)
-                start, stop = stop, stop + len(waves) * length
-                np.matmul(
-                    waves, inner.reshape(len(factors), -1), out=parts[start:stop].reshape(len(waves), -1)
-                )
+        product = out.reshape(self.size, -1)
+        X, parts = numbers.reshape(self.rank, -1), scratch.array("parts", product.shape)
+        place, number = 0, 0
+        for part in self._parts:
+            part.times(parts[place : place + part.size], X[number : number + part.rank], scratch)
+            place, number = place + part.size, number + part.rank
         unfold(product, parts, self._rows)
 
     def adjoint_times(self, out: Columns, columns: Columns, scratch: Scratch) -> None:
         """Write F^H V, shape (rank, 2, C, B), for V of shape (size, 2, C, B)."""
         V, product = columns.reshape(self.size, -1), out.reshape(self.rank, -1)
-        width = V.shape[1]
         parts = scratch.array("parts", V.shape)
         fold(parts, V, self._rows)
-        places = iter(pairwise(self._ends))
-        stop = 0
-        for waves in self._waves:
-            for factors in self._azimuthal:
-                length = factors[0].shape[0]
-                inner = scratch.array("azimuthal", (len(factors), length, width))
-                start, stop = stop, stop + len(waves) * length
-                np.matmul(
-                    waves.T, parts[start:stop].reshape(len(waves), -1), out=inner.reshape(len(factors), -1)
-                )
-                for Q, reached in zip(factors, inner, strict=True):
-                    start_number, end = next(places)
-                    np.matmul(Q.T, reached, out=product[start_number:end])
+        place, number = 0, 0
+        for part in self._parts:
+            part.adjoint_times(
+                product[number : number + part.rank], parts[place : place + part.size], scratch
+            )
+            place, number = place + part.size, number + part.rank
+
+
+class _Part:
+    """The block [..., w_t^(1/2) Q_t kron c_t, ...] of one parity, as one product after the other.
+
+    What lies between them has a row for each row of the grid and node, (row, node): so that the waves meet
+    neighbouring rows. With all rows of a node side by side, those that they meet would fall into one place
+    of the cache.
+    """
+
+    def __init__(
+        self, factors: list[NDArray[np.float64]], waves: NDArray[np.float64], dtype: type[np.floating[Any]]
+    ) -> None:
+        (columns, nodes), rows = waves.shape, len(factors[0])
+        self.size, self.rank = rows * columns, sum(Q.shape[1] for Q in factors)
+        self.multiplications = sum(Q.size for Q in factors) + waves.size * rows
+        self._between = rows * nodes
+        by_node = [range(t, self._between, nodes) for t in range(nodes)]
+        by_row = [range(i * nodes, (i + 1) * nodes) for i in range(rows)]
+        elements = [range(i * columns, (i + 1) * columns) for i in range(rows)]
+        ends = pairwise(accumulate((Q.shape[1] for Q in factors), initial=0))
+        numbers = [range(*pair) for pair in ends]
+        self._factors = BlockMatrix(factors, list(zip(range(nodes), by_node, numbers, strict=True)), dtype)
+        self._factors_adjoint = BlockMatrix(
+            [Q.T for Q in factors], list(zip(range(nodes), numbers, by_node, strict=True)), dtype
+        )
+        self._waves = BlockMatrix([waves], list(zip(repeat(0, rows), elements, by_row, strict=True)), dtype)
+        self._waves_adjoint = BlockMatrix(
+            [waves.T], list(zip(repeat(0, rows), by_row, elements, strict=True)), dtype
+        )
+
+    def times(self, out: NDArray[Any], numbers: NDArray[Any], scratch: Scratch) -> None:
+        inner = scratch.array("azimuthal", (self._between, numbers.shape[1]))
+        self._factors.times(inner, numbers)
+        self._waves.times(out, inner)
+
+    def adjoint_times(self, out: NDArray[Any], columns: NDArray[Any], scratch: Scratch) -> None:
+        inner = scratch.array("azimuthal", (self._between, columns.shape[1]))
+        self._waves_adjoint.times(inner, columns)
+        self._factors_adjoint.times(out, inner)
 
 
 def _parity_blocks(J: NDArray[np.float64]) -> list[NDArray[np.float64]]:

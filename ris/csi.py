@@ -1,4 +1,13 @@
-"""What the BS knows of the channels: perfect, nominal, or estimated from pilots."""
+"""What the BS knows of the channels: perfect, nominal, or estimated from pilots.
+
+    perfect    h_k itself, the phase noise of both surfaces included
+    nominal    h_k as the phase shifts alone would make it: the fading known, the phase noise not
+    LmmseCsi   a linear estimate from noisy pilots and from the covariances of the channels: the true ones,
+               those of surfaces without phase noise, or mean gains alone
+    LsCsi      the noisy pilot itself
+
+The moments of all of them are exact in closed form, as all are linear in the channels and the pilot noise.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,23 +15,22 @@ from typing import Any
 
 from channels.checks import integer, one_of, positive
 from channels.errors import InvalidArgumentError
-from ris.options import Csi
+from ris.options import Csi, PilotCovariance
 
-__all__ = ["AnyCsi", "LmmseCsi", "check_csi"]
+__all__ = ["AnyCsi", "LmmseCsi", "LsCsi", "PilotCsi", "check_csi"]
 
 
 @dataclass(frozen=True, init=False)
-class LmmseCsi:
-    """Linear minimum mean square error (LMMSE) estimates of the channels from uplink pilots.
+class PilotCsi:
+    """Linear estimates of the channels from uplink pilots; `LmmseCsi` and `LsCsi` say which.
 
     User i sends one of `length` orthogonal pilot sequences, `length` symbols at the given power, while the
     phase noise is what it will be in the downlink. Correlated with pilot p, the BS is left with
 
         y_p = sum of h_i over the users i of pilot p + n,   n ~ CN(0, noise_power / (length * power) I):
 
-    the sequence collects the energy length * power, and y_p is divided by its root. The BS estimates
-    hhat_j = L_j y_p with L_j = E[h_j h_j^H] (E[y_p y_p^H])^(-1), which needs second moments alone. It is the
-    best linear estimate; the channels are not Gaussian (cascades), so the conditional mean may be better.
+    the sequence collects the energy length * power, and y_p is divided by its root. The variance is that of a
+    complex number, half of it in each of its parts. The BS estimates hhat_j = L_j y_p.
 
     Parameters
     ----------
@@ -76,11 +84,57 @@ class LmmseCsi:
         return [[mine == other for other in pilots] for mine in pilots]
 
 
-AnyCsi = Csi | LmmseCsi
+@dataclass(frozen=True, init=False)
+class LmmseCsi(PilotCsi):
+    """Linear minimum mean square error (LMMSE) estimates of the channels from uplink pilots.
+
+    Given the covariances S_i that the BS has of the users' channels (of mean zero),
+
+        L_j = S_j (sum of S_i over the users i of j's pilot + noise I)^(-1),   noise as in `PilotCsi`.
+
+    With the covariances E h_i h_i^H it is the best linear estimate, from second moments alone; the channels
+    are not Gaussian (cascades), so the conditional mean may be better. With lines of sight the BS also has
+    the means of the channels and the covariances between users, and the estimate is the best affine one from
+    y_p, see `ris.affine_estimates`; with `covariance` = "gain" it has neither.
+
+    Parameters
+    ----------
+    length, power, noise_power, pilots
+        As for `PilotCsi`.
+    covariance : {"exact", "nominal", "gain"}
+        What the BS takes for S_i. "exact": E h_i h_i^H, from the covariances of all hops, the phase shifts
+        and the law of the phase noise. "nominal": the same for surfaces without phase noise, which it does
+        not know of. "gain": the mean gain E|h_i|^2 / M of an antenna times the identity, the correlation of
+        the hops unknown: the element-wise estimate of Bjornson, Hoydis and Sanguinetti, Massive MIMO
+        Networks, 2017, Section 3.4.1.
+    """
+
+    covariance: PilotCovariance
+
+    def __init__(
+        self,
+        length: int,
+        power: float,
+        noise_power: float,
+        pilots: Iterable[int] | None = None,
+        covariance: PilotCovariance = "exact",
+    ) -> None:
+        super().__init__(length, power, noise_power, pilots)
+        object.__setattr__(self, "covariance", one_of("covariance", covariance, PilotCovariance))
+
+
+class LsCsi(PilotCsi):
+    """Least-squares (LS) estimates from uplink pilots: L = I, the received pilot itself.
+
+    It takes no knowledge of the channels. Users of one pilot have one and the same estimate.
+    """
+
+
+AnyCsi = Csi | PilotCsi
 """What the BS knows: one of the names of `Csi`, or how it estimates."""
 
 
 def check_csi(csi: Any) -> AnyCsi:
     """Return `csi` if it is one."""
-    checked: AnyCsi = csi if isinstance(csi, LmmseCsi) else one_of("csi", csi, Csi)
+    checked: AnyCsi = csi if isinstance(csi, (LmmseCsi, LsCsi)) else one_of("csi", csi, Csi)
     return checked

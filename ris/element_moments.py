@@ -51,6 +51,18 @@ class ElementMoments:
     third: float | Array
     fourth: float | Array
 
+    def cumulant(self, plain: int, conjugated: int) -> float | Array:
+        """Joint cumulant of e_n, taken so many times, and its conjugate: two times each at most."""
+        if plain < conjugated:
+            return _conjugate(self.cumulant(conjugated, plain))
+        return {
+            (1, 0): self.mean,
+            (1, 1): self.variance,
+            (2, 0): self.pseudovariance,
+            (2, 1): self.third,
+            (2, 2): self.fourth,
+        }[plain, conjugated]
+
     @classmethod
     def of(cls, noise: PhaseNoise, hardware: Hardware, theta: Array) -> "ElementMoments":
         """Moments at phase shifts theta, shape (..., N), in the array library of theta."""

@@ -1,17 +1,17 @@
 r"""Sums over a surface whose covariances depend on differences of positions in its grid alone.
 
 Then R_nm is a table over lags (`channels.GridCorrelation`), its products with vectors are convolutions, and
-sums over all pairs of elements are sums over lags. With a factor F of few columns for each BS-side covariance,
-A = Y Y^H with Y = diag(x)^H F where x = exp(j theta), all that `ris.noise_moments` asks for costs O(J p N log N)
-for J user sides and p columns instead of O(J N^3), in a batch, and differentiably. Elements are all alike:
-M = mu I.
+sums over all pairs of elements are sums over lags. With a factor F of few columns for each BS-side
+covariance, A = Y Y^H with Y = diag(x)^H F where x = exp(j theta), all that `ris.noise_moments` asks for costs
+O(J p N log N) for J user sides and p columns instead of O(J N^3), in a batch, and differentiably. Elements
+are all alike: M = mu I.
 """
 
 from dataclasses import dataclass
 
 import array_api_compat
 
-from ris.backend import Array, adjoint, conjugate, matmul, real, vecdot
+from ris.backend import Array, conjugate, matmul, real
 from ris.element_moments import ElementMoments
 from ris.noise_moments import BsSide
 

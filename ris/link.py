@@ -1,5 +1,6 @@
 """A system prepared for the moment formulas: path weights, traces at the BS, covariances at the surfaces."""
 
+import functools
 from typing import Any, Protocol
 
 import array_api_compat
@@ -11,7 +12,7 @@ from channels.errors import InvalidArgumentError
 from channels.fading import UserHop
 from ris.backend import Array, adjoint, conjugate, imaginary, is_complex, matmul, real, stacked, unify
 from ris.element_moments import IDEAL, ElementMoments
-from ris.noise_moments import Reflection, mean_traces
+from ris.noise_moments import Reflection
 from ris.system import DoubleRIS, check_coupling
 
 __all__ = ["BsTraces", "Link", "PathWeights", "Surface", "check_phases"]
@@ -47,13 +48,32 @@ def batch_shape(system: DoubleRIS, theta1: Any, theta2: Any) -> tuple[int, ...]:
 
 
 class PathWeights(Protocol):
-    """Weights of the paths and traces at the BS, as attributes of `Link`."""
+    """Weights of the paths and traces at the BS, as those of `Link`."""
 
-    a: Array
-    b: Array
-    c: Array
-    d: Array
-    x: Array
+    @property
+    def a(self) -> Array:
+        """Of the direct paths."""
+        ...
+
+    @property
+    def b(self) -> Array:
+        """Of the single reflections at surface 1."""
+        ...
+
+    @property
+    def c(self) -> Array:
+        """Of the single reflections at surface 2."""
+        ...
+
+    @property
+    def d(self) -> Array:
+        """Of the double reflections."""
+        ...
+
+    @property
+    def x(self) -> Array:
+        """Of the cross terms."""
+        ...
 
     @property
     def bs(self) -> "BsTraces":
@@ -62,7 +82,7 @@ class PathWeights(Protocol):
 
 
 class Link:
-    """Everything that the moments need of one system, in one array library.
+    """Everything that the moments need of one system without lines of sight, in one array library.
 
     `part` takes these systems alone from the first batch axis.
 
@@ -79,6 +99,8 @@ class Link:
     """
 
     def __init__(self, system: DoubleRIS, theta1: Any, theta2: Any, part: slice | None = None) -> None:
+        if system.line_of_sight:
+            raise InvalidArgumentError("system", "Rayleigh fading in all hops", "a hop with a mean")
         check_coupling(system)
         hops = (system.bs_ris1, system.bs_ris2, system.ris1_ris2)
         to_users = (system.ris1_user, system.ris2_user, system.bs_user)
@@ -91,15 +113,14 @@ class Link:
             *(None if hop is None else hop.gain for hop in to_users),
             *(None if hop is None else _per_user(hop.correlation.matrix) for hop in to_users),
             *(_low_rank(system.ris1_user), _low_rank(system.ris2_user)),
-            *(None if emi is None else emi.power[..., None] for emi in (system.emi1, system.emi2)),
-            *(None if emi is None else emi.correlation.matrix for emi in (system.emi1, system.emi2)),
         )
         if part is not None:
             axes = len(batch_shape(system, theta1, theta2))
-            trailing = [1] * 5 + [2] * 6 + [1] * 3 + [3] * 5 + [1] * 2 + [2] * 2
+            trailing = [1] * 5 + [2] * 6 + [1] * 3 + [3] * 5
             arrays = [_cut(array, axes + n, part) for array, n in zip(arrays, trailing, strict=True)]
-        theta1, theta2, g1, g2, gD, RB1, RB2, R1d, R1b, R2b, R2d, g1k, g2k, gdk, R1k, R2k, RBk, *rest = arrays
-        F1k, F2k, *self._emi = rest
+        theta1, theta2, g1, g2, gD, RB1, RB2, R1d, R1b, R2b, R2d, g1k, g2k, gdk, R1k, R2k, RBk, F1k, F2k = (
+            arrays
+        )
         single1, single2, double = system.single1, system.single2, system.double
         # Zero with the batch axes of the phase shifts, so that every result has them.
         off = 0 * next(gain for gain in (g1k, g2k, gdk) if gain is not None)
@@ -123,18 +144,11 @@ class Link:
         self._hardware = system.hardware1, system.hardware2
         self._covariances = R1b, R1d, R1k, R2b, R2d, R2k
         self._factors = F1k, F2k
-        self._to_users = g1k + off if single1 else off, g2k + off if double or single2 else off
-        self._between = gD if double else None
 
-    @property
+    @functools.cached_property
     def bs(self) -> "BsTraces":
         """Traces of the BS-side covariances."""
         return BsTraces(*self.bs_sides)
-
-    @property
-    def coupled(self) -> bool:
-        """Whether there is mutual coupling at a surface."""
-        return any(hardware.coupling is not None for hardware in self._hardware)
 
     def _elements(self, surface: int) -> ElementMoments:
         """Moments of the elements of surface 1 or 2; of coupled ones, `_seen` has all that they do."""
@@ -154,25 +168,6 @@ class Link:
         xp = array_api_compat.array_namespace(theta)
         T = reflection_matrix(xp.exp(1j * theta) * self._coefficients(surface).mean, hardware.coupling)
         return matmul(adjoint(T), matmul(covariance, T))
-
-    def emi_power(self) -> Array | None:
-        """Mean power of the interference that the surfaces reflect to each user, shape (..., K)."""
-        p1, p2, R1e, R2e = self._emi
-        if p1 is None and p2 is None:
-            return None
-        (to_users1, to_users2), two = self._to_users, self.surface2()
-        total = 0 * to_users1
-        if p1 is not None:
-            one = self.surface1()
-            over1 = one.vector(mean_traces(self._seen(R1e, 1), one.user_matrices, one.moments))
-            total = total + p1 * to_users1 * over1[..., :-1]
-            if self._between is not None:
-                onward = two.vector(mean_traces(two.bs_sides[-1], two.user_matrices, two.moments))
-                total = total + p1 * self._between * over1[..., -1:] * to_users2 * onward
-        if p2 is not None:
-            over2 = two.vector(mean_traces(self._seen(R2e, 2), two.user_matrices, two.moments))
-            total = total + p2 * to_users2 * over2
-        return total
 
     def surface1(self) -> "Surface":
         """Surface 1 seen from the BS; its user sides are the users' and then that of the hop to surface 2."""

@@ -1,5 +1,6 @@
 """Monte Carlo: draws of the users' channels, and estimates of moments and rates from them."""
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable
@@ -13,13 +14,14 @@ from channels.checks import integer, non_negative, positive
 from channels.errors import InvalidArgumentError, MemoryLimitError
 from channels.streams import Stream
 from ris._kernels.statistics import measure
-from ris.csi import AnyCsi, LmmseCsi
+from ris.csi import AnyCsi, PilotCsi
 from ris.estimates import Estimate, Observations
-from ris.mean_gain import mean_emi_power, mean_precoder_gain, nominal_turns
+from ris.mean_gain import mean_emi_power
 from ris.options import Csi, Engine, Precision
-from ris.pilots import PilotEstimator
+from ris.precoders import MAXIMUM_RATIO, Precoder, check_precoder
 from ris.sampler import ChannelSampler, Tile, check_threads
 from ris.system import DoubleRIS
+from ris.transmitter import Transmitter
 
 __all__ = ["Simulation", "draw_channels", "simulate"]
 
@@ -102,17 +104,23 @@ def draw_channels(
 
 @dataclass(frozen=True, eq=False)
 class Simulation:
-    """Estimates from simulated channels h_k and maximum-ratio precoders f_k; simulations merge.
+    """Estimates from simulated channels h_k and precoders f_k; simulations merge.
 
-    Rates are in bit/s/Hz, with total power `power` and precoders normalised by their mean gain, as in
-    `rate_from_moments`. The normalisation uses the closed form of sum_i E|f_i|^2, so that the ergodic rate
-    is a plain mean over independent realizations.
+    Rates are in bit/s/Hz, with total power `power`. |f_k|^2 is the power of user k, but with `MRT` as in the
+    closed forms f_k is the channel that the BS knows, and powers are those of
+    (power / sum_i E|f_i|^2)^(1/2) f_k, as in `rate_from_moments`.
+
+    All estimates are plain means over independent realizations, or functions of such means. For the ergodic
+    rate with long-term normalisation that takes E|f_i|^2 beforehand: in closed form with `MRT`, for other
+    precoders from 1,024 further realizations, whose error is corrected along the way to first order
+    (`ris.transmitter`). What is left is of the order of the squared relative error of their mean power in
+    bit/s/Hz, 1e-3 where the power spreads by as much as its mean.
 
     Parameters
     ----------
     power, noise_power : float
         Total transmit power and noise power at a user, linear, in one unit.
-    csi : {"perfect", "nominal"} or LmmseCsi
+    csi : {"perfect", "nominal"} or PilotCsi
         What the BS knows.
     per_user : Observations
         Of five numbers for each user, shape (5 K,): Re h_k^H f_k, |h_k^H f_k|^2, sum over j != k of
@@ -126,6 +134,10 @@ class Simulation:
         hardening bound and the ratio of moments take it.
     emi_powers : Observations, optional
         Of that power, shape (K,).
+    precoder : MRT, ZF, RZF, MMSE or WMMSE
+        How the BS precodes.
+    unconverged : int
+        Realizations in which the iteration of `WMMSE` stopped before its tolerance was met.
     """
 
     power: float
@@ -137,6 +149,8 @@ class Simulation:
     observed: Observations | None = None
     mean_emi: NDArray[np.float64] | None = field(default=None, kw_only=True)
     emi_powers: Observations | None = field(default=None, kw_only=True)
+    precoder: Precoder = field(default=MAXIMUM_RATIO, kw_only=True)
+    unconverged: int = field(default=0, kw_only=True)
 
     @property
     def realizations(self) -> int:
@@ -202,19 +216,19 @@ class Simulation:
 
     def merge(self, other: "Simulation") -> "Simulation":
         """Join simulations of the same system over different realizations."""
-        mine, its = (self.power, self.noise_power, self.csi), (other.power, other.noise_power, other.csi)
+        mine, its = ((one.power, one.noise_power, one.csi, one.precoder) for one in (self, other))
         if mine != its:
             raise InvalidArgumentError(
-                "other", f"a simulation at (power, noise_power, csi) = {mine}", f"{its}"
+                "other", f"a simulation at (power, noise_power, csi, precoder) = {mine}", f"{its}"
             )
-        return Simulation(
-            *mine,
-            self.per_user.merge(other.per_user),
-            self.interferences.merge(other.interferences),
-            self.gain_products.merge(other.gain_products),
-            _merged(self.observed, other.observed),
-            mean_emi=self.mean_emi,
+        return dataclasses.replace(
+            self,
+            per_user=self.per_user.merge(other.per_user),
+            interferences=self.interferences.merge(other.interferences),
+            gain_products=self.gain_products.merge(other.gain_products),
+            observed=_merged(self.observed, other.observed),
             emi_powers=_merged(self.emi_powers, other.emi_powers),
+            unconverged=self.unconverged + other.unconverged,
         )
 
     @property
@@ -265,6 +279,7 @@ def simulate(
     realizations: int,
     seed: int | Stream,
     csi: AnyCsi = "perfect",
+    precoder: Precoder = MAXIMUM_RATIO,
     engine: Engine = "reduced",
     precision: Precision = "double",
     first: int = 0,
@@ -281,12 +296,17 @@ def simulate(
         As for `draw_channels`.
     power, noise_power : float
         Total transmit power (>= 0) and noise power at a user (> 0), linear, in the same unit.
-    csi : {"perfect", "nominal"} or LmmseCsi
-        What the BS knows, as for `closed_form_moments`.
+    csi : {"perfect", "nominal"} or PilotCsi
+        What the BS knows, as for `closed_form_moments`; precoders follow from that, rates from the true
+        channels.
+    precoder : MRT, ZF, RZF, MMSE or WMMSE
+        How the BS precodes: `ris.precoders` has the choices. By default it is the precoder of the closed
+        forms; with any other the power must be above zero.
     observe : callable, optional
         Called for each tile, in threads and in any order, with the instantaneous rates log2(1 + SINR_k) in
         bit/s/Hz, shape (realizations, K); returns numbers of any kind for each realization, shape
-        (realizations, m), whose means and co-moments the simulation keeps in `observed`.
+        (realizations, m), whose means and co-moments the simulation keeps in `observed`. With long-term
+        normalisation of other precoders than `MRT` the rates are those before that correction.
     progress : callable, optional
         Called with the number of realizations done, after each tile.
 
@@ -298,36 +318,42 @@ def simulate(
     Raises
     ------
     InvalidArgumentError, MemoryLimitError
-        As for `draw_channels`.
+        As for `draw_channels`, and if the channels that the BS knows do not allow the precoder (`precode`).
     """
     integer("realizations", realizations, minimum=1)
     integer("first", first, minimum=0)
-    power, noise_power = non_negative("power", power), positive("noise_power", noise_power)
+    closed = check_precoder(precoder) == MAXIMUM_RATIO
+    power = (non_negative if closed else positive)("power", power)
+    noise_power = positive("noise_power", noise_power)
     threads = check_threads(threads)
-    drawn: Csi = "perfect" if isinstance(csi, LmmseCsi) else csi
+    drawn: Csi = "perfect" if isinstance(csi, PilotCsi) else csi
     sampler = ChannelSampler(system, theta1, theta2, as_stream(seed), drawn, engine, precision)
     _check_memory(sampler, 0, threads, memory_limit)
-    theta1, theta2 = sampler.theta1, sampler.theta2
-    pilots = None
-    if isinstance(csi, LmmseCsi):
-        pilots = PilotEstimator(system, theta1, theta2, csi, as_stream(seed).child("pilots"))
-        total = pilots.mean_gain
-    else:
-        total = float(np.sum(mean_precoder_gain(system, theta1, theta2, csi)))
-    noise = noise_power * total / power if power > 0 else np.inf
-    K = system.users
     mean_emi = None
     if system.emi1 is not None or system.emi2 is not None:
-        mean_emi = mean_emi_power(system, theta1, theta2)
-    turns = None
-    if csi == "nominal" and not (system.hardware1.alike and system.hardware2.alike):
-        turns = nominal_turns(system, theta1, theta2)
+        mean_emi = mean_emi_power(system, sampler.theta1, sampler.theta2)
+    transmitter = Transmitter(system, sampler, precoder, csi, as_stream(seed), power, noise_power, threads)
 
     def measure_tile(done: int, tile: Tile, emi: NDArray[np.float64] | None) -> Simulation:
-        precoders = tile[:, :, -K:] if pilots is None else pilots.estimates(tile, first + done)
-        if turns is not None:
-            precoders = _turned(precoders, turns)
-        return _observe(tile[:, :, :K], precoders, noise, power, noise_power, csi, observe, mean_emi, emi)
+        precoders, unconverged = transmitter.precoders(tile, first + done)
+        share = 0.0 if emi is None else emi / noise_power
+        noise = np.broadcast_to(transmitter.noise * (1 + share), (system.users, tile.shape[-1]))
+        per_user, interference, product = _measured(tile[:, :, : system.users], precoders, noise)
+        observed = None if observe is None else Observations.of(observe(per_user[4].T))
+        transmitter.correct(per_user[4], per_user[3])
+        return Simulation(
+            power,
+            noise_power,
+            csi,
+            Observations.of(per_user.reshape(-1, per_user.shape[-1]).T),
+            Observations.of(np.moveaxis(interference, -1, 0)[..., None]),
+            Observations.of(np.moveaxis(product, -1, 0)[..., None]),
+            observed,
+            mean_emi=mean_emi,
+            emi_powers=None if emi is None else Observations.of(emi.T),
+            precoder=precoder,
+            unconverged=unconverged,
+        )
 
     parts = sampler.each(measure_tile, first, realizations, threads)
     for result in itertools.accumulate(parts, Simulation.merge):
@@ -341,39 +367,13 @@ def as_stream(seed: int | Stream) -> Stream:
     return seed if isinstance(seed, Stream) else Stream(seed)
 
 
-def _turned(precoders: Tile, turns: NDArray[np.complex128]) -> Tile:
-    """Multiply the precoders of each user by its phasor."""
-    re, im = precoders[:, 0], precoders[:, 1]
-    cosines, sines = turns.real[:, None], turns.imag[:, None]
-    return np.stack([re * cosines - im * sines, re * sines + im * cosines], axis=1)
-
-
-def _observe(
-    channels: Tile,
-    precoders: Tile,
-    noise: float,
-    power: float,
-    noise_power: float,
-    csi: AnyCsi,
-    observe: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None,
-    mean_emi: NDArray[np.float64] | None,
-    emi: NDArray[np.float64] | None,
-) -> Simulation:
+def _measured(
+    channels: Tile, precoders: Tile, noise: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     _, _, K, B = channels.shape
-    noises = np.full((K, B), noise) if emi is None else noise * (1 + emi / noise_power)
     per_user, interference, product = np.empty((5, K, B)), np.empty((K, K, B)), np.empty((K, K, B))
-    measure(per_user, interference, product, channels, precoders, noises)
-    return Simulation(
-        power,
-        noise_power,
-        csi,
-        Observations.of(per_user.reshape(-1, B).T),
-        Observations.of(np.moveaxis(interference, -1, 0)[..., None]),
-        Observations.of(np.moveaxis(product, -1, 0)[..., None]),
-        None if observe is None else Observations.of(observe(per_user[4].T)),
-        mean_emi=mean_emi,
-        emi_powers=None if emi is None else Observations.of(emi.T),
-    )
+    measure(per_user, interference, product, channels, precoders, noise)
+    return per_user, interference, product
 
 
 def _merged(mine: Observations | None, its: Observations | None) -> Observations | None:

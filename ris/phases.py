@@ -23,6 +23,9 @@ convex and so above its tangents: v^H S v >= 2 Re(v^H S v') - v'^H S v'. The bes
 exp(j arg(S v')), therefore never lowers the sum (minorise and maximise), and the steps alternate over the
 surfaces. The best of several ascents is a local maximum. How far it can be from the global one follows from
 T <= mu^2 min(sum |S_mn|, N lambda_max(S)) + s tr S.
+
+Lines of sight add terms linear in each v and products of paths: the same ascent, on the forms of
+`ris.rician_phases`, without a certificate and without a bound.
 """
 
 from collections.abc import Callable, Iterator
@@ -42,9 +45,11 @@ from channels.streams import Stream
 from ris.element_moments import ElementMoments
 from ris.link import Link, Surface
 from ris.montecarlo import as_stream
+from ris.rician_phases import RicianGain
 from ris.system import DoubleRIS, check_designable
 
 __all__ = [
+    "MeanGain",
     "PhaseDesign",
     "check_bits",
     "optimal_phases",
@@ -60,6 +65,9 @@ TIGHT = 1e-9
 RANDOM_STARTS = 16
 """Ascents from random phases, the same in every design, besides the two from the tree and the eigenvectors.
 Those two can share a symmetry of the surface, which the ascent keeps: then they end on a saddle."""
+
+RICIAN_STARTS = 4
+"""Ascents from random phases with lines of sight, besides one from equal phases."""
 
 SCREENING, POLISH = 1e-5, 1e-9
 """All ascents stop when ROUND sweeps over the surfaces raise no mean gain by more than the first, relative;
@@ -81,7 +89,8 @@ class PhaseDesign:
     statement : str
         What is proved and why, or why no closed form applies.
     gap : float
-        Proved: no phases have a mean gain, summed over those users, above 1 / (1 - gap) of this one's.
+        Proved: no phases have a mean gain, summed over those users, above 1 / (1 - gap) of this one's; 1 if
+        no bound is known.
     """
 
     theta1: NDArray[np.float64]
@@ -106,7 +115,8 @@ def optimal_phases(system: DoubleRIS) -> PhaseDesign:
     -------
     PhaseDesign
         ``theta1, theta2 = optimal_phases(system)``. Certified: the global maximum for every user at once.
-        Not certified: a local maximum of the sum over users, by a monotone ascent. Phases that the mean gain
+        Not certified: a local maximum of the sum over users, by a monotone ascent; so always with lines of
+        sight. Phases that the mean gain
         does not depend on are zero.
 
     Raises
@@ -118,7 +128,7 @@ def optimal_phases(system: DoubleRIS) -> PhaseDesign:
     Notes
     -----
     The mean gain is not the rate: with several users the interference also depends on the phases, and
-    `maximise_rate` may do better. For the derivation see the module.
+    `ris.design_phases` may do better. For the derivation see the module.
     """
     check_designable(system)
     return _design(system, np.ones(system.users), "all users")
@@ -249,7 +259,7 @@ class _Forms:
 
     def mean(self, S: NDArray[Any], v: NDArray[Any]) -> NDArray[np.float64]:
         """mu^2 v^H S v + s tr S, of one v or of every column."""
-        return self._noisy(S, _form(S, v))
+        return self.noisy(S, _form(S, v))
 
     def ceiling(self, S: NDArray[Any], v: NDArray[Any]) -> NDArray[np.float64]:
         """Return a bound on `mean` over all v, given the best v known."""
@@ -257,13 +267,14 @@ class _Forms:
         if not _tight(S, v):
             largest = scipy.linalg.eigvalsh(S, subset_by_index=[len(S) - 1] * 2)[0]
             bound = min(bound, len(S) * float(largest))
-        return self._noisy(S, np.asarray(bound))
+        return self.noisy(S, np.asarray(bound))
 
-    def _noisy(self, S: NDArray[Any], form: NDArray[np.float64]) -> NDArray[np.float64]:
+    def noisy(self, S: NDArray[Any], form: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what the elements make of v^H S v on average, at values of this form."""
         return np.asarray(self.moments.mean**2 * form + self.moments.variance * np.trace(S).real)
 
 
-class _MeanGain:
+class MeanGain:
     """The mean gain, summed over some users, as a function of v1 = exp(j theta1) and v2 = exp(j theta2)."""
 
     def __init__(self, system: DoubleRIS, chosen: NDArray[Any]) -> None:
@@ -313,10 +324,49 @@ _Phasors = tuple[NDArray[np.complex128], NDArray[np.complex128]]
 def _design(system: DoubleRIS, chosen: NDArray[Any], whom: str) -> PhaseDesign:
     """Design for the chosen users, shape (K,), 1 or 0."""
     with one_blas_thread():  # the same phases for any number of threads
-        return _designed(_MeanGain(system, chosen), whom)
+        if system.line_of_sight:
+            return _rician_design(RicianGain(system, chosen), whom)
+        return _designed(MeanGain(system, chosen), whom)
 
 
-def _designed(gain: _MeanGain, whom: str) -> PhaseDesign:
+def _rician_design(gain: RicianGain, whom: str) -> PhaseDesign:
+    """Ascend from equal and from random phases, and take the best end."""
+    stream = Stream(0, "ascent of the mean gain")
+    streams = [stream.child(f"surface {i + 1}") for i in (0, 1)]
+    one, two = gain.elements
+    starts: list[_Phasors] = [(np.ones(one, np.complex128), np.ones(two, np.complex128))]
+    for number in range(RICIAN_STARTS):
+        theta1, theta2 = (
+            random_phases(one, streams[0].child(number)),
+            random_phases(two, streams[1].child(number)),
+        )
+        starts.append((np.exp(1j * theta1), np.exp(1j * theta2)))
+    ends = [_rician_ascent(gain, start, SCREENING) for start in starts]
+    v1, v2 = _rician_ascent(gain, max(ends, key=gain.value), POLISH)
+    statement = (
+        f"A local optimum of the mean gain of {whom} in sum, the best of {len(starts)} monotone ascents. "
+        "With lines of sight no closed form applies, and no bound is proved."
+    )
+    return PhaseDesign(frozen(np.angle(v1)), frozen(np.angle(v2)), False, statement, 1.0)
+
+
+def _rician_ascent(gain: RicianGain, start: "_Phasors", tolerance: float) -> "_Phasors":
+    """Minorise and maximise, some steps at each surface in turn."""
+    v, value = start, gain.value(start)
+    for _ in range(MOST_ROUNDS):
+        for i in (0, 1):
+            S, slope = gain.form(i, v)
+            stepped = v[i]
+            for _ in range(ROUND):
+                stepped = _phasors(S @ stepped + slope, stepped)
+            v = (stepped, v[1]) if i == 0 else (v[0], stepped)
+        before, value = value, gain.value(v)
+        if value <= (1 + tolerance) * before:
+            break
+    return v
+
+
+def _designed(gain: MeanGain, whom: str) -> PhaseDesign:
     (v1, groups1), (v2, groups2) = (_spanning_phasors(surface) for surface in gain.surfaces)
     v = v1, v2
     proved = [all(_tight(S, v[i]) for S in gain.surfaces[i].pairs) for i in (0, 1)]
@@ -359,7 +409,7 @@ def _spanning_phasors(surface: _Forms) -> tuple[NDArray[np.complex128], int]:
     return c[1:], int(np.sum(parents[1:] == 0))
 
 
-def _starts(gain: _MeanGain, v: _Phasors, free: list[int]) -> _Phasors:
+def _starts(gain: MeanGain, v: _Phasors, free: list[int]) -> _Phasors:
     """Columns to start from: at the surfaces `free` v, principal eigenvectors, random ones; else v alone."""
 
     def columns(i: int) -> NDArray[np.complex128]:
@@ -369,13 +419,13 @@ def _starts(gain: _MeanGain, v: _Phasors, free: list[int]) -> _Phasors:
         S = surface.single + gain.weight(v, i) * surface.double
         _, vectors = scipy.linalg.eigh(S, subset_by_index=[len(S) - 1] * 2)
         stream = Stream(0, "ascent of the mean gain", f"surface {i + 1}")
-        random = [random_phases(len(S), stream.child(number)) for number in range(RANDOM_STARTS)]
-        return np.stack([v[i], _phasors(vectors[:, 0], v[i]), *np.exp(1j * np.array(random))], axis=1)
+        random = UniformNoise(np.pi).sample(len(S), RANDOM_STARTS, stream)
+        return np.stack([v[i], _phasors(vectors[:, 0], v[i]), *np.exp(1j * random)], axis=1)
 
     return columns(0), columns(1)
 
 
-def _ascended(gain: _MeanGain, start: _Phasors, free: list[int], tolerance: float) -> _Phasors:
+def _ascended(gain: MeanGain, start: _Phasors, free: list[int], tolerance: float) -> _Phasors:
     """Minorise and maximise at the surfaces `free` in turn, in every column of the start."""
     v, value = start, gain.value(start)
     for _ in range(MOST_ROUNDS):
@@ -388,7 +438,7 @@ def _ascended(gain: _MeanGain, start: _Phasors, free: list[int], tolerance: floa
     return v
 
 
-def _stepped(gain: _MeanGain, v: _Phasors, i: int) -> _Phasors:
+def _stepped(gain: MeanGain, v: _Phasors, i: int) -> _Phasors:
     """Replace the phasors of surface i + 1 by exp(j arg(S v)), given those of the other."""
     surface = gain.surfaces[i]
     stepped = _phasors(surface.single @ v[i] + gain.weight(v, i) * (surface.double @ v[i]), v[i])

@@ -19,6 +19,9 @@ user's fading is the same in both, which makes its Gram matrix the 2 by 2 block 
 Interference that meets a surface with covariance R reaches a user at the power v^H R v, v the user's column
 as the surface reflects it: the columns are at hand, so that the powers are drawn jointly with the channels.
 
+The mean left right^H of a Rician hop acts on the columns themselves: left (right^H V) is added to the draw.
+Given V it is fixed, so that the law stays exact; only its few rows right^H V travel from array to array.
+
 Arrays of a tile have axes (element, real or imaginary part, column, realization).
 """
 
@@ -28,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from channels.correlation import Correlation, GridCorrelation
-from channels.factors import Factor, factor_of
+from channels.factors import DenseFactor, Factor, factor_of
 from channels.fading import Hop, UserHop
 from channels.interference import Interference
 from channels.scratch import Scratch
@@ -44,7 +47,10 @@ Columns = NDArray[Any]
 """Axes (element, real or imaginary part, column, realization), float64 or float32."""
 
 Grams = NDArray[np.float64]
-"""Axes (column, column, real or imaginary part, realization); the lower triangle counts."""
+"""Axes (distance s, real or imaginary part, column c, realization): entry (c, c - s), for c >= s."""
+
+Passing = tuple[Grams, Columns | None]
+"""What a hop sees of the columns V that reach it: V^H R_right V, and right^H V of its mean, if it has one."""
 
 
 class ReducedEngine:
@@ -102,13 +108,13 @@ class ReducedEngine:
         """
         scratch = self.scratch
         emi = np.zeros((self.users, count)) if any(self.emi) else None
-        grams2 = self.from_surface2.grams(self.at_surface2, [], first, count, scratch, self.emi[1], emi)
-        to_bs, to_surface1 = grams2[: self.single2], grams2[self.single2 :]
-        grams1 = self.from_surface1.grams(
+        passing2 = self.from_surface2.passing(self.at_surface2, [], first, count, scratch, self.emi[1], emi)
+        to_bs, to_surface1 = passing2[: self.single2], passing2[self.single2 :]
+        passing1 = self.from_surface1.passing(
             self.at_surface1, to_surface1, first, count, scratch, self.emi[0], emi
         )
         h = np.empty((self.at_bs.size, 2, self.columns, count), self.dtype)
-        self.at_bs.draw(h, [*to_bs, *grams1], first, scratch)
+        self.at_bs.draw(h, [*to_bs, *passing1], first, scratch)
         return h, emi
 
 
@@ -137,28 +143,44 @@ class _Arrival:
     ) -> None:
         self.columns, self.stream, self.factors = columns, stream, factors
         self.groups: list[_Group] = []
+        self.means = [factors.of_mean(hop.mean.left) if hop.mean else None for hop in hops]
+        self.user_means = None
         for number, hop in enumerate(hops):
             self._group(hop.left, slice(None)).hops.append((number, float(hop.gain)))
         if users is not None:
+            if users.mean is not None:
+                parts = np.stack([users.mean.real, users.mean.imag]).transpose(2, 0, 1)
+                self.user_means = np.tile(parts, columns // users.users)[..., None]
             K, R = users.users, users.correlation
             own = len(R.shape) == 3 and R.shape[0] == K
             for k, gain in enumerate(users.gain):
                 places = slice(k, None, K) if own else slice(None)
                 group = self._group(R[k if own else 0] if len(R.shape) == 3 else R, places)
                 mine = np.arange(columns)[places] % K == k
-                group.users += gain * np.outer(mine, mine)
+                for distance in range(len(mine)):
+                    group.users[distance, 0, distance:] += gain * (
+                        mine[distance:] & mine[: len(mine) - distance]
+                    )
         self.size = self.groups[0].factor.size if self.groups else 0
 
-    def draw(self, out: Columns, grams: list[Grams], first: int, scratch: Scratch) -> None:
-        """Write the columns, given the Gram matrices that the hops hand on."""
+    def draw(self, out: Columns, passing: list[Passing], first: int, scratch: Scratch) -> None:
+        """Write the columns, given what the hops see of those that reach them."""
+        grams = [gram for gram, _ in passing]
         if len(self.groups) == 1:
             self.groups[0].draw(out, grams, first, scratch)
-            return
-        out[:] = 0.0
-        for group in self.groups:
-            part = scratch.array("group", (self.size, 2, len(group.users), out.shape[3]))
-            group.draw(part, grams, first, scratch)
-            out[:, :, group.places] += part
+        else:
+            out[:] = 0.0
+            for group in self.groups:
+                part = scratch.array("group", (self.size, 2, len(group.users), out.shape[3]))
+                group.draw(part, grams, first, scratch)
+                out[:, :, group.places] += part
+        for mean, (_, rows) in zip(self.means, passing, strict=True):
+            if mean is not None and rows is not None:
+                part = scratch.array("group", out.shape)
+                mean.times(part, rows, scratch)
+                out += part
+        if self.user_means is not None:
+            out += self.user_means
 
     def _group(self, covariance: Correlation, places: slice) -> "_Group":
         factor, stream = self.factors.of(covariance), self.stream.child(len(self.groups))
@@ -175,16 +197,16 @@ class _Group:
     def __init__(self, factor: Factor, places: slice, width: int, stream: Stream) -> None:
         self.factor, self.places = factor, places
         self.hops: list[tuple[int, float]] = []
-        self.users = np.zeros((width, width))
+        self.users = np.zeros((width, 2, width))
         self.key = stream.key
 
     def draw(self, out: Columns, grams: list[Grams], first: int, scratch: Scratch) -> None:
         width, count = len(self.users), out.shape[3]
-        total = np.zeros((width, width, 2, count))
-        total[:, :, 0] += self.users[:, :, None]
+        total = np.empty((*self.users.shape, count))
+        total[:] = self.users[..., None]
         for number, gain in self.hops:
             total += gain * grams[number]
-        factors = np.empty_like(total)
+        factors = np.empty((width, width, 2, count))
         factor_grams(factors, total)
         numbers = scratch.array("inner", (self.factor.rank, 2, width, count))
         draw_columns(numbers, factors, self.key, first, (0,) * width)
@@ -204,18 +226,22 @@ class _Departure:
         by_hop = [factors.of(hop.right) for hop in hops]
         self.factors = list(dict.fromkeys(by_hop))
         self.places = [self.factors.index(factor) for factor in by_hop]
+        self.means = [factors.of_mean(hop.mean.right) if hop.mean else None for hop in hops]
 
-    def grams(
+    def passing(
         self,
         arrival: _Arrival,
-        arriving: list[Grams],
+        arriving: list[Passing],
         first: int,
         count: int,
         scratch: Scratch,
         interference: "_EmiFactor | None",
         emi: NDArray[np.float64] | None,
-    ) -> list[Grams]:
-        """Draw what arrives and return (F_right^H V)^H (F_right^H V) for each hop; add the interference."""
+    ) -> list[Passing]:
+        """Draw what arrives and return, for each hop, its Gram matrix and right^H V of its mean.
+
+        The Gram matrix is (F_right^H V)^H (F_right^H V). The power of the interference is added to `emi`.
+        """
         if not self.factors:
             return []
         columns = scratch.array("columns", (arrival.size, 2, arrival.columns, count))
@@ -227,9 +253,15 @@ class _Departure:
         for factor in self.factors:
             inner = scratch.array("inner", (factor.rank, *columns.shape[1:]))
             factor.adjoint_times(inner, columns, scratch)
-            made.append(np.zeros((inner.shape[2], inner.shape[2], 2, count)))
+            made.append(np.zeros((arrival.columns, 2, arrival.columns, count)))
             gram(made[-1], inner)
-        return [made[place] for place in self.places]
+        rows: list[Columns | None] = []
+        for mean in self.means:
+            row = None if mean is None else np.empty((mean.rank, *columns.shape[1:]), columns.dtype)
+            if mean is not None and row is not None:
+                mean.adjoint_times(row, columns, scratch)
+            rows.append(row)
+        return [(made[place], row) for place, row in zip(self.places, rows, strict=True)]
 
 
 class _Factors:
@@ -245,6 +277,10 @@ class _Factors:
                 return factor
         self._known.append((covariance, factor_of(covariance, self._dtype)))
         return self._known[-1][1]
+
+    def of_mean(self, side: NDArray[Any]) -> Factor:
+        """One side of a mean; it acts as a factor does."""
+        return DenseFactor(side, self._dtype)
 
 
 def _same(a: Correlation, b: Correlation) -> bool:

@@ -29,9 +29,10 @@ __all__ = ["ChannelSampler", "Tile"]
 TILE_BYTES = 2**21
 """Size of a tile's largest array, so that the arrays of a few hundred elements stay in a core's cache."""
 
-SMALLEST_TILE, LARGEST_TILE = 128, 512
-"""Realizations, except where `LARGEST_BYTES` counts. Below, short inner loops and Python's share cost 20 %
-and more, at 64 elements with two threads half; above, nothing is gained."""
+SMALLEST_TILE, LARGEST_TILE = 32, 512
+"""Realizations, except where `LARGEST_BYTES` counts. At 1,024 elements and more, 16 are slower by 30 % (short
+inner loops), 64 and 128 by 5 and 15 %, with two threads that share a cache by more. Above the largest,
+nothing is gained."""
 
 LARGEST_BYTES = 2**25
 """Of a tile's largest array."""

@@ -2,16 +2,26 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from channels.correlation import Correlation
 from channels.errors import InvalidArgumentError
-from channels.fading import Hop, UserHop
+from channels.fading import Hop, LineOfSight, UserHop
 from channels.hardware import Hardware
 from channels.interference import Interference
 from channels.phase_noise import NoNoise, PhaseNoise
 
-__all__ = ["DoubleRIS", "check_coupling", "check_designable", "check_single"]
+__all__ = [
+    "DoubleRIS",
+    "check_arrays",
+    "check_coupling",
+    "check_designable",
+    "check_phase_noise_alone",
+    "check_single",
+    "each_system",
+]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -25,8 +35,8 @@ class DoubleRIS:
     with A1 = `bs_ris1`, A2 = `bs_ris2`, D = `ris1_ris2`, u1k = `ris1_user`, u2k = `ris2_user`,
     d_k = `bs_user` and Ti = diag(exp(j(theta_i + phi_i))): phase shifts theta that the surface sets and
     phase noise phi that it adds; amplitudes, failures and mutual coupling of `Hardware` change Ti, the last
-    to a full matrix. User k receives h_k^H x + noise. A hop that is None is switched off, and so are the
-    paths through it; a hop on no complete path adds nothing.
+    to a full matrix. Hops may have means: lines of sight. User k receives h_k^H x + noise. A hop that is None
+    is switched off, and so are the paths through it; a hop on no complete path adds nothing.
 
     Interference n1 and n2 that meets the surfaces reaches user k over the same hops as the signal, and adds
 
@@ -139,6 +149,12 @@ class DoubleRIS:
         return self.bs_ris1 is not None and self.ris1_ris2 is not None and self.ris2_user is not None
 
     @property
+    def line_of_sight(self) -> bool:
+        """Whether any hop has a mean."""
+        hops = (getattr(self, name) for name in _HOPS)
+        return any(hop is not None and hop.mean is not None for hop in hops)
+
+    @property
     def antennas(self) -> int:
         """Number of BS antennas M."""
         return self._size("antennas of the BS", self._bs_sides())
@@ -211,12 +227,17 @@ def check_single(system: DoubleRIS, purpose: str) -> None:
     InvalidArgumentError
         If it is no `DoubleRIS`, has batch axes, or has arrays of another library.
     """
-    if not isinstance(system, DoubleRIS):
-        raise InvalidArgumentError("system", "a ris.DoubleRIS", repr(system))
+    check_arrays(system, purpose)
     if system.batch_shape:
         raise InvalidArgumentError(
             "system", f"a single system to {purpose}", f"batch axes {system.batch_shape}"
         )
+
+
+def check_arrays(system: DoubleRIS, purpose: str) -> None:
+    """Refuse anything but systems of NumPy arrays, as `check_single` does."""
+    if not isinstance(system, DoubleRIS):
+        raise InvalidArgumentError("system", "a ris.DoubleRIS", repr(system))
     for name in _HOPS:
         hop = getattr(system, name)
         if hop is not None and not isinstance(hop.gain, np.ndarray | np.generic):
@@ -251,8 +272,8 @@ def check_designable(system: DoubleRIS) -> None:
     Raises
     ------
     InvalidArgumentError
-        As `check_single`; or if what the elements of a surface do depends on their phase shifts, or differs
-        from element to element. Phases for ideal elements are those of ``dataclasses.replace(system,
+        As `check_single`; or if what the elements of a surface do depends on their phase shifts, or is not
+        the same for all. Phases for ideal elements are those of ``dataclasses.replace(system,
         hardware1=channels.Hardware())``: evaluate them on the system as it is.
     """
     check_single(system, "design phases for")
@@ -261,6 +282,83 @@ def check_designable(system: DoubleRIS) -> None:
             raise InvalidArgumentError(
                 name, "elements that are all alike at any phase shifts to design phases for", "others"
             )
+
+
+def check_phase_noise_alone(system: DoubleRIS) -> None:
+    """Refuse systems with hardware or interference at a surface, or with lines of sight.
+
+    Raises
+    ------
+    InvalidArgumentError
+        As functions of the phase shifts, rates with them are not worked out: design for the system without,
+        and evaluate those phases on the system as it is.
+    """
+    for name in ("hardware1", "hardware2"):
+        if not getattr(system, name).ideal:
+            raise InvalidArgumentError(
+                name,
+                "phase noise alone to design phases for (design with channels.Hardware(), then evaluate the "
+                "phases with the hardware)",
+                "hardware",
+            )
+    for name in ("emi1", "emi2"):
+        if getattr(system, name) is not None:
+            raise InvalidArgumentError(
+                name,
+                "None to design phases for (design without, then evaluate the phases with it)",
+                "interference",
+            )
+    if system.line_of_sight:
+        raise InvalidArgumentError(
+            "system",
+            "Rayleigh fading in all hops to design phases for (`optimal_phases` maximises the mean gain with "
+            "lines of sight)",
+            "a hop with a mean",
+        )
+
+
+def each_system(system: DoubleRIS) -> list[DoubleRIS]:
+    """Return the systems of a batch one by one, the last batch axis first; a single system alone."""
+    batch = system.batch_shape
+    hops = {name: hop for name in (*_HOPS, "emi1", "emi2") if (hop := getattr(system, name)) is not None}
+
+    def one(index: tuple[int, ...]) -> DoubleRIS:
+        picked: dict[str, Any] = {name: _picked(hop, index, batch) for name, hop in hops.items()}
+        return dataclasses.replace(system, **picked)
+
+    return [one(index) for index in np.ndindex(*batch)]
+
+
+def _picked(
+    hop: Hop | UserHop | Interference, index: tuple[int, ...], batch: tuple[int, ...]
+) -> Hop | UserHop | Interference:
+    if isinstance(hop, Interference):
+        power = np.broadcast_to(hop.power, batch)[index]
+        return Interference(power, _picked_matrix(hop.correlation, index, 2))
+    if isinstance(hop, Hop):
+        gain = np.broadcast_to(hop.gain, batch)[index]
+        sides = _picked_matrix(hop.left, index, 2), _picked_matrix(hop.right, index, 2)
+        if hop.mean is None:
+            return Hop(gain, *sides)
+        ends = (_picked_array(end, index, batch, 2) for end in (hop.mean.left, hop.mean.right))
+        return Hop(gain, *sides, LineOfSight(*ends))
+    gain = np.broadcast_to(hop.gain, (*batch, hop.users))[index]
+    correlation = hop.correlation
+    own = 2 if len(correlation.shape) == 2 else 3
+    mean = None if hop.mean is None else _picked_array(hop.mean, index, batch, 2)
+    return UserHop(gain, _picked_matrix(correlation, index, own), mean)
+
+
+def _picked_array(array: Any, index: tuple[int, ...], batch: tuple[int, ...], own: int) -> Any:
+    return np.broadcast_to(array, (*batch, *array.shape[array.ndim - own :]))[index]
+
+
+def _picked_matrix(correlation: Correlation, index: tuple[int, ...], own: int) -> Correlation:
+    """Leave the `own` last axes."""
+    axes = len(correlation.shape) - own
+    for i in index[len(index) - axes :]:
+        correlation = correlation[i if correlation.shape[0] > 1 else 0]
+    return correlation
 
 
 _HOPS: dict[str, type[Hop] | type[UserHop]] = {
@@ -276,6 +374,8 @@ _HOPS: dict[str, type[Hop] | type[UserHop]] = {
 def _batch_shapes(hop: Hop | UserHop | Interference) -> list[tuple[str, tuple[int, ...]]]:
     if isinstance(hop, Interference):
         return [("power", hop.power.shape), ("correlation", hop.correlation.shape[:-2])]
+    mean = [] if hop.mean is None else [("mean", tuple(hop.mean.shape[:-2]))]
     if isinstance(hop, Hop):
-        return [("gain", hop.gain.shape), ("left", hop.left.shape[:-2]), ("right", hop.right.shape[:-2])]
-    return [("gain", hop.gain.shape[:-1]), ("correlation", hop.correlation.shape[:-3])]
+        sides = [("left", hop.left.shape[:-2]), ("right", hop.right.shape[:-2])]
+        return [("gain", hop.gain.shape), *sides, *mean]
+    return [("gain", hop.gain.shape[:-1]), ("correlation", hop.correlation.shape[:-3]), *mean]

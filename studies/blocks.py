@@ -1,7 +1,8 @@
 """Blocks of a study: a range of realizations of one scheme at one place of the sweep.
 
 The arrays of a block are the count, means and co-moments of what `ris.simulate` observes, counts of SINRs
-where quantiles are wanted, and in block 0 the closed forms of the point. Blocks merge in their order.
+where quantiles are wanted, and in block 0 the closed forms of the point, those that it has. Blocks merge in
+their order.
 """
 
 import functools
@@ -16,12 +17,13 @@ from numpy.typing import NDArray
 import channels
 import ris
 from ris.estimates import Estimate, Observations
+from ris.precoders import MAXIMUM_RATIO
 from studies.build import build
 from studies.checkpoint import Block
 from studies.config import Point
 from studies.config.metrics import Metrics
 from studies.metrics import METRICS, Observer, RegisteredMetric, quantile
-from studies.transmission import consumption_w, known_csi, power_and_noise
+from studies.transmission import chosen_precoder, consumption_w, known_csi, power_and_noise
 
 __all__ = ["Measurement", "Task", "compute_block"]
 
@@ -89,15 +91,22 @@ def compute_block(task: Task, number: int, threads: int | None = None) -> Block:
         realizations=min(task.block, task.realizations - first),
         seed=task.stream,
         csi=known_csi(point.transmission),
+        precoder=chosen_precoder(point.transmission),
         engine=point.simulation.engine,
         first=first,
         threads=threads,
         observe=observer,
     )
-    arrays: dict[str, NDArray[np.float64]] = {"count": np.array(float(simulation.realizations))}
+    arrays: dict[str, NDArray[np.float64]] = {
+        "count": np.array(float(simulation.realizations)),
+        "unconverged": np.array(float(simulation.unconverged)),
+    }
     for kind in KINDS:
         observations = getattr(simulation, kind)
         arrays[f"{kind}_mean"], arrays[f"{kind}_comoment"] = observations.mean, observations.comoment
+    if simulation.mean_emi is not None and simulation.emi_powers is not None:
+        emi = simulation.emi_powers
+        arrays |= {"emi_exact": simulation.mean_emi, "emi_mean": emi.mean, "emi_comoment": emi.comoment}
     if observer.binned:
         arrays["sinr_counts"] = observer.counts
     if number == 0:
@@ -116,12 +125,16 @@ def _built(text: str, seed: int) -> tuple[Point, ris.DoubleRIS, NDArray[np.float
 def _closed_forms(
     point: Point, system: ris.DoubleRIS, theta1: NDArray[np.float64], theta2: NDArray[np.float64]
 ) -> dict[str, Any]:
-    moments = ris.closed_form_moments(system, theta1, theta2, known_csi(point.transmission))
-    values = _values_of_moments(moments, *power_and_noise(point.transmission))
+    power, noise_power = power_and_noise(point.transmission)
+    values: dict[str, Any] = {}
     if point.power_model is not None:
-        power, _ = power_and_noise(point.transmission)
-        watts = consumption_w(point.power_model, power, system)
-        values |= {"energy_efficiency": values["hardening_sum_rate"] / watts, "consumption_w": watts}
+        values["consumption_w"] = consumption_w(point.power_model, power, system)
+    if chosen_precoder(point.transmission) != MAXIMUM_RATIO:
+        return values
+    moments = ris.closed_form_moments(system, theta1, theta2, known_csi(point.transmission))
+    values |= _values_of_moments(moments, power, noise_power)
+    if point.power_model is not None:
+        values["energy_efficiency"] = values["hardening_sum_rate"] / values["consumption_w"]
     return values | {"interference": moments.interference}
 
 
@@ -159,7 +172,7 @@ class Measurement:
     simulation : ris.Simulation
         Their observations, merged.
     closed : dict
-        Closed forms of the point.
+        Closed forms of the point, those that it has.
     """
 
     simulation: ris.Simulation
@@ -170,6 +183,7 @@ class Measurement:
         self._point = Point.model_validate_json(task.point)
         self._powers = power_and_noise(self._point.transmission)
         self._csi = known_csi(self._point.transmission)
+        self._precoder = chosen_precoder(self._point.transmission)
         self._counts: NDArray[np.float64] | None = None
         self._kept: list[Mapping[str, NDArray[np.float64]]] | None = [] if keep else None
 
@@ -178,7 +192,17 @@ class Measurement:
         arrays = block.arrays
         count = int(arrays["count"])
         parts = (Observations(count, arrays[f"{kind}_mean"], arrays[f"{kind}_comoment"]) for kind in KINDS)
-        found = ris.Simulation(*self._powers, self._csi, *parts)
+        found = ris.Simulation(
+            *self._powers,
+            self._csi,
+            *parts,
+            precoder=self._precoder,
+            unconverged=int(arrays["unconverged"]),
+            mean_emi=arrays.get("emi_exact"),
+            emi_powers=None
+            if "emi_mean" not in arrays
+            else Observations(count, arrays["emi_mean"], arrays["emi_comoment"]),
+        )
         if self.blocks == 0:
             self.simulation = found
             self._counts = arrays.get("sinr_counts")
@@ -244,7 +268,7 @@ class Measurement:
         K = self.simulation.interferences.mean.shape[0]
         C, _, _, Q, R = np.moveaxis(means["per_user_mean"].reshape(-1, 5, K), 1, 0)
         J = means["interferences_mean"].reshape(-1, K, K)
-        moments = ris.ClosedFormMoments(C, J, None, Q, self._csi)
+        moments = ris.ClosedFormMoments(C, J, None, Q, self._csi, self.simulation.mean_emi)
         values = _values_of_moments(moments, *self._powers)
         values |= {"ergodic_rate": R, "ergodic_sum_rate": R.sum(axis=-1)}
         if "consumption_w" in self.closed:

@@ -21,19 +21,12 @@ def make_correlation(array: Any, law: Any) -> channels.Correlation:
         case correlation.PlanarIsotropic():
             return channels.isotropic_correlation(array, dimensions=2)
         case correlation.Exponential():
-            return _exponential(
-                array, law.coefficient * np.exp(1j * law.phase) if law.phase else law.coefficient
-            )
+            coefficient = law.coefficient * np.exp(1j * law.phase) if law.phase else law.coefficient
+            return channels.exponential_correlation(array.grid, coefficient)
         case correlation.LocalScattering():
             angles = np.deg2rad([law.azimuth_deg, law.elevation_deg, law.angular_spread_deg])
             return channels.local_scattering_correlation(array, *angles)
     raise InvalidArgumentError("law", "a correlation law of a study file", repr(law))
-
-
-def _exponential(array: Any, coefficient: complex) -> channels.Correlation:
-    """Along a line, or the Kronecker product of both directions of a surface, row by row as its elements."""
-    sides = [channels.exponential_correlation(side, coefficient).matrix for side in array.grid]
-    return channels.Correlation(np.kron(*sides))
 
 
 def make_phase_noise(law: Any) -> channels.PhaseNoise:

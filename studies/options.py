@@ -8,13 +8,14 @@ __all__ = [
     "LinkName",
     "Metric",
     "PhaseDesignName",
-    "Precoder",
+    "PrecoderName",
     "Scale",
     "StopReason",
 ]
 
-CsiName = Literal["perfect", "nominal", "lmmse"]
-"""What the BS knows: its channels, what they would be without phase noise, or estimates from pilots."""
+CsiName = Literal["perfect", "nominal", "lmmse", "ls"]
+"""What the BS knows: its channels, what they would be without phase noise, or estimates from pilots, linear
+MMSE or least squares."""
 
 ExecutorName = Literal["serial", "processes", "dask"]
 """Where blocks of realizations are computed."""
@@ -25,8 +26,8 @@ LinkName = Literal["direct", "single", "single1", "single2", "double"]
 PhaseDesignName = Literal["optimal", "uniform", "random", "steered", "rate"]
 """How the phase shifts of the surfaces are chosen."""
 
-Precoder = Literal["mrt"]
-"""How the BS precodes."""
+PrecoderName = Literal["mrt", "zf", "rzf", "mmse", "wmmse"]
+"""How the BS precodes: the precoders of `ris.precoders` by their names there, in small letters."""
 
 Scale = Literal["linear", "log"]
 """Scale of an axis of a plot."""

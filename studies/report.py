@@ -10,13 +10,23 @@ from rich.table import Table
 from rich.text import Text
 from scipy.special import ndtri
 
+from studies.experiment import ExperimentResult
 from studies.link_budget import LinkBudget
 from studies.quantities import QUANTITIES, Part
 from studies.results import StudyResult
 from studies.verify import FALSE_ALARM as VERIFY_FALSE_ALARM
 from studies.verify import POWER, Comparison, Verification
 
-__all__ = ["ZTest", "budget_table", "rate_tables", "summary", "verification_table", "z_table", "z_tests"]
+__all__ = [
+    "ZTest",
+    "budget_table",
+    "check_table",
+    "rate_tables",
+    "summary",
+    "verification_table",
+    "z_table",
+    "z_tests",
+]
 
 FALSE_ALARM = 1e-3
 """Chance that a z-table of a correct study has a value above its threshold, in the normal approximation."""
@@ -53,7 +63,10 @@ class ZTest:
 
 
 def z_tests(result: StudyResult) -> tuple[list[ZTest], float]:
-    """Return the z-tests of a study, and the threshold for the largest |z| of all of them."""
+    """Return the z-tests of a study, and the threshold for the largest |z| of all of them.
+
+    Schemes without closed forms have no tests.
+    """
     tests = []
     result = result.over_drops()
     for number, scheme in enumerate(result.study.schemes):
@@ -62,11 +75,13 @@ def z_tests(result: StudyResult) -> tuple[list[ZTest], float]:
                 continue
             z = result.data[name, "z"][number]
             z = z[~np.isnan(z)]
+            if z.size == 0:
+                continue
             tests.append(
                 ZTest(scheme, name, z.size, float(z[np.argmax(np.abs(z))]), float(np.sqrt(np.mean(z**2))))
             )
     total = sum(test.comparisons for test in tests)
-    return tests, float(-ndtri(FALSE_ALARM / 2 / total))
+    return tests, float(-ndtri(FALSE_ALARM / 2 / total)) if total else np.inf
 
 
 def budget_table(budgets: Mapping[str, LinkBudget], where: str) -> RenderableType:
@@ -107,7 +122,8 @@ def rate_tables(result: StudyResult) -> RenderableType:
             cells = [value if isinstance(value, str) else f"{value:g}" for value in values]
             for name in ("hardening_sum_rate", "ratio_sum_rate", "ergodic_sum_rate"):
                 if QUANTITIES[name].closed:
-                    cells.append(f"{result.data[name, 'closed_form'][where]:.4f}")
+                    closed = result.data[name, "closed_form"][where]
+                    cells.append("-" if np.isnan(closed) else f"{closed:.4f}")
                 cells.append(_estimate(result, name, "simulated", "standard_error", where))
             if paired and number > 0:
                 parts: tuple[Part, Part] = ("difference", "difference_standard_error")
@@ -142,8 +158,10 @@ def summary(result: StudyResult) -> str:
     most = f"{counts.max():,}" if counts.min() == counts.max() else f"{counts.min():,} to {counts.max():,}"
     made = ", ".join(f"{name} {version}" for name, version in result.versions.items())
     drops = "" if result.study.settings.sweep.drops is None else " in each drop"
+    short = result.unconverged.sum()
+    stopped = f"; in {short:,} of all realizations the precoders stopped short of their tolerance" if short else ""
     return (
-        f"Seed {result.seed}, {most} realizations a point{drops}, {result.wall_time_s:.1f} s of computation; "
+        f"Seed {result.seed}, {most} realizations a point{drops}{stopped}, {result.wall_time_s:.1f} s of computation; "
         f"{made}; fingerprint {result.fingerprint[:16]}."
     )
 
@@ -157,8 +175,10 @@ def z_table(result: StudyResult) -> RenderableType:
     for name in names:
         table.add_column(name.replace("_", " "), justify="right")
     for scheme in result.study.schemes:
-        cells = (test for test in tests if test.scheme == scheme)
-        table.add_row(scheme, *(f"{test.worst:+.2f} ({test.rms:.2f})" for test in cells))
+        cells = {test.quantity: f"{test.worst:+.2f} ({test.rms:.2f})" for test in tests if test.scheme == scheme}
+        table.add_row(scheme, *(cells.get(name, "-") for name in names))
+    if not tests:
+        return Group(table, Text("No scheme has closed forms to compare with."))
     worst = max(tests, key=lambda test: abs(test.worst))
     total = sum(test.comparisons for test in tests)
     found = (
@@ -172,6 +192,33 @@ def z_table(result: StudyResult) -> RenderableType:
         "approximation does not allow for: repeat with more (--realizations), or see `ris verify`."
     )
     return Group(table, Text(f"DISAGREEMENT: {found}\n{advice}", style="bold red"))
+
+
+def check_table(result: ExperimentResult) -> RenderableType:
+    """Checks of an experiment: ours, the reference, what may lie between them, and the verdict."""
+    table = Table(title="Ours and the references")
+    table.add_column("quantity", overflow="fold")
+    for name in ("ours", "", "reference", "deviation", "allowed", "verdict"):
+        table.add_column(name, justify="right")
+    table.add_column("source", overflow="fold")
+    signs = {"equals": "=", "at least": ">=", "at most": "<="}
+    for check in result.outcome.checks:
+        spread = f" ± {check.half_width:.2g}" if check.half_width else ""
+        table.add_row(
+            check.quantity,
+            f"{check.ours:.7g}{spread}",
+            signs[check.relation],
+            f"{check.reference:.7g}",
+            f"{check.deviation:+.2g}",
+            f"{check.tolerance:.2g}",
+            "passed" if check.passed else "FAILED",
+            check.source,
+        )
+    failed = sum(not check.passed for check in result.outcome.checks)
+    verdict = f"{failed} of {len(result.outcome.checks)} checks FAILED" if failed else "All checks passed"
+    made = ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    line = f"{verdict}. Seed {result.seed}, {result.wall_time_s:.1f} s; {made}; settings {result.settings}."
+    return Group(table, Text(line, style="bold red" if failed else ""))
 
 
 def verification_table(found: Verification) -> RenderableType:

@@ -2,8 +2,8 @@
 
 Dimensions are scheme, those of the sweep, user, other_user and, with quantiles of the SINR, quantile, each
 with its coordinate variable; axes zipped to another one are further variables along its dimension. The
-variables are those of `studies.quantities`, and for every point its number of realizations and why there are
-no more. Attributes hold the study file as text, the seed, the largest number of realizations, versions, the
+variables are those of `studies.quantities`, closed forms NaN where a point has none, and for every point its
+number of realizations, why there are no more, and in how many a precoder was not found. Attributes hold the study file as text, the seed, the largest number of realizations, versions, the
 time that the blocks took and the fingerprint of all that the numbers depend on. A digest at the end makes
 damage visible; the file appears under its name only when it is complete. Any HDF5 or netCDF reader opens it
 (h5py, xarray, MATLAB's h5read).
@@ -30,7 +30,7 @@ from studies.quantities import PARTS, Part, quantities, z_values
 __all__ = ["Data", "StudyResult", "read_result", "versions"]
 
 FORMAT = "double-ris study result"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 Data = dict[tuple[str, Part], NDArray[np.float64]]
 """Values by quantity and part."""
@@ -50,9 +50,11 @@ class StudyResult:
         Whether the quick values were taken.
     data : dict
         By quantity and part, arrays of shape (schemes, values, ...) with the quantity's own axes last; NaN
-        where a point has fewer users than others. One axis of values for each dimension of the sweep.
+        where a point has fewer users than others, or no closed form. One axis of values for each dimension of the sweep.
     counts, reasons : ndarray, shape (schemes, values)
         Realizations of each point, and why it has no more.
+    unconverged : ndarray, shape (schemes, values)
+        Realizations in which an iteration for the precoders stopped short of its tolerance.
     versions : dict of str to str
         Of Python and the packages that computed the results.
     wall_time_s : float
@@ -68,6 +70,7 @@ class StudyResult:
     data: Mapping[tuple[str, Part], NDArray[np.float64]]
     counts: NDArray[np.int64]
     reasons: NDArray[Any]
+    unconverged: NDArray[np.int64]
     versions: Mapping[str, str]
     wall_time_s: float
     fingerprint: str
@@ -112,6 +115,7 @@ class StudyResult:
             study=self.study.without_drops,
             data=data,
             counts=self.counts.sum(axis=axis),
+            unconverged=self.unconverged.sum(axis=axis),
             reasons=_joined(self.reasons, axis),
         )
 
@@ -200,6 +204,11 @@ class StudyResult:
             self.counts,
             {"units": "1", "long_name": "realizations of the point"},
         )
+        variables["unconverged"] = (
+            lead,
+            self.unconverged,
+            {"units": "1", "long_name": "realizations whose precoders stopped short of their tolerance"},
+        )
         variables["stop_reason"] = (
             lead,
             self.reasons,
@@ -258,6 +267,7 @@ def _result(path: Path, variables: Variables, attributes: Mapping[str, Any]) -> 
             },
             counts=variables["realizations"][1],
             reasons=variables["stop_reason"][1],
+            unconverged=variables["unconverged"][1],
             fingerprint=attributes["fingerprint"],
             versions={
                 name.removeprefix("version_"): value

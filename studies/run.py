@@ -206,7 +206,7 @@ class Plan:
             for name, quantity in self.quantities.items()
             for part in quantity.parts(len(self.study.schemes))
         }
-        counts = np.zeros(self.shape, dtype=np.int64)
+        counts, unconverged = np.zeros((2, *self.shape), dtype=np.int64)
         reasons = np.full(self.shape, "", dtype=object)
         seconds = 0.0
         paired = len(self.study.schemes) > 1
@@ -218,7 +218,9 @@ class Plan:
             for key, value in self._values(measurement).items():
                 # Points with fewer users than others leave the rest of their row empty (NaN).
                 data[key][(*where, *_corner(value.shape))] = value
-            counts[where], reasons[where] = measurement.simulation.realizations, course.reason
+            simulation = measurement.simulation
+            counts[where], unconverged[where] = simulation.realizations, simulation.unconverged
+            reasons[where] = course.reason
             seconds += measurement.seconds
             if paired:
                 influences = measurement.influences(
@@ -235,6 +237,7 @@ class Plan:
             data=data,
             counts=counts,
             reasons=reasons,
+            unconverged=unconverged,
             versions=versions(),
             wall_time_s=seconds,
             fingerprint=self.fingerprint,
@@ -247,7 +250,7 @@ class Plan:
             found[name, "simulated"] = np.asarray(estimate.value)
             found[name, "standard_error"] = np.asarray(estimate.standard_error)
             if quantity.closed:
-                closed = measurement.closed[name]
+                closed = measurement.closed.get(name, np.full_like(found[name, "simulated"], np.nan))
                 found[name, "closed_form"] = closed
                 found[name, "z"] = z_values(closed, estimate.value, estimate.standard_error)
         return found

@@ -1,13 +1,24 @@
-"""Powers in milliwatts, and what the BS knows."""
+"""Powers in milliwatts, what the BS knows, and how it precodes."""
+
+import dataclasses
 
 import channels
 import ris
 from channels.errors import InvalidArgumentError
 from ris.csi import AnyCsi
+from ris.precoders import Precoder
 from studies.config.point import PowerModel
 from studies.config.transmission import Transmission
 
-__all__ = ["consumption_w", "known_csi", "noise_power_dbm", "power_and_noise"]
+__all__ = ["chosen_precoder", "consumption_w", "known_csi", "noise_power_dbm", "power_and_noise"]
+
+LINEAR: dict[str, type[ris.MRT | ris.ZF | ris.RZF | ris.MMSE]] = {
+    "mrt": ris.MRT,
+    "zf": ris.ZF,
+    "rzf": ris.RZF,
+    "mmse": ris.MMSE,
+}
+"""Precoders with a normalisation and an allocation."""
 
 
 def noise_power_dbm(transmission: Transmission) -> float:
@@ -29,13 +40,26 @@ def power_and_noise(transmission: Transmission) -> tuple[float, float]:
 
 def known_csi(transmission: Transmission) -> AnyCsi:
     """What the BS knows."""
-    if transmission.csi != "lmmse":
+    if transmission.csi == "perfect" or transmission.csi == "nominal":
         return transmission.csi
     pilots = transmission.pilots
     if pilots is None:
-        raise InvalidArgumentError("transmission", "pilots, as csi = 'lmmse' needs them", "none")
+        raise InvalidArgumentError("transmission", f"pilots, as csi = {transmission.csi!r} needs them", "none")
     noise = noise_power_dbm(transmission) if pilots.noise_power_dbm is None else pilots.noise_power_dbm
-    return ris.LmmseCsi(pilots.length, _milliwatts(pilots.power_dbm), _milliwatts(noise), pilots.of_users)
+    sent = (pilots.length, _milliwatts(pilots.power_dbm), _milliwatts(noise), pilots.of_users)
+    return ris.LsCsi(*sent) if transmission.csi == "ls" else ris.LmmseCsi(*sent, pilots.covariance or "exact")
+
+
+def chosen_precoder(transmission: Transmission) -> Precoder:
+    """How the BS precodes."""
+    if transmission.precoder == "wmmse":
+        return ris.WMMSE()
+    made = LINEAR[transmission.precoder]()
+    return dataclasses.replace(
+        made,
+        normalisation=transmission.normalisation or made.normalisation,
+        allocation=transmission.allocation or made.allocation,
+    )
 
 
 def _milliwatts(dbm: float) -> float:

@@ -1,5 +1,7 @@
 """Covariances, their factors and checks, and the laws of spatial correlation."""
 
+import math
+
 import array_api_strict
 import numpy as np
 import pytest
@@ -22,7 +24,8 @@ from channels import (
     local_scattering_correlation,
 )
 from channels.arrays import direction
-from channels.correlation import _gaussian_nodes, as_correlation
+from channels.correlation import as_correlation
+from channels.scattering import circle_nodes
 
 angles = st.floats(-4, 4)
 turns = st.builds(Orientation, angles, angles, angles)
@@ -403,6 +406,15 @@ def test_exponential_known_answers():
     assert_allclose(np.linalg.det(exponential_correlation(6, 0.3 - 0.4j).matrix), 0.75**5, rtol=1e-13)
 
 
+@pytest.mark.parametrize("coefficient", [0.6, -0.3, 0.4 - 0.5j])
+def test_exponential_of_a_grid_is_a_kronecker_product(coefficient):
+    R = exponential_correlation((3, 4), coefficient)
+    assert R.grid == (3, 4)
+    sides = [exponential_correlation(n, coefficient) for n in R.grid]
+    assert_allclose(R, np.kron(*sides), rtol=1e-15)
+    assert np.isrealobj(R.matrix) == np.isrealobj(coefficient)
+
+
 def test_exponential_of_unit_modulus_is_a_plane_wave():
     for coefficient in (1, -1, *np.exp(1j * np.linspace(0, 6, 50))):
         assert exponential_correlation(64, coefficient).effective_rank(1e-9) == 1
@@ -421,9 +433,9 @@ def test_coefficient_beyond_one_is_named():
         exponential_correlation(4, 0.8 + 0.7j)
 
 
-@pytest.mark.parametrize("size", [0, -1, 2.0, None])
+@pytest.mark.parametrize("size", [0, -1, 2.0, None, (2, 0), (1, 2, 3), ()])
 def test_bad_size(size):
-    with pytest.raises(InvalidArgumentError, match="size: expected an integer >= 1"):
+    with pytest.raises(InvalidArgumentError, match="size: expected an integer"):
         exponential_correlation(size, 0.5)
 
 
@@ -478,21 +490,19 @@ def test_quadrature_agrees_with_the_bessel_series(spread, spacing, angle):
 
 @pytest.mark.parametrize("reach", [0.0, 1e-3, 0.1, 1.0, 10.0, 100.0])
 def test_the_nodes_keep_their_error_bound(reach):
-    """Each step of the bound in `_gaussian_nodes`, over all moduli up to the largest."""
-    z = 2 * np.pi * reach
-    top = int(z + 12 * z ** (1 / 3) + 15)
-    beyond = np.arange(top + 1, top + 400)
-    assert 2 * np.sum(abs(jv(beyond, z))) < 1e-14
-    m = np.arange(top + 1)
+    """Means of waves of all wavenumbers up to the largest, against their Bessel series."""
+    largest = 2 * np.pi * reach
+    top = math.ceil(largest + 12 * largest ** (1 / 3) + 15)
+    assert 2 * np.sum(abs(jv(np.arange(top, top + 400), largest))) < 1e-14
+    m = np.arange(-top, top + 1)
+    z = largest * np.linspace(0, 1, 12)[:, None]
+    t0 = np.linspace(0, np.pi, 9)
     for spread in (1e-12, 1e-3, 0.05, 0.3, 2.0, 30.0, 1e9):
-        nodes, weights = _gaussian_nodes(spread, reach)
-        assert len(nodes) <= top + 8.5 / spread + 2
-        block = 500
-        for start in range(0, len(m), block):
-            orders = m[start : start + block]
-            mean = np.cos(orders[:, None] * nodes) @ weights
-            # 1e-13 is the rounding of the products of orders and nodes here; the rule itself is closer.
-            assert_allclose(mean, np.exp(-0.5 * (orders * spread) ** 2), rtol=0, atol=1e-13)
+        nodes, weights = circle_nodes(spread, reach)
+        assert len(nodes) <= min(top + 8.5 / spread, 2.4 * spread * top + 24)
+        mean = np.exp(1j * z[..., None] * np.cos(nodes - t0[:, None])) @ weights
+        terms = 1j ** (m % 4) * jv(m, z) * np.exp(-0.5 * (m * spread) ** 2)
+        assert_allclose(mean, terms @ np.exp(-1j * np.outer(m, t0)), rtol=0, atol=5e-13)
 
 
 @given(uniform_arrays, angles, angles, spreads, spreads)

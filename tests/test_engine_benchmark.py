@@ -1,5 +1,7 @@
 """The benchmark of the engines: its NumPy ways have the right law, its outputs say what was measured."""
 
+import importlib.metadata
+
 import h5py
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import channels
 import ris
 from studies.benchmarks.baselines import HopMatrices, ReducedNumPy, UserSide
 from studies.benchmarks.engine import ALL_HOPS, REDUCED, EngineBenchmark, Measurement, _bound, _measure
+from studies.benchmarks.peers import sionna_version
 
 WAYS = [HopMatrices, UserSide, ReducedNumPy]
 
@@ -55,6 +58,7 @@ def test_tables(benchmark):
     text = benchmark.text()
     assert "| 64 | NumPy, hop matrices      | 2       | 20             | 40 " in text
     assert "50 %" in text
+    assert "| 64 | Sionna, composed by hand |         | not installed  |" in text
     assert "Exponent from N = 1024 on: 1.00" in text
     assert "| 64 | 2       | 800            | 2.00          | 2.00 " in text
 
@@ -75,3 +79,22 @@ def test_processes_measure_rates_and_memory():
     assert min(one.rates) > 0
     assert one.peak_memory > 1e7
     assert _bound(16) > 0
+
+
+@pytest.mark.parametrize(
+    ("installed", "found"),
+    [
+        ({}, None),
+        ({"sionna": "1.2.1"}, None),
+        ({"sionna-no-rt": "2.2.0"}, "2.2.0"),
+        ({"sionna": "3.0"}, "3.0"),
+    ],
+)
+def test_a_sionna_built_on_torch_is_found(monkeypatch, installed, found):
+    def version(name):
+        if name not in installed:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return installed[name]
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert sionna_version() == found

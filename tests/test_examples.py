@@ -12,6 +12,7 @@ EXAMPLES = ROOT / "docs" / "examples"
 
 TOLD = {
     "channel_models": ("effective rank", []),
+    "precoders": ("LMMSE, gains alone", []),
     "rate_plot": ("", ["out"]),
     "sweep": ("(half_width)", ["out"]),
 }

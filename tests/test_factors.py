@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 import scipy.special
 from systems import covariance
+from threadpoolctl import threadpool_limits
 
 import channels
 import channels.factors
 from channels._kernels.parity import fold, unfold
+from channels.blas import one_blas_thread
 from channels.correlation import GridCorrelation
 from channels.errors import MemoryLimitError
-from channels.factors import DenseFactor, ParityFactor, factor_of
+from channels.factors import DenseFactor, KroneckerFactor, ParityFactor, factor_of
 from channels.isotropic import IsotropicFactor, azimuthal_quadrature
+from channels.plane_waves import PlaneWaveFactor, wave_basis
 from channels.scratch import Scratch
 
 
@@ -27,7 +30,8 @@ def dense(factor):
 def check(factor, R, allowed=1.1e-8):
     """Trace norm of R - F F^H against the trace, and F^H V and F X of complex columns against the matrix."""
     R, F, rng = np.asarray(R), dense(factor), np.random.default_rng(1)
-    error = np.abs(np.linalg.eigvalsh(R - F @ F.conj().T)).sum()
+    with one_blas_thread():
+        error = np.abs(np.linalg.eigvalsh(R - F @ F.conj().T)).sum()
     assert error <= allowed * max(np.trace(R).real, 1e-300)
     V, X = rng.standard_normal((factor.size, 2, 3, 5)), rng.standard_normal((factor.rank, 2, 3, 5))
     back, out = np.empty_like(X), np.empty_like(V)
@@ -112,15 +116,67 @@ def test_isotropic_factor(grid, spacing):
     check(IsotropicFactor(grid, spacing), R, allowed=2e-8)
 
 
+turned = channels.Orientation(0.3, 0.4, 0.5)
+GRIDS = [
+    channels.UniformPlanarArray(20, 24, (0.25, 0.3)),
+    channels.UniformPlanarArray(30, 12, (0.7, 0.2), turned),
+    channels.UniformPlanarArray(1, 40, 0.5, turned),
+    channels.UniformPlanarArray(2, 1, 0.25),
+]
+
+
+@pytest.mark.parametrize("elements", [1, 2, 7, 40])
+@pytest.mark.parametrize("half", [0.0, 1e-3, 0.1, 1.0, np.pi])
+def test_wave_basis_holds_every_wave_of_the_band(elements, half):
+    even, odd = wave_basis(elements, half)
+    B = np.hstack([even, odd])
+    np.testing.assert_allclose(B.T @ B, np.eye(B.shape[1]), atol=1e-13)
+    angle = np.outer(np.linspace(-half, half, 501), np.arange(elements) - (elements - 1) / 2)
+    for function, part in ((np.cos, even), (np.sin, odd)):
+        waves = function(angle)
+        error = np.linalg.norm(waves - waves @ part @ part.T, axis=1)
+        assert error.max() <= 1e-9 * np.sqrt(elements)
+
+
+@pytest.mark.parametrize("method", ["quadrature", "small_angle"])
+@pytest.mark.parametrize("spread", [0.0, 0.05, 0.7])
+@pytest.mark.parametrize("array", GRIDS, ids=lambda array: f"{array.rows}x{array.columns}")
+def test_plane_wave_factor(array, spread, method):
+    """Trace norm: 1e-8 left out, 4e-9 of the waves' bases, 1e-10 of the waves, 1e-12 of the pivots."""
+    R = channels.local_scattering_correlation(array, [0.1, -1.0], [0.3, -0.2], (spread, spread / 2), method)[
+        1
+    ]
+    check(PlaneWaveFactor(array.grid, *R.waves.waves()), R, allowed=1.5e-8)
+
+
+def test_plane_wave_factor_of_scattering_in_a_plane():
+    for array, normal in ((GRIDS[0], (0.1, 0.3, 1.0)), (GRIDS[1], None)):
+        R = channels.isotropic_correlation(array, dimensions=2, normal=normal)
+        check(PlaneWaveFactor(array.grid, *R.waves.waves()), R, allowed=1.5e-8)
+
+
+@pytest.mark.parametrize("coefficient", [0.9, 0.5j - 0.4])
+def test_kronecker_factor(coefficient):
+    R = channels.exponential_correlation((6, 9), coefficient)
+    sides = [factor_of(channels.exponential_correlation(n, coefficient)) for n in R.grid]
+    check(KroneckerFactor(*sides), R, allowed=2.1e-8)
+
+
 def test_large_grids_are_sampled_without_their_matrix():
     """The factor is checked on columns: F F^H V against R V by convolution, to 1e-7 of the largest entry."""
     array = channels.UniformPlanarArray(32, 36, 0.25)
-    laws = {
-        IsotropicFactor: channels.isotropic_correlation(array),
-        DenseFactor: channels.local_scattering_correlation(array, 0.4, -0.2, 0.05),
-    }
+    tilted = channels.UniformPlanarArray(32, 36, 0.25, turned)
+    laws = [
+        (IsotropicFactor, channels.isotropic_correlation(array)),
+        (PlaneWaveFactor, channels.local_scattering_correlation(array, 0.4, -0.2, 0.05)),
+        (PlaneWaveFactor, channels.local_scattering_correlation(tilted, 0.4, -0.2, 0.2)),
+        (PlaneWaveFactor, channels.local_scattering_correlation(tilted, 0.4, -0.2, 0.1, "small_angle")),
+        (PlaneWaveFactor, channels.isotropic_correlation(tilted, dimensions=2)),
+        (KroneckerFactor, channels.local_scattering_correlation(array, 0.4, 0.0, 0.3, "small_angle")),
+        (KroneckerFactor, channels.exponential_correlation((36, 32), 0.8j)),
+    ]
     rng = np.random.default_rng(3)
-    for kind, R in laws.items():
+    for kind, R in laws:
         factor = factor_of(R)
         assert isinstance(factor, kind)
         assert "matrix" not in vars(R)
@@ -132,6 +188,29 @@ def test_large_grids_are_sampled_without_their_matrix():
         np.testing.assert_allclose(
             out[:, 0, 0] + 1j * out[:, 1, 0], expected, atol=1e-7 * np.abs(expected).max()
         )
+
+
+def test_high_rank_is_left_to_the_matrix_where_it_is_small():
+    array = channels.UniformPlanarArray(32, 32, 0.25)
+    R = channels.local_scattering_correlation(array, 0.4, -0.2, 0.7, "small_angle")
+    assert isinstance(factor_of(R), DenseFactor)
+
+
+def test_factor_bits_do_not_depend_on_threads():
+    array = channels.UniformPlanarArray(32, 32, 0.25)
+    for R in (
+        channels.local_scattering_correlation(array, 0.4, -0.2, 0.3),
+        channels.exponential_correlation((32, 32), 0.5),
+    ):
+        made = []
+        for threads in (1, 4):
+            with threadpool_limits(limits=threads, user_api="blas"):
+                factor = factor_of(R)
+            with threadpool_limits(limits=1, user_api="blas"):
+                out, numbers = np.empty((R.size, 2, 1, 8)), np.ones((factor.rank, 2, 1, 8))
+                factor.times(out, numbers, Scratch())
+            made.append(out)
+        assert np.array_equal(*made)
 
 
 def test_grid_correlation():

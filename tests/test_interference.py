@@ -161,6 +161,30 @@ def test_results_do_not_depend_on_threads_and_merge():
     np.testing.assert_allclose(merged.hardening_rate.value, whole.hardening_rate.value, rtol=1e-12)
 
 
+def simulated(of, **options):
+    system, phases = of
+    return ris.simulate(system, *phases, **POWERS, realizations=10, seed=1, **options)
+
+
+def test_precoders_of_each_realization_meet_interference():
+    """Zero forcing: no interference of users, so that the rates follow from the powers by hand."""
+    system, phases = disturbed(("direct", "single1", "double"))
+    rates = []
+
+    def keep(instantaneous_rates):
+        rates.append(instantaneous_rates)
+        return instantaneous_rates
+
+    options = {"realizations": 50, "seed": 5, "engine": "explicit"}
+    ris.simulate(system, *phases, **POWERS, **options, precoder=ris.ZF(), threads=1, observe=keep)
+    H = ris.draw_channels(system, *phases, **options)
+    gains = 1 / np.einsum("nkk->nk", np.linalg.inv(np.einsum("nmk,nmj->nkj", H.conj(), H))).real
+    noise = 0.5 + instantaneous(system, phases, 50, 5)
+    sinr = 2 ** np.concatenate(rates) - 1
+    powers = sinr * noise / gains  # what the precoder gave each user: one in all, whatever the interference
+    np.testing.assert_allclose(powers.sum(axis=1), 1.0, rtol=1e-9)
+
+
 EMI = Interference(1.0, np.eye(4))
 DIRECT = channels.UserHop([1.0], np.eye(2))
 
@@ -176,10 +200,20 @@ DIRECT = channels.UserHop([1.0], np.eye(2))
         (lambda: ris.DoubleRIS(bs_user=DIRECT, emi2=EMI), "emi2"),
         (lambda: dataclasses.replace(disturbed(("single1",))[0], emi1=1.0), "emi1"),
         (lambda: dataclasses.replace(disturbed(("single2",))[0], emi2=EMI), "DoubleRIS"),
-        (lambda: ris.maximise_rate(disturbed(("double",))[0], **POWERS, seed=1), "hardware1"),
         (
-            lambda: ris.maximise_rate(
+            lambda: simulated(disturbed(("double",)), precoder=ris.ZF(normalisation="long_term")),
+            "precoder",
+        ),
+        (lambda: ris.design_phases(disturbed(("double",))[0], **POWERS, seed=1), "hardware1"),
+        (
+            lambda: ris.design_phases(
                 dataclasses.replace(disturbed(("double",))[0], hardware1=Hardware()), **POWERS, seed=1
+            ),
+            "emi1",
+        ),
+        (
+            lambda: ris.simulate_instantaneous(
+                disturbed(("double",))[0], lambda hops: None, **POWERS, realizations=2, seed=1
             ),
             "system",
         ),

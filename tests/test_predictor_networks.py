@@ -60,7 +60,9 @@ def test_names():
 
 
 def test_gates_cost_few_parameters():
-    size = {name: sum(p.numel() for p in build(name, 13, 8, 0).parameters()) for name in ("cnn", "se", "cnn-wide")}
+    size = {
+        name: sum(p.numel() for p in build(name, 13, 8, 0).parameters()) for name in ("cnn", "se", "cnn-wide")
+    }
     assert size["cnn"] < size["se"] <= 1.05 * size["cnn"]
     assert size["cnn-wide"] >= size["se"]
 

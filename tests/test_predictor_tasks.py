@@ -63,7 +63,9 @@ def test_maps_are_those_of_the_same_systems(scenes):
 @pytest.mark.parametrize("task", [TASK, InstantaneousTask(side=4, users=3)], ids=lambda task: task.name)
 def test_a_system_depends_on_its_number_alone(task):
     whole, part = task.systems("unseen", 5), task.systems("unseen", 2, first=3)
-    np.testing.assert_array_equal(whole.maps.reshape(2, 5, *whole.maps.shape[1:])[:, 3:].reshape(part.maps.shape), part.maps)
+    np.testing.assert_array_equal(
+        whole.maps.reshape(2, 5, *whole.maps.shape[1:])[:, 3:].reshape(part.maps.shape), part.maps
+    )
     x = np.exp(1j * random_phases(1, 10)).reshape(2, 5, 4, 4)
     np.testing.assert_allclose(
         whole.rates(x.reshape(10, 4, 4))[3:], part.rates(x[:, 3:].reshape(4, 4, 4)), rtol=1e-3
@@ -137,10 +139,15 @@ def test_cascades_steer_lines_of_sight():
     for surface, expected in ((0, right[:, 0][:, None]), (1, batch.h2 * left[:, None, :, 0])):
         first = np.linalg.svd(batch.G1)[0][:, None, :, 0]
         steering = (expected * first if surface == 0 else expected).conj()
-        maps = batch.maps[3 * surface : 3 * surface + 3, :, 2] + 1j * batch.maps[3 * surface : 3 * surface + 3, :, 3]
+        maps = (
+            batch.maps[3 * surface : 3 * surface + 3, :, 2]
+            + 1j * batch.maps[3 * surface : 3 * surface + 3, :, 3]
+        )
         maps = maps.reshape(3, 2, 16)
         overlap = np.abs((maps.conj() * steering).sum(-1))
-        lengths = np.linalg.norm(maps, axis=-1) * np.linalg.norm(np.broadcast_to(steering, maps.shape), axis=-1)
+        lengths = np.linalg.norm(maps, axis=-1) * np.linalg.norm(
+            np.broadcast_to(steering, maps.shape), axis=-1
+        )
         np.testing.assert_allclose(overlap, lengths, rtol=1e-3)
 
 

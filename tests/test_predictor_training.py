@@ -27,7 +27,7 @@ def short(monkeypatch):
     torch.set_num_threads(threads)
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     pass
 
 
@@ -43,10 +43,10 @@ def test_the_same_seed_gives_the_same_bits_also_after_an_interruption(network, t
 
     def stop(step, text):
         if step == 8:
-            raise Stopped
+            raise StoppedError
 
     checkpoint = tmp_path / "kept"
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         train(recipe, checkpoint=checkpoint, progress=stop)
     resumed = train(recipe, checkpoint=checkpoint)
     assert same(whole.network.state_dict(), resumed.network.state_dict())

@@ -1,156 +1,18 @@
-"""The reduced engine has the law of the explicit one: moments, distributions, planted errors, invariances."""
+"""The reduced engine: kernels, precision, large surfaces, the same bits however they are made."""
 
 import itertools
 
 import numpy as np
 import pytest
-import scipy.stats
-from systems import PATH_SETS, random_phases, random_system
+from systems import general_system
 
 import channels
 import ris
-import ris.reduced
 from channels._kernels.gaussian import fill_complex_normal
 from channels.errors import InvalidArgumentError
 from ris._kernels.reduced import draw_columns, factor_grams, gram
 from ris.mean_gain import mean_precoder_gain
 from ris.sampler import ChannelSampler
-
-LAWS = [channels.VonMises(2.0), channels.UniformNoise(1.2), channels.WrappedNormal(0.6), channels.NoNoise()]
-SHAPES = [(4, (3, 5), 2), (3, (1, 4), 3), (4, (6, 1), 2), (5, (2, 2), 5), (6, (4, 3), 1)]
-"""Antennas, elements and users: N = 1 on either surface, more users than elements, a single user."""
-
-FALSE_ALARM = 1e-6
-
-
-def general_system(number):
-    """A random system; over the numbers, all path sets, shapes, laws and both kinds of covariances occur."""
-    rng = np.random.default_rng(1000 + number)
-    antennas, elements, users = SHAPES[number % len(SHAPES)]
-    system = random_system(
-        rng,
-        PATH_SETS[number % len(PATH_SETS)],
-        antennas,
-        elements,
-        users,
-        noise=(LAWS[number % 4], LAWS[(number // 4) % 4]),
-        own=number % 2 == 0,
-        rank=(None, 2)[(number // 3) % 2],
-    )
-    return system, random_phases(rng, system)
-
-
-def z_scores(system, phases, csi, realizations, seed, engine="reduced"):
-    exact = ris.closed_form_moments(system, *phases, csi=csi)
-    got = ris.simulate(
-        system,
-        *phases,
-        power=1.0,
-        noise_power=1.0,
-        realizations=realizations,
-        seed=seed,
-        csi=csi,
-        engine=engine,
-        threads=2,
-    )
-    names = ["mean_gain", "interference", "precoder_gain"] + ["gain_product"] * (csi == "perfect")
-    return np.concatenate(
-        [((e := getattr(got, n)).value - getattr(exact, n)).ravel() / e.standard_error.ravel() for n in names]
-    )
-
-
-@pytest.mark.parametrize("block", range(13))
-def test_moments_equal_closed_form(block):
-    """104 random systems, both CSI in turn; about 1,500 scores at 7 standard errors: 4e-9 by normal tails.
-
-    The margin to 1e-6 is for the tails of the fourth moments, which are heavier than normal.
-    """
-    for number in range(8 * block, 8 * block + 8):
-        system, phases = general_system(number)
-        csi = ("perfect", "nominal")[(number // 15) % 2]
-        assert np.abs(z_scores(system, phases, csi, 60_000, number)).max() < 7.0, number
-
-
-def observables(system, phases, engine, realizations, seed):
-    """Instantaneous SINR of user 0, and |h_0^H h_1|^2."""
-    h = ris.draw_channels(system, *phases, realizations=realizations, seed=seed, engine=engine, threads=2)
-    products = np.abs(np.swapaxes(h.conj(), 1, 2) @ h) ** 2
-    noise = float(np.sum(ris.closed_form_moments(system, *phases).mean_gain))
-    signal = products[:, 0, 0]
-    return {"sinr": signal / (products[:, 0].sum(axis=-1) - signal + noise), "product": products[:, 0, 1]}
-
-
-KS_SYSTEMS = [number for number in range(15, 60) if SHAPES[number % 5][2] > 1][:12]
-KS_DRAWS = 40_000
-KS_LEVEL = FALSE_ALARM / (2 * len(KS_SYSTEMS))
-"""Of each of 24 two-sample tests, so that all together raise a false alarm with probability 1e-6.
-
-At 40,000 draws a side a test rejects at distance D > (log(2 / level) / 40,000)^(1/2) = 0.021; a true
-distance of 0.05 is missed with probability below 1e-6 (Massart's bound on both samples). A power that is off
-by a factor 1 + x moves the distribution function of an exponential variable by x / e: 0.05 for x = 14 %.
-"""
-
-
-def smallest_p(system, phases, engine="reduced"):
-    one = observables(system, phases, "explicit", KS_DRAWS, 7)
-    two = observables(system, phases, engine, KS_DRAWS, 8)
-    return min(scipy.stats.ks_2samp(one[name], two[name], method="asymp").pvalue for name in one)
-
-
-@pytest.mark.parametrize("number", KS_SYSTEMS)
-def test_distributions_equal_explicit_engine(number):
-    assert smallest_p(*general_system(number)) > KS_LEVEL
-
-
-def planted(monkeypatch, error):
-    """Let every hop but the users' own make a mistake in the Gram matrix that it hands on."""
-    right = ris.reduced.factor_grams
-
-    def wrong(factors, grams):
-        if np.ptp(grams[0, 0, 0]) > 0:
-            error(grams)
-        right(factors, grams)
-
-    monkeypatch.setattr(ris.reduced, "factor_grams", wrong)
-
-
-def too_strong(grams):
-    grams *= 1.14
-
-
-def uncorrelated(grams):
-    C = len(grams)
-    grams[~np.eye(C, dtype=bool)] *= 0.8
-
-
-def dense_system():
-    """All paths, complex covariances, two users with one covariance, whose channels are much alike."""
-    rng = np.random.default_rng(77)
-    return (
-        system := random_system(rng, antennas=4, elements=(3, 4), users=2, own=False, rank=2)
-    ), random_phases(rng, system)
-
-
-@pytest.mark.parametrize("error", [too_strong, uncorrelated])
-def test_distributions_reveal_planted_errors(monkeypatch, error):
-    system, phases = dense_system()
-    assert smallest_p(system, phases) > KS_LEVEL
-    planted(monkeypatch, error)
-    assert smallest_p(system, phases) < KS_LEVEL
-
-
-@pytest.mark.parametrize("csi", ["perfect", "nominal"])
-@pytest.mark.parametrize("error", [too_strong, uncorrelated])
-def test_moments_reveal_planted_errors(monkeypatch, error, csi):
-    """14 % in the power of each hop, 20 % in the correlation of users.
-
-    A wrong sign of the imaginary parts would leave all of these laws as they are, since the users' channels
-    have independent phases; `test_gram_factors` and `test_drawn_columns_are_numbers_times_the_factor` see it.
-    """
-    system, phases = dense_system()
-    assert np.abs(z_scores(system, phases, csi, 60_000, 5)).max() < 7.0
-    planted(monkeypatch, error)
-    assert np.abs(z_scores(system, phases, csi, 60_000, 5)).max() > 7.0
 
 
 @pytest.mark.parametrize("number", range(30))
@@ -168,7 +30,7 @@ def test_gram_factors(rank):
     C, B = 5, 16
     Y = rng.standard_normal((rank, 2, C, B)) * np.array([1.0, 1e-8, 3.0, 0.0, 1e8])[:, None]
     Y[:, :, 2] = Y[:, :, 0]  # the same column twice, as for a user without noise under nominal CSI
-    grams, factors = np.zeros((C, C, 2, B)), np.zeros((C, C, 2, B))
+    grams, factors = np.zeros((C, 2, C, B)), np.zeros((C, C, 2, B))
     gram(grams, Y)
     factor_grams(factors, grams)
     y = Y[:, 0] + 1j * Y[:, 1]
@@ -219,33 +81,40 @@ def test_bits_do_not_depend_on_threads_or_cuts(csi):
 
 
 @pytest.mark.parametrize("tile", [8, 24, 256])
-def test_bits_do_not_depend_on_the_size_of_tiles(tile):
-    R = channels.isotropic_correlation(channels.UniformPlanarArray(5, 6, 0.25))
+@pytest.mark.parametrize("law", ["isotropic", "large scattering", "large exponential"])
+def test_bits_do_not_depend_on_the_size_of_tiles(tile, law):
+    R = {
+        "isotropic": lambda: channels.isotropic_correlation(channels.UniformPlanarArray(5, 6, 0.25)),
+        "large scattering": lambda: channels.local_scattering_correlation(
+            channels.UniformPlanarArray(32, 32, 0.25), 0.4, -0.2, 0.1
+        ),
+        "large exponential": lambda: channels.exponential_correlation((32, 32), 0.5j),
+    }[law]()
     system = ris.DoubleRIS(
         bs_ris1=channels.Hop(1.0, np.eye(3), R),
         ris1_ris2=channels.Hop(1.0, R, R),
         ris2_user=channels.UserHop(np.ones(3), R),
         phase_noise1=channels.VonMises(2.0),
     )
-    phases = np.linspace(0, 3, 30)
+    phases = np.linspace(0, 3, R.size)
     samplers = [
         ChannelSampler(system, phases, phases, channels.Stream(1), "perfect", "reduced") for _ in range(2)
     ]
     samplers[1].tile = tile
     draws = []
     for sampler in samplers:
-        tiles = sampler.each(lambda done, drawn, emi: drawn, 3, 600, threads=1)
+        tiles = sampler.each(lambda done, drawn, emi: drawn, 3, 300, threads=1)
         draws.append(np.concatenate(list(tiles), axis=-1))
     assert np.array_equal(*draws)
 
 
-@pytest.mark.parametrize("law", ["isotropic", "complex", "large"])
+@pytest.mark.parametrize("law", ["isotropic", "scattering", "large isotropic", "large scattering"])
 def test_single_precision(law):
     """The same numbers: 2e-7 of their root mean square apart, more where columns of users nearly coincide."""
-    rows = 32 if law == "large" else 6
+    rows = 32 if law.startswith("large") else 6
     surface = channels.UniformPlanarArray(rows, rows, 0.25)
     R = channels.isotropic_correlation(surface)
-    if law == "complex":
+    if law.endswith("scattering"):
         R = channels.local_scattering_correlation(surface, 0.3, 0.1, 0.2)
     system = ris.DoubleRIS(
         bs_ris1=channels.Hop(1.0, channels.exponential_correlation(4, 0.5), R),
@@ -317,3 +186,21 @@ def test_large_surface_runs_without_its_matrix():
     assert abs(gains.mean() - exact) < 6.5 * gains.std() / np.sqrt(len(gains))
     got = mean_precoder_gain(system, np.zeros(R.size), np.zeros(R.size), "perfect")
     np.testing.assert_allclose(got, exact, rtol=1e-12)
+
+
+def test_large_surface_of_scattering_around_each_user_runs_without_its_matrices():
+    """Mean gains of 32 by 36 elements, as the convolutions of `mean_precoder_gain` have them."""
+    surface = channels.UniformPlanarArray(32, 36, 0.25, channels.Orientation(0.2, 0.3, 0.1))
+    to_bs = channels.local_scattering_correlation(surface, 0.1, 0.2, 0.1)
+    users = channels.local_scattering_correlation(surface, [0.4, -0.6], [-0.2, 0.1], 0.3)
+    system = ris.DoubleRIS(
+        bs_ris1=channels.Hop(1.0, np.eye(4), to_bs),
+        ris1_user=channels.UserHop(np.ones(2), users),
+        phase_noise1=channels.VonMises(2.0),
+    )
+    phases = np.linspace(0, 7, surface.size), np.zeros(0)
+    h = ris.draw_channels(system, *phases, realizations=4000, seed=3)
+    assert "matrix" not in vars(to_bs) | vars(users)
+    gains = np.sum(np.abs(h) ** 2, axis=1)
+    exact = mean_precoder_gain(system, *phases, "perfect")
+    assert np.all(np.abs(gains.mean(axis=0) - exact) < 6.5 * gains.std(axis=0) / np.sqrt(len(gains)))

@@ -106,6 +106,12 @@ def test_systems_cover_what_they_should():
     assert any(np.abs(np.imag(hop.left.matrix)).max() > 0.1 for hop in hops)
     own = [s.ris2_user.correlation.matrix.ndim for s in systems if s.ris2_user is not None]
     assert set(own) == {2, 3}
+    assert 60 < sum(s.line_of_sight for s in systems) < 150
+    sights = [hop.mean for hop in hops if hop.mean is not None]
+    assert len(sights) > 60
+    both = [s for s in systems if s.line_of_sight and has_hardware(s)]
+    assert len(both) > 50
+    assert len([s for s in both if s.emi1 or s.emi2]) > 20
     assert max(map(modelled_skewness, chosen)) <= verify.MOST_SKEWED
 
 

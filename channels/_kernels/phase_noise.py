@@ -16,7 +16,7 @@ from channels._kernels.elementary import cos_sin
 from channels._kernels.gaussian import box_muller
 from channels._kernels.philox import fraction, joined, philox_block
 
-__all__ = ["fill_phase_noise", "fill_phasor_rows", "fill_phasors", "sample_phase_noise"]
+__all__ = ["fill_phase_noise", "fill_phasor_pair", "fill_phasors", "sample_phase_noise"]
 
 UNIFORM, WRAPPED_NORMAL, VON_MISES = 0, 1, 2
 LAYERS = 256
@@ -180,69 +180,49 @@ def _add_wrapped_normal_rows(even, odd, words, deviation):
         odd[t] += deviation * math.sqrt(2.0) * im
 
 
-@njit(cache=True, fastmath=False)
-def _add_von_mises_row(phases, words, row, key0, key1, element, attempt, first):
-    points = np.empty(phases.size)
+@njit(cache=True, error_model="numpy", fastmath=False)
+def _add_von_mises_rows(phases, points, words, row, key0, key1, block, attempt, first):
     _first_points(points, words, row)
+    B = phases.size >> 1
     for t in range(phases.size):
         if points[t] == np.inf:
-            points[t] = _von_mises(words[t], row, key0, key1, element, attempt, first + t)
-    phases += points
+            odd = t >= B
+            realization = first + t - B if odd else first + t
+            points[t] = _von_mises(words[t], row, key0, key1, 2 * block + odd, attempt, realization)
+    for t in range(phases.size):
+        phases[t] += points[t]
 
 
 @njit(cache=True, error_model="numpy", fastmath=False)
-def _to_phasors(cosines, sines, phases):
-    for t in range(phases.size):
-        cosines[t], sines[t] = cos_sin(phases[t] - TURN * np.floor(phases[t] / TURN + 0.5))
-
-
-@njit(cache=True, fastmath=False)
-def _fill_neighbours(out, table, key, block, first):
-    """Write the phase noise, not wrapped, of two neighbours in the realizations first, first + 1, ...
+def fill_phasor_pair(cosines, sines, phases, words, table, key, block, first):
+    """Write cos(phi) and sin(phi) of two neighbours' phase noise in the realizations first, first + 1, ...
 
     Parameters
     ----------
-    out : float64 array, shape (2, B), contiguous
-        Overwritten, radians: elements 2 block and 2 block + 1.
-    table : float64 array, shape (terms, COLUMNS)
-        The law, as its `kernel_table` gives it.
-    key : uint32 array, shape (2,)
-        Key of the stream.
+    cosines, sines : float64 array, shape (2 B,)
+        Overwritten: those of element 2 block, then those of element 2 block + 1.
+    phases : float64 array, shape (2 B,)
+        Overwritten by phi in radians, not wrapped.
+    words : uint64 array, shape (2 B,)
+        For use in between.
+    table, key
+        As for `fill_phase_noise`, which draws the same phi.
     block, first : integer
         Number of the pair of elements, and of the first realization, >= 0.
     """
     key0, key1 = key[0], key[1]
-    even, odd = out[0], out[1]
-    words = np.empty((2, out.shape[1]), np.uint64)
-    out[:] = 0.0
+    B = phases.size >> 1
+    even, odd = words[:B], words[B:]
+    phases[:] = 0.0
     for term in range(table.shape[0]):
         attempt = term << TERM_SHIFT
         kind, parameter = table[term, KIND], table[term, PARAMETER]
-        _draw_words(words[0], words[1], key0, key1, block, attempt, first)
+        _draw_words(even, odd, key0, key1, block, attempt, first)
         if kind == UNIFORM:
-            _add_uniform_row(even, words[0], parameter)
-            _add_uniform_row(odd, words[1], parameter)
+            _add_uniform_row(phases, words, parameter)
         elif kind == WRAPPED_NORMAL:
-            _add_wrapped_normal_rows(even, odd, words[0], parameter)
+            _add_wrapped_normal_rows(phases[:B], phases[B:], even, parameter)
         else:
-            _add_von_mises_row(even, words[0], table[term], key0, key1, 2 * block, attempt, first)
-            _add_von_mises_row(odd, words[1], table[term], key0, key1, 2 * block + 1, attempt, first)
-
-
-@njit(cache=True, fastmath=False)
-def fill_phasor_rows(cosines, sines, table, key, first):
-    """Write cos(phi) and sin(phi) of all elements' phase noise, in the realizations from `first` on.
-
-    Parameters
-    ----------
-    cosines, sines : float64 array, shape (N, B), contiguous
-        Overwritten.
-    table, key, first
-        As for `fill_phase_noise`, which draws the same phi.
-    """
-    N, B = cosines.shape
-    phases = np.empty((2, B))
-    for block in range((N + 1) >> 1):
-        _fill_neighbours(phases, table, key, block, first)
-        for n in range(2 * block, min(2 * block + 2, N)):
-            _to_phasors(cosines[n], sines[n], phases[n - 2 * block])
+            _add_von_mises_rows(phases, cosines, words, table[term], key0, key1, block, attempt, first)
+    for t in range(phases.size):
+        cosines[t], sines[t] = cos_sin(phases[t] - TURN * np.floor(phases[t] / TURN + 0.5))

@@ -19,20 +19,23 @@ NEGLIGIBLE = 1e-14
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def gram(grams, columns):
-    """Add Y_t^H Y_t to the Gram matrix of each realization; only the lower triangle is kept.
+    """Add the lower triangle of Y_t^H Y_t, diagonal by diagonal, for each realization.
+
+    Columns at one distance from each other are one long pair of vectors, whatever their number.
 
     Parameters
     ----------
-    grams : float64 array, shape (C, C, 2, B)
-        Changed in place: entry (c, d), real and imaginary part, of each realization, for c >= d.
-    columns : float64 array, shape (n, 2, C, B)
+    grams : float64 array, shape (C, 2, C, B)
+        Changed in place: real and imaginary part of entry (c, c - s) at [s, :, c], for c >= s.
+    columns : float64 or float32 array, shape (n, 2, C, B)
         Y.
     """
-    for i in range(columns.shape[0]):
-        re, im = columns[i, 0], columns[i, 1]
-        for c in range(columns.shape[2]):
-            for d in range(c + 1):
-                _add_conjugate_product(grams[c, d, 0], grams[c, d, 1], re[c], im[c], re[d], im[d])
+    n, _, C, B = columns.shape
+    sums, flat = grams.reshape(-1), columns.reshape(-1)
+    row = C * B
+    for i in range(n):
+        for shift in range(0, row, B):
+            _add_conjugate_products(sums, 2 * (shift * C) + shift, flat, 2 * i * row, row, shift)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -47,22 +50,22 @@ def factor_grams(factors, grams):
     ----------
     factors : float64 array, shape (C, C, 2, B)
         The lower triangle is overwritten by L.
-    grams : float64 array, shape (C, C, 2, B)
-        G, of which the lower triangle is read.
+    grams : float64 array, shape (C, 2, C, B)
+        G, as `gram` gives it.
     """
-    C, B = grams.shape[0], grams.shape[3]
+    C, _, _, B = grams.shape
     inverse = np.empty(B)
     for d in range(C):
         for c in range(d, C):
             re, im = factors[c, d, 0], factors[c, d, 1]
-            re[:], im[:] = grams[c, d, 0], grams[c, d, 1]
+            re[:], im[:] = grams[c - d, 0, c], grams[c - d, 1, c]
             for e in range(d):
                 _subtract_product(
                     re, im, factors[c, e, 0], factors[c, e, 1], factors[d, e, 0], factors[d, e, 1]
                 )
             if c == d:
                 for t in range(B):
-                    independent = re[t] > NEGLIGIBLE * grams[d, d, 0, t]
+                    independent = re[t] > NEGLIGIBLE * grams[0, 0, d, t]
                     inverse[t] = 1.0 / math.sqrt(re[t]) if independent else 0.0
             for t in range(B):
                 re[t] *= inverse[t]
@@ -107,11 +110,16 @@ def draw_columns(out, factors, key, first, unrolled):
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})
-def _add_conjugate_product(sum_re, sum_im, a_re, a_im, b_re, b_im):
-    # sum += conj(a) b
-    for t in range(sum_re.size):
-        sum_re[t] += a_re[t] * b_re[t] + a_im[t] * b_im[t]
-        sum_im[t] += a_re[t] * b_im[t] - a_im[t] * b_re[t]
+def _add_conjugate_products(sums, place, columns, start, row, shift):
+    # sums_u += conj(y_u) y_(u - shift) for u >= shift; views, for the compiler sees that they are contiguous.
+    length = row - shift
+    sum_re, sum_im = sums[place : place + length], sums[place + row : place + row + length]
+    re, im = columns[start : start + length], columns[start + row : start + row + length]
+    start += shift
+    later_re, later_im = columns[start : start + length], columns[start + row : start + row + length]
+    for t in range(length):
+        sum_re[t] = sum_re[t] + later_re[t] * re[t] + later_im[t] * im[t]
+        sum_im[t] = sum_im[t] + later_re[t] * im[t] - later_im[t] * re[t]
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract"})

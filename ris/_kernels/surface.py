@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 
 from channels._kernels.hardware import reflection_coefficient
-from channels._kernels.phase_noise import fill_phasor_rows, fill_phasors
+from channels._kernels.phase_noise import fill_phasor_pair, fill_phasors
 
 __all__ = ["reflect", "reflect_parts"]
 
@@ -53,17 +53,26 @@ def reflect(columns, noisy, shifts, law, key, hardware, failure_key, first):
 def reflect_parts(columns, noisy, shifts, law, key, hardware, failure_key, first):
     """As `reflect`, of columns with axes (element, real or imaginary part, column, realization)."""
     N, _, C, B = columns.shape
-    cosines, sines = np.empty((N, B), columns.dtype), np.empty((N, B), columns.dtype)
-    fill_phasor_rows(cosines, sines, law, key, first)
+    flat = columns.reshape(-1)
+    cosines, sines, phases = np.empty(2 * B), np.empty(2 * B), np.empty(2 * B)
+    words = np.empty(2 * B, np.uint64)
     cosine, sine = np.empty(B, columns.dtype), np.empty(B, columns.dtype)
     for n in range(N):
-        cosine[:], sine[:] = shifts[n].real, shifts[n].imag
-        _turn(cosines[n], sines[n], cosine, sine)
+        place, row = (n & 1) * B, 2 * n * C * B
+        if place == 0:
+            fill_phasor_pair(cosines, sines, phases, words, law, key, n >> 1, first)
+        shift_re, shift_im = shifts[n].real, shifts[n].imag
+        cosine[:], sine[:] = shift_re, shift_im
+        for c in range(noisy, C):
+            _turn(flat, row + c * B, row + (C + c) * B, cosine, sine)
+        for t in range(B):
+            x, y = cosines[place + t], sines[place + t]
+            cosine[t], sine[t] = shift_re * x - shift_im * y, shift_re * y + shift_im * x
         if hardware.shape[0] > 0:
             for t in range(B):
-                cosines[n, t], sines[n, t], _ = reflection_coefficient(
-                    np.float64(cosines[n, t]),
-                    np.float64(sines[n, t]),
+                cosine[t], sine[t], _ = reflection_coefficient(
+                    np.float64(cosine[t]),
+                    np.float64(sine[t]),
                     hardware[n],
                     failure_key[0],
                     failure_key[1],
@@ -71,14 +80,15 @@ def reflect_parts(columns, noisy, shifts, law, key, hardware, failure_key, first
                     first + t,
                 )
         for c in range(noisy):
-            _turn(columns[n, 0, c], columns[n, 1, c], cosines[n], sines[n])
-        for c in range(noisy, C):
-            _turn(columns[n, 0, c], columns[n, 1, c], cosine, sine)
+            _turn(flat, row + c * B, row + (C + c) * B, cosine, sine)
 
 
 @njit(cache=True, error_model="numpy")
-def _turn(re, im, cosine, sine):
-    for t in range(re.size):
+def _turn(columns, start_re, start_im, cosine, sine):
+    # Views, for the compiler sees that they are contiguous.
+    B = cosine.size
+    re, im = columns[start_re : start_re + B], columns[start_im : start_im + B]
+    for t in range(B):
         x, y = re[t], im[t]
         re[t] = x * cosine[t] - y * sine[t]
         im[t] = x * sine[t] + y * cosine[t]

@@ -13,7 +13,9 @@ RATE, LAST = 0.1, 0.01
 """First and last learning rate of Adam, radians a step; it falls linearly."""
 
 
-def multistart(batch: Batch, starts: Tensor, *, screening: int, kept: int, steps: int) -> tuple[Tensor, Tensor]:
+def multistart(
+    batch: Batch, starts: Tensor, *, screening: int, kept: int, steps: int
+) -> tuple[Tensor, Tensor]:
     """Ascend from all starts by `screening` steps, and from the ends of the best by `steps` more.
 
     Parameters

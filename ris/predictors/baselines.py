@@ -40,7 +40,6 @@ def user_steering(batch: Batch, user: int) -> Phasors:
 def _steering(batch: Batch) -> Phasors:
     """Sums of what steers single and double reflection, shape (2 B, K, rows, columns)."""
     maps = np.asarray(batch.maps, np.float64)
-    amplitudes = 10 ** (maps[:, :, SINGLE_SNR : DOUBLE_SNR + 1] / 2)
+    amplitudes: NDArray[np.float64] = 10 ** (maps[:, :, SINGLE_SNR : DOUBLE_SNR + 1] / 2)
     single, double = maps[:, :, 0] + 1j * maps[:, :, 1], maps[:, :, 2] + 1j * maps[:, :, 3]
-    total: Phasors = amplitudes[:, :, 0] * single + amplitudes[:, :, 1] * double
-    return total
+    return np.asarray(amplitudes[:, :, 0] * single + amplitudes[:, :, 1] * double, np.complex128)

@@ -27,7 +27,9 @@ class CoarseBatch:
 
 @dataclass(frozen=True)
 class CoarseTask:
-    """A task whose maps are sensed at every s-th element: s times the spacing must stay below half a wavelength.
+    """A task whose maps are sensed at every s-th element.
+
+    Beyond half a wavelength between those, directions could no longer be told from their maps.
 
     Parameters
     ----------

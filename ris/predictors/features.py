@@ -11,6 +11,7 @@ is what steers a path of few directions: the mean direction in, less that out. T
 Besides come the strengths of the paths, how coherent S is, and what the elements do.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -70,11 +71,11 @@ def cascade_of_lags(A: NDArray[np.complex128], B: NDArray[np.complex128]) -> Cas
     S = A * B.conj()
     counts = np.outer(*(n - np.abs(np.arange(1 - n, n)) for n in (rows, columns)))
     trace = rows * columns * S[..., rows - 1, columns - 1].real
-    steps = (
+    row_step, column_step = (
         np.angle(S[..., rows - 1 + i, columns - 1 + j]) if n > 1 else np.zeros(S.shape[:-2])
         for n, i, j in ((rows, 1, 0), (columns, 0, 1))
     )
-    return Cascade(*steps, (counts * np.abs(S)).sum(axis=(-2, -1)) / (rows * columns * trace))
+    return Cascade(row_step, column_step, (counts * np.abs(S)).sum(axis=(-2, -1)) / (rows * columns * trace))
 
 
 def cascade(A: NDArray[np.complex128], B: NDArray[np.complex128], grid: tuple[int, int]) -> Cascade:
@@ -92,7 +93,7 @@ def cascade(A: NDArray[np.complex128], B: NDArray[np.complex128], grid: tuple[in
 
 @dataclass(frozen=True, eq=False)
 class PathFeatures:
-    """A path at one surface: its cascade, or None without it, and its SNR alone and coherent, shape (..., K)."""
+    """A path at one surface: its cascade, None without it, and its SNR alone and coherent, shape (..., K)."""
 
     cascade: Cascade | None
     snr: Real
@@ -241,7 +242,9 @@ def _grids(
     )
 
 
-def _grid(name: str, given: tuple[int, int] | None, elements: int, sides: list[object]) -> tuple[int, int]:
+def _grid(
+    name: str, given: tuple[int, int] | None, elements: int, sides: Sequence[object]
+) -> tuple[int, int]:
     known = [side.grid for side in sides if isinstance(side, GridCorrelation)]
     side = round(elements**0.5)
     rows, columns = given or (known[0] if known else (side, side))

@@ -50,7 +50,10 @@ def directions(
         uniform(stream, 4 * size, count, first).reshape(count, size, 4), -1, 0
     )
     angles = np.stack(
-        [np.where(side < 0.5, -1, 1) * between(azimuth, geometry.azimuth), between(elevation, geometry.elevation)],
+        [
+            np.where(side < 0.5, -1, 1) * between(azimuth, geometry.azimuth),
+            between(elevation, geometry.elevation),
+        ],
         axis=-1,
     )
     return np.radians(angles), np.radians(between(width, spread))

@@ -136,7 +136,7 @@ class InstantaneousTask:
         )
 
     def systems(self, split: Split, count: int, first: int = 0) -> InstantaneousBatch:
-        """Return systems of a split; those of one number differ by the pilots' noise alone between tasks."""
+        """Return systems of a split; other ranges of the pilots' SNR change their noise alone."""
         geometry = UNSEEN if split == "unseen" else TRAINED
         return self._draw(Stream(0, self.name, split, self.users), self.users, geometry, count, first)
 
@@ -144,7 +144,7 @@ class InstantaneousTask:
         self, stream: Stream, users: int, geometry: Geometry, count: int, first: int
     ) -> InstantaneousBatch:
         side, N, M, K = self.side, self.side**2, ANTENNAS, users
-        # At surface 1 towards the BS and surface 2, at surface 2 towards the BS and surface 1, then the users.
+        # At surface 1 towards the BS and surface 2, at 2 towards the BS and surface 1, then the users.
         angles, _ = directions(stream.child("directions"), 4 + 2 * K, count, first, geometry, (0.0, 0.0))
         waves = _steering(angles, side)
         at_bs = np.pi * (2 * uniform(stream.child("BS"), 2, count, first) - 1)[..., None] * np.arange(M)
@@ -155,8 +155,10 @@ class InstantaneousTask:
         pilots = 10 ** (between(uniform(stream.child("pilots"), 1, count, first)[:, 0], self.pilot_db) / 10)
 
         def scattered(name: str, rows: int, columns: int) -> Complex:
-            parts = normal(stream.child(name), 2 * rows * columns, count, first).reshape(count, rows, columns, 2)
-            return (parts[..., 0] + 1j * parts[..., 1]) / math.sqrt(2)
+            parts = normal(stream.child(name), 2 * rows * columns, count, first).reshape(
+                count, rows, columns, 2
+            )
+            return np.asarray((parts[..., 0] + 1j * parts[..., 1]) / math.sqrt(2), np.complex128)
 
         def hop(name: str, number: int, left: Complex, right: Complex) -> Complex:
             sight = left[..., :, None] * right[..., None, :].conj()
@@ -175,7 +177,7 @@ class InstantaneousTask:
             known.append(row + noise)
             strengths.append(gain * M * N**2)
         maps = _maps(G1, G2, D, known, strengths, ratio, pilots, side)
-        return InstantaneousBatch(maps, G1, G2, D, *h, *known, self.zero_forcing)
+        return InstantaneousBatch(maps, G1, G2, D, h[0], h[1], known[0], known[1], self.zero_forcing)
 
 
 def _rician(sight: Complex, scattered: Complex, factor: Real) -> Complex:
@@ -219,7 +221,10 @@ def _maps(
             # A row of the channel; what steers it is its conjugate.
             level = np.sqrt((np.abs(row) ** 2).mean(axis=-1, keepdims=True))
             steering = (row.conj() / level).reshape(*row.shape[:-1], side, side)
-            maps[surface, ..., 2 * i, :, :], maps[surface, ..., 2 * i + 1, :, :] = steering.real, steering.imag
+            maps[surface, ..., 2 * i, :, :], maps[surface, ..., 2 * i + 1, :, :] = (
+                steering.real,
+                steering.imag,
+            )
         for i, value in enumerate((strengths[surface], double, strengths[1 - surface], pilots[:, None])):
             maps[surface, ..., 6 + i, :, :] = np.log10(value)[..., None, None]
         maps[surface, ..., 10, :, :] = surface
@@ -241,4 +246,4 @@ def _strongest(G: Complex) -> tuple[Complex, Complex]:
 
 
 def _normalised(columns: Complex) -> Complex:
-    return columns / np.linalg.norm(columns, axis=-2, keepdims=True)
+    return np.asarray(columns / np.linalg.norm(columns, axis=-2, keepdims=True))

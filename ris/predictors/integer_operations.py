@@ -3,9 +3,10 @@
 Arrays have axes (batch, user, row, column, channel) and are contiguous.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -143,15 +144,26 @@ def _rank_conv(node: Node, own: Any, inputs: Sequence[Codes], out: Codes) -> Cal
 
 def _merged(inputs: Sequence[Array]) -> tuple[tuple[int, ...], list[Array]]:
     """Shape of the result, and inputs as (outer, middle, inner) of which only the middle broadcasts."""
-    shape = np.broadcast_shapes(*(x.shape for x in inputs))
+    shape, ends = _middle(tuple(x.shape for x in inputs))
+    if ends is None:
+        return shape, [_full(x, shape).reshape(1, 1, -1) for x in inputs]
+    outer, inner = ends
+    return shape, [x.reshape(outer, -1, inner) for x in inputs]
+
+
+@lru_cache(maxsize=1024)
+def _middle(shapes: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], tuple[int, int] | None]:
+    """Shape of the result, and entries of the axes before and behind those that broadcast.
+
+    None if it is not users alone or elements alone that broadcast.
+    """
+    shape = np.broadcast_shapes(*shapes)
     for begin, end in ((0, 0), (1, 2), (2, 4)):
-        # With axes begin to end - 1 as the middle, do all others agree?
-        if all(x.shape[:begin] + x.shape[end:] == shape[:begin] + shape[end:] for x in inputs):
-            middles = [x.shape[begin:end] for x in inputs]
-            if all(middle in (shape[begin:end], (1,) * (end - begin)) for middle in middles):
-                outer, inner = int(np.prod(shape[:begin])), int(np.prod(shape[end:]))
-                return shape, [x.reshape(outer, -1, inner) for x in inputs]
-    return shape, [_full(x, shape).reshape(1, 1, -1) for x in inputs]
+        ones = (1,) * (end - begin)
+        around = all(one[:begin] + one[end:] == shape[:begin] + shape[end:] for one in shapes)
+        if around and all(one[begin:end] in (shape[begin:end], ones) for one in shapes):
+            return shape, (math.prod(shape[:begin]), math.prod(shape[end:]))
+    return shape, None
 
 
 def _full(x: Array, shape: tuple[int, ...]) -> Array:
@@ -160,12 +172,13 @@ def _full(x: Array, shape: tuple[int, ...]) -> Array:
 
 def _add(node: Node, own: Any, inputs: Sequence[Codes], out: Codes) -> Callable[..., Array]:
     zeros = np.array([one.zero for one in inputs], np.int32)
+    ends = np.float32(out.zero), out.high - out.low
 
     def run(*values: Array) -> Array:
         shape, merged = _merged(values)
         y = np.empty(shape, np.uint8)
         view = y.reshape(merged[0].shape[0], -1, merged[0].shape[2])
-        add(view, tuple(merged), zeros, own["multiplier"], *out.clip)
+        add(view, tuple(merged), zeros, own["multiplier"], *ends)
         return y
 
     return run
@@ -173,12 +186,13 @@ def _add(node: Node, own: Any, inputs: Sequence[Codes], out: Codes) -> Callable[
 
 def _mul(node: Node, own: Any, inputs: Sequence[Codes], out: Codes) -> Callable[..., Array]:
     multiplier = np.float32(own["multiplier"])
+    ends = np.float32(out.zero), out.high - out.low
 
     def run(one: Array, other: Array) -> Array:
         shape, (a, b) = _merged([one, other])
         y = np.empty(shape, np.uint8)
         view = y.reshape(a.shape[0], -1, a.shape[2])
-        multiply(view, a, b, inputs[0].zero, inputs[1].zero, multiplier, *out.clip)
+        multiply(view, a, b, inputs[0].zero, inputs[1].zero, multiplier, *ends)
         return y
 
     return run

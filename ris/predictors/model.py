@@ -2,16 +2,18 @@
 
 An integer model computes with codes. A node's result has a scale s and a zero point z; the code q, an
 unsigned byte from 0 to 2^bits - 1, stands for s (q - z). Signed codes would be the same, shifted by 128. All
-real arithmetic is float32, rounding is half to even; q = clip(rint(v) + z) with
+real arithmetic is float32, rounding is half to even:
 
-    conv, rank_conv   v = float32(sum (qx - zx) qw + bias) multiplier, for each output channel the multiplier
-                      float32(float32(sx sw) / s); the border is zx
-    add, sub          v = sum multiplier_i (q_i - z_i), multiplier_i = +-s_i / s
-    mul               v = float32((qa - za) (qb - zb)) multiplier, multiplier = float32(sa sb) / s
-    mean_*, sum_*     v = float32(sum (qx - zx)) m, m = sx / (s n) for a mean of n, sx / s for a sum
+    conv, rank_conv   clip(rint(float32(sum (qx - zx) qw + bias) multiplier) + z), with a multiplier
+                      float32(float32(sx sw) / s) of each output channel; the border is zx
+    mean_*, sum_*     clip(rint(float32(sum (qx - zx)) m) + z), m = sx / (s n) for a mean of n, or sx / s
+    add, sub          clip(rint(sum multiplier_i (q_i - z_i) + z)), multiplier_i = +-s_i / s
+    mul               clip(rint(float32((qa - za) (qb - zb)) multiplier + z)), multiplier = float32(sa sb) / s
 
-while sigmoid, tanh, gain and concat are tables, q = table[qx], one for each input. All other operations move
-or compare codes, so that they share scale and zero point with their input.
+while sigmoid, tanh, gain and concat are tables, q = table[qx], one for each input. All other operations
+move or compare codes, so that they share scale and zero point with their input. These are the conventions
+of ONNX and of the quantized operators that onnxruntime adds to it. (Whether z is added before or after the
+rounding decides ties if z is odd.)
 
 A rectifier costs nothing where a range begins at zero: the clipping does it.
 """

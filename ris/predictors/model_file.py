@@ -1,9 +1,9 @@
 """Model files: HDF5 that any reader opens, checked before anything is believed.
 
-A file begins with a user block of 512 bytes: the line "double-ris predictor 1" (1 is the version of the schema),
-a line with the SHA-256 of all bytes behind the block, zeros. Behind it is an HDF5 file. Its root has the
-attributes "kind" ("float" or "integer"), "rows" and "columns" (a surface that fits) and "rounding" ("f32-rne":
-float32, half to even), and the datasets
+A file begins with a user block of 512 bytes: the line "double-ris predictor 1" (1 is the version of the
+schema), a line with the SHA-256 of all bytes behind the block, zeros. Behind it is HDF5. Its root has the
+attributes "kind" ("float" or "integer"), "rows" and "columns" (a surface that fits) and "rounding"
+("f32-rne": float32, half to even), and the datasets
 
     graph           JSON text: nodes [name, operation, inputs, attributes]
     metadata        JSON text: what the model is for, how it was made, what it reached
@@ -11,8 +11,8 @@ float32, half to even), and the datasets
     weight_4bit     instead of "weight" for nodes whose weights have up to 4 bits: two's complement, two in a
                     byte, the low half first; each node begins a byte
 
-The arrays and what they mean are those of `float_layout` and `integer_layout`. Nothing is unpickled, nothing is
-allocated before its size is checked, and a file that is not sound raises one error.
+The arrays and what they mean are those of `float_layout` and `integer_layout`. Nothing is unpickled,
+nothing is allocated before its size is checked, and a file that is not sound raises one error.
 """
 
 import hashlib
@@ -101,8 +101,8 @@ def encode_model(model: Model) -> bytes:
         datasets = {"graph": _text("graph", nodes), "metadata": _text("metadata", model.metadata)}
         datasets |= _joined(model)
         for name, values in datasets.items():
-            # Floats of weights are noise that hardly shrinks; chunks and filters cost small arrays more than they save.
-            plain = model.kind == "float" and values.dtype.kind == "f" or values.nbytes < 256
+            # Floats of weights hardly shrink, and chunks and filters cost small arrays more than they save.
+            plain = values.nbytes < 256 or (model.kind == "float" and values.dtype.kind == "f")
             packing = {} if plain else {"compression": "gzip", "compression_opts": 9, "shuffle": True}
             file.create_dataset(name, data=values, track_times=False, **packing)
     body = image.getvalue()[BLOCK:]

@@ -111,6 +111,8 @@ class QuantizedNetwork(nn.Module):
 
         for maps in kept:
             self._run(maps, widen, self.network.own)
+        if not torch.isfinite(low + high).all():
+            raise InvalidArgumentError("batches", "finite numbers in all layers", "NaN or infinite ones")
         if observer != "min-max":
             for maps in kept:
                 self._run(maps, count, self.network.own)
@@ -123,6 +125,7 @@ class QuantizedNetwork(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the output for an input, both with axes (batch, user, channel, row, column)."""
+        self._check_calibrated()
         if not self.training:
             return self._run(maps, self._rounded, self._own)
         self.steps += 1
@@ -130,6 +133,7 @@ class QuantizedNetwork(nn.Module):
 
     def results(self, maps: Tensor) -> dict[str, Tensor]:
         """Return the results of all nodes as the integer model will have them."""
+        self._check_calibrated()
         values: dict[str, Tensor] = {}
         self._run(maps, self._rounded, self._own, values)
         return values
@@ -141,8 +145,9 @@ class QuantizedNetwork(nn.Module):
         Raises
         ------
         InvalidArgumentError
-            If a sum could leave 32 bits, or a scale the numbers that float32 serves well.
+            If a sum could leave 32 bits, a scale is beyond what float32 serves well, or none is calibrated.
         """
+        self._check_calibrated()
         codes = [self._codes(node) for node in self.graph.nodes]
         arrays: dict[str, NDArray[Any]] = {
             "scale": np.array([scale.numpy(force=True) for scale, _, _ in codes], np.float32),
@@ -156,6 +161,10 @@ class QuantizedNetwork(nn.Module):
             made = self._exported(node).items()
             arrays |= {f"{node.name}/{name}": np.asarray(value.numpy(force=True)) for name, value in made}
         return IntegerModel(self.graph, arrays, self.network.rows, self.network.columns, metadata or {})
+
+    def _check_calibrated(self) -> None:
+        if not torch.any(self.low < self.high):
+            raise InvalidArgumentError("network", "calibrated ranges", "none yet")
 
     def _run(
         self,

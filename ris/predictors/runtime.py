@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from channels.checks import as_array, finite, integer, real
+from channels.checks import finite, integer
 from channels.errors import InvalidArgumentError
 from ris.predictors.float_operations import float_operation
 from ris.predictors.graph import Node
@@ -18,6 +18,9 @@ __all__ = ["Predictor", "codebook"]
 
 MOST_ADDENDS = 2**23
 """So many codes can be summed in 32 bits."""
+
+MOST_ENTRIES = 2**28
+"""Of a tensor, for one entry of the batch; a model from elsewhere shall not fill the memory."""
 
 
 class Predictor:
@@ -32,7 +35,10 @@ class Predictor:
     def __init__(self, model: Model) -> None:
         self.model = model
         self._sizes: set[tuple[int, ...]] = set()
-        self._last = {name: node.name for node in model.graph.nodes for name in (node.name, *node.inputs)}
+        last = {name: node.name for node in model.graph.nodes for name in node.inputs}
+        self._done = {
+            node.name: [one for one in last if last[one] == node.name] for node in model.graph.nodes
+        }
         if isinstance(model, IntegerModel):
             self._codes = codes_of(model)
             self._steps = self._prepared(lambda node: integer_operation(model, node, self._codes))
@@ -98,14 +104,16 @@ class Predictor:
         maps = self._checked(maps)
         values: dict[str, Array] = {}
         for node, step in self._steps:
-            values[node.name] = step(*(values[name] for name in node.inputs)) if node.inputs else step(maps)
-            for name in node.inputs:
-                if self._last[name] == node.name:
-                    values.pop(name, None)
+            values[node.name] = step(*[values[name] for name in node.inputs]) if node.inputs else step(maps)
+            for name in self._done[node.name]:
+                del values[name]
         return values[node.name]
 
     def _checked(self, maps: Array) -> Array:
-        maps = finite("maps", real("maps", as_array("maps", maps)))
+        maps = np.asarray(maps)
+        if maps.dtype.kind not in "fiu":
+            raise InvalidArgumentError("maps", "real numbers", f"dtype {maps.dtype}")
+        maps = finite("maps", maps.astype(np.float32, copy=False))
         channels = self.model.graph.input_channels
         if maps.ndim != 5 or maps.shape[2] != channels or maps.shape[0] == 0:
             expected = f"axes (batch, user, channel, row, column) with {channels} channels"
@@ -124,6 +132,8 @@ class Predictor:
                 "maps", "a surface of the size that was trained", f"{rows} x {columns}"
             )
         for name, shape in graph.shapes(users, rows, columns).items():
+            if math.prod(shape) > MOST_ENTRIES:
+                raise InvalidArgumentError(name, f"at most {MOST_ENTRIES} entries", f"{tuple(shape)}")
             if max(shape.users, shape.rows * shape.columns) > MOST_ADDENDS:
                 raise InvalidArgumentError(
                     name, f"at most {MOST_ADDENDS} users and elements", f"{tuple(shape)}"
@@ -140,4 +150,4 @@ def codebook(bits: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
 
 
 def _channels_last(maps: Array) -> Array:
-    return np.ascontiguousarray(np.moveaxis(maps.astype(np.float32), 2, -1))
+    return np.ascontiguousarray(np.moveaxis(maps, 2, -1))

@@ -175,7 +175,7 @@ class Scenes:
 
 @dataclass(frozen=True, eq=False)
 class HopTables:
-    """Covariances of the hops between arrays: at surface 1 towards the BS and 2, at 2 towards the BS and 1."""
+    """Covariances of hops between arrays: at surface 1 towards BS and surface 2, at 2 towards BS and 1."""
 
     at1b: GridSide
     at1d: Array

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ris.backend import Array
 
-__all__ = ["Batch", "Split", "Task", "converted", "steering", "unit"]
+__all__ = ["Batch", "Split", "Task", "converted", "unit"]
 
 Split = Literal["validation", "test", "unseen"]
 """Systems that no training sees; "unseen" ones lie outside the ranges of the training."""
@@ -80,7 +80,7 @@ def converted(value: AnyBatch, convert: Callable[[NDArray[Any]], Array]) -> AnyB
 
 
 def unit(z: Array) -> Array:
-    """z / |z|, and 1 where z = 0."""
+    """Z / |z|, and 1 where z = 0."""
     xp = array_api_compat.array_namespace(z)
     modulus = xp.abs(z)
     return xp.where(modulus > 0, z, xp.ones_like(z)) / xp.where(modulus > 0, modulus, xp.ones_like(modulus))

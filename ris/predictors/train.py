@@ -52,6 +52,12 @@ AT_ONCE = 64
 """Systems that an evaluation works through together."""
 
 
+Predictor = Network | Unrolled
+
+Progress = Callable[[int, str], None]
+"""Told the step and a line about it."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """All that decides the weights.
@@ -106,15 +112,11 @@ class Trained:
         Step and score, the mean sum rate in bit/s/Hz, of all validations.
     """
 
-    network: nn.Module
+    network: Predictor
     history: list[tuple[int, float]]
 
 
-Progress = Callable[[int, str], None]
-"""Told the step and a line about it."""
-
-
-def build(network: str, channels: int, side: int, seed: int) -> nn.Module:
+def build(network: str, channels: int, side: int, seed: int) -> Predictor:
     """Return a network by name with its first weights."""
     if network in UNROLLED:
         return Unrolled(UNROLLED[network], channels, seed)
@@ -141,8 +143,8 @@ def train(
     recipe : Recipe
         What to train.
     start : mapping of str to Tensor, optional
-        State dictionary to begin with, of a network with the same parameters, as from another size of the surfaces, or
-        of what an unrolled network starts with.
+        State dictionary to begin with, of a network with the same parameters, as from another size of the
+        surfaces, or of what an unrolled network starts with.
     checkpoint : Path, optional
         File that keeps the state at every validation, and from which an interrupted training goes on.
     progress : callable, optional
@@ -190,7 +192,7 @@ def train(
     return Trained(network, state.history)
 
 
-def measure(recipe: Recipe, network: nn.Module, count: int = MEASURED) -> dict[str, float]:
+def measure(recipe: Recipe, network: Predictor, count: int = MEASURED) -> dict[str, float]:
     """Return the mean sum rates on the first systems of "test" and "unseen", bit/s/Hz."""
     task, device = recipe.make_task(), next(network.parameters()).device.type
     splits: tuple[Split, ...] = ("test", "unseen")
@@ -212,7 +214,11 @@ def save(path: Path, recipe: Recipe, trained: Trained, measured: Mapping[str, fl
     task = recipe.make_task()
     maps = task.systems("validation", AT_ONCE).maps
     network = trained.network
-    parts = {path: network.start, step_file(path): network.step} if isinstance(network, Unrolled) else {path: network}
+    parts: dict[Path, Network]
+    if isinstance(network, Unrolled):
+        parts = {path: network.start, step_file(path): network.step}
+    else:
+        parts = {path: network}
     for file, part in parts.items():
         metadata = {
             "recipe": dataclasses.asdict(recipe),
@@ -221,7 +227,6 @@ def save(path: Path, recipe: Recipe, trained: Trained, measured: Mapping[str, fl
             "lowest input": maps.min(axis=(0, 1, 3, 4)).tolist(),
             "highest input": maps.max(axis=(0, 1, 3, 4)).tolist(),
         }
-        assert isinstance(part, Network)
         write_model(FloatModel(part.graph, part.arrays(), recipe.side, recipe.side, metadata), file)
 
 
@@ -253,7 +258,7 @@ def on_device(batch: Batch, device: str, dtype: torch.dtype = torch.float32) -> 
     return converted(batch, convert)
 
 
-def phasors(network: nn.Module, batch: Batch, bits: int = 0) -> Tensor:
+def phasors(network: Predictor, batch: Batch, bits: int = 0) -> Tensor:
     """Return what a network sets, shape (2 B, rows, columns): one phasor for each element.
 
     With `bits` they are rounded to the 2^bits phases 2 pi m / 2^bits; gradients pass as if they were not
@@ -267,7 +272,7 @@ def phasors(network: nn.Module, batch: Batch, bits: int = 0) -> Tensor:
     return x + (rounded - x).detach()
 
 
-def sum_rates(network: nn.Module, batch: Batch, bits: int = 0) -> Tensor:
+def sum_rates(network: Predictor, batch: Batch, bits: int = 0) -> Tensor:
     """Return the sum rates of a network on systems, shape (B,), bit/s/Hz."""
     network.eval()
     with torch.no_grad():
@@ -275,16 +280,19 @@ def sum_rates(network: nn.Module, batch: Batch, bits: int = 0) -> Tensor:
     return rates
 
 
-def _begin(network: nn.Module, start: Mapping[str, Tensor]) -> None:
-    whole = not isinstance(network, Unrolled) or any(name.startswith("start.") for name in start)
+def _begin(network: Predictor, start: Mapping[str, Tensor]) -> None:
+    part = network
+    if isinstance(network, Unrolled) and not any(name.startswith("start.") for name in start):
+        part = network.start
     try:
-        (network if whole else network.start).load_state_dict(start)
+        part.load_state_dict(start)
     except RuntimeError as error:
         raise InvalidArgumentError("start", "weights of the same network", str(error)) from None
 
 
-def _loss(network: nn.Module, batch: Batch, bits: int) -> Tensor:
-    return -batch.rates(phasors(network, batch, bits)).sum(-1).log().mean()
+def _loss(network: Predictor, batch: Batch, bits: int) -> Tensor:
+    loss: Tensor = -batch.rates(phasors(network, batch, bits)).sum(-1).log().mean()
+    return loss
 
 
 def _schedule(share: float) -> float:
@@ -295,15 +303,13 @@ def _schedule(share: float) -> float:
 
 
 def _batches(task: Task, split: Split, count: int) -> list[Batch]:
-    return [
-        task.systems(split, min(AT_ONCE, count - first), first) for first in range(0, count, AT_ONCE)
-    ]
+    return [task.systems(split, min(AT_ONCE, count - first), first) for first in range(0, count, AT_ONCE)]
 
 
 class _State:
     """Where a training stands: all that it needs to go on as if it had never stopped."""
 
-    def __init__(self, recipe: Recipe, network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    def __init__(self, recipe: Recipe, network: Predictor, optimiser: torch.optim.Optimizer) -> None:
         self._recipe, self._network, self._optimiser = recipe, network, optimiser
         self.step, self.stale, self.best = 0, 0, -math.inf
         self.best_weights = _copied(network)
@@ -343,5 +349,5 @@ class _State:
         self.history = kept["history"]
 
 
-def _copied(network: nn.Module) -> dict[str, Tensor]:
+def _copied(network: Predictor) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in network.state_dict().items()}

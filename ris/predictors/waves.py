@@ -1,5 +1,7 @@
 """Local scattering as few plane waves: factors and lags of covariances on a square grid."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,9 +50,7 @@ def factors(angles: Real, spread: Real, side: int) -> Complex:
     """Return F with R = F F^H, shape (..., NODES^2, side, side): a plane wave each, on the grid."""
     cosines, powers = directions(angles, spread)
     along_rows, along_columns = _phasors(cosines, np.arange(side) - (side - 1) / 2)
-    factor: Complex = (
-        np.sqrt(powers)[:, None, None] * along_rows[..., :, None] * along_columns[..., None, :]
-    )
+    factor: Complex = np.sqrt(powers)[:, None, None] * along_rows[..., :, None] * along_columns[..., None, :]
     return factor
 
 
@@ -74,7 +74,7 @@ def principal_factors(factor: Complex, tolerance: float) -> Complex:
     return principal.reshape(*factor.shape[:-3], rank, *factor.shape[-2:])
 
 
-def _phasors(cosines: Real, positions: Real) -> tuple[Complex, Complex]:
+def _phasors(cosines: Real, positions: NDArray[Any]) -> tuple[Complex, Complex]:
     """exp(j 2 pi p u) along rows and columns, shapes (..., waves, positions)."""
     along = np.exp(2j * np.pi * SPACING * cosines[..., None] * positions)
     return along[..., 0, :], along[..., 1, :]

@@ -25,10 +25,12 @@ from threadpoolctl import threadpool_limits
 import channels
 import ris
 from channels._kernels.gaussian import fill_realizations
-from channels._kernels.phase_noise import fill_phasor_rows
+from channels._kernels.phase_noise import fill_phasor_pair
 from channels.factors import factor_of
+from channels.scratch import Scratch
 from ris.sampler import ChannelSampler, check_threads
 from studies.benchmarks.baselines import HopMatrices, ReducedNumPy, UserSide
+from studies.benchmarks.peers import SMALLEST_BATCH, SionnaHops, sionna_version
 from studies.files import replace_file
 from studies.results import versions
 
@@ -44,6 +46,7 @@ BASELINES: dict[str, Callable[..., Any]] = {
     "NumPy, from the user side": UserSide,
     "NumPy, reduced": ReducedNumPy,
 }
+SIONNA = "Sionna, composed by hand"
 EXPLICIT, REDUCED, ALL_HOPS = "explicit kernel", "reduced kernel", "reduced kernel, all hops"
 
 
@@ -128,6 +131,8 @@ class EngineBenchmark:
         rows = []
         sizes = sorted(self.bounds)
         for elements in sizes:
+            if self.of(SIONNA, elements, self.threads) is None:
+                rows.append([f"{elements}", SIONNA, "", "not installed", "", "", ""])
             fastest = self.of(REDUCED, elements, self.threads)
             for one in self.measurements:
                 if one.elements == elements and fastest is not None:
@@ -228,11 +233,13 @@ def run(
         counts = sorted({1, most})
         jobs = [(way, n) for way in ("NumPy, hop matrices", "NumPy, from the user side") for n in counts]
         jobs += [("NumPy, reduced", n) for n in counts]
+        jobs += [(SIONNA, n) for n in counts if sionna_version()]
         jobs += [(EXPLICIT, most), *((REDUCED, n) for n in range(1, most + 1)), (ALL_HOPS, most)]
         measurements += _measure([(way, elements, n) for way, n in jobs], turns, seconds)
     progress("sizes")
     by_size = _measure([(REDUCED, elements, most) for elements in sizes], turns, seconds)
     machine = {"processor": _processor(), "cores": str(os.cpu_count()), **versions()}
+    machine["sionna"] = sionna_version() or "not installed"
     return EngineBenchmark(measurements, by_size, bounds, most, machine)
 
 
@@ -296,6 +303,9 @@ def _paced(draw: Callable[[int], int], seconds: float) -> int:
 
 def _drawing(way: str, elements: int, threads: int) -> Callable[[int], int]:
     """Return a function that draws at least so many realizations and says how many."""
+    if way == SIONNA:
+        peer = SionnaHops(elements, ANTENNAS, USERS, threads)
+        return _in_batches(peer.draw, max(SMALLEST_BATCH, BATCH_BYTES // (8 * elements**2)))
     system, phases = _system(elements, all_hops=way == ALL_HOPS), np.zeros(elements)
     if way in BASELINES:
         hop = system.ris1_ris2
@@ -304,14 +314,7 @@ def _drawing(way: str, elements: int, threads: int) -> Callable[[int], int]:
             np.asarray(hop.left), np.asarray(system.bs_ris1.left), USERS, CONCENTRATION, seed=1
         )
         per_realization = 16 * elements * (USERS if way == "NumPy, reduced" else elements)
-        batch = int(np.clip(BATCH_BYTES // per_realization, 1, 256))
-
-        def draw_batches(count: int) -> int:
-            for _ in range(-(-count // batch)):
-                baseline.draw(batch)
-            return -(-count // batch) * batch
-
-        return draw_batches
+        return _in_batches(baseline.draw, int(np.clip(BATCH_BYTES // per_realization, 1, 256)))
     engine: Any = "explicit" if way == EXPLICIT else "reduced"
     sampler = ChannelSampler(system, phases, phases, channels.Stream(1), "perfect", engine)
 
@@ -322,6 +325,15 @@ def _drawing(way: str, elements: int, threads: int) -> Callable[[int], int]:
         return whole
 
     return draw_tiles
+
+
+def _in_batches(draw: Callable[[int], Any], batch: int) -> Callable[[int], int]:
+    def draw_batches(count: int) -> int:
+        for _ in range(-(-count // batch)):
+            draw(batch)
+        return -(-count // batch) * batch
+
+    return draw_batches
 
 
 def _system(elements: int, all_hops: bool) -> ris.DoubleRIS:
@@ -363,17 +375,22 @@ def _rates() -> tuple[float, float, float]:
     rng = np.random.default_rng(1)
     left, right, out = rng.standard_normal((3, 768, 768))
     key, law = channels.Stream(1).key, channels.VonMises(CONCENTRATION).kernel_table()
-    normals, cosines, sines = np.empty((2, 2, 256)), np.empty((64, 256)), np.empty((64, 256))
+    numbers, words = Scratch().array("numbers", (5, 512)), np.empty(512, np.uint64)
+    normals, (cosines, sines, phases) = numbers[:2].reshape(2, 2, 256), numbers[2:]
 
     def draw_normals() -> None:
         for position in range(64):
             fill_realizations(normals, key, position, 0)
 
+    def draw_phasors() -> None:
+        for block in range(64):
+            fill_phasor_pair(cosines, sines, phases, words, law, key, block, 0)
+
     with threadpool_limits(1, user_api="blas"):
         return (
             2 * 768**3 / _shortest(lambda: np.matmul(left, right, out=out)),
             64 * 2 * 256 / _shortest(draw_normals),
-            64 * 256 / _shortest(lambda: fill_phasor_rows(cosines, sines, law, key, 0)),
+            64 * 2 * 256 / _shortest(draw_phasors),
         )
 
 

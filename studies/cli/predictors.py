@@ -31,8 +31,8 @@ def train(
 ) -> None:
     """Train a network that predicts the phases of both surfaces, on the exact rate; writes a model file.
 
-    The same command gives the same weights on the same number of threads. OUT.partial keeps the state at every
-    validation: after an interruption, run the command again to go on. Needs torch (`pip install
+    The same command gives the same weights on the same number of threads. OUT.partial keeps the state at
+    every validation: after an interruption, run the command again to go on. Needs torch (`pip install
     double-ris[train]`), and computes on a GPU where torch sees one.
 
     Example: `ris train statistical --network se --seed 1 --out se8.h5`
@@ -42,8 +42,8 @@ def train(
     Parameters
     ----------
     task
-        statistical: directions, spreads and gains of the users in, for the exact hardening rate. instantaneous:
-        noisy pilots in, for the rate of one channel.
+        statistical: directions, spreads and gains of the users in, for the exact hardening rate.
+        instantaneous: noisy pilots in, for the rate of one channel.
     network
         mlp, cnn, se, gnn-median, gnn-max, gnn-relu, lgcl or unrolled1 to unrolled4.
     seed

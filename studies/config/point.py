@@ -56,6 +56,9 @@ class Point(Table):
         if pilots is not None and pilots.of_users is not None and len(pilots.of_users) != count:
             problem = f"expected {count} (system.users.count), got {len(pilots.of_users)}"
             faults.append(Fault("transmission.pilots.of_users", problem))
+        if self.transmission.precoder == "zf" and count > self.system.bs.antennas:
+            problem = f"expected at most {self.system.bs.antennas} (system.bs.antennas) with 'zf', got {count}"
+            faults.append(Fault("system.users.count", problem))
         if faults:
             raise FaultsError(faults)
         return self

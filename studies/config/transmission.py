@@ -4,23 +4,26 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from ris.options import Allocation, Normalisation, PilotCovariance
 from studies.config.table import Count, Decibels, Positive, Table, absent
 from studies.errors import Fault, FaultsError
-from studies.options import CsiName, Precoder
+from studies.options import CsiName, PrecoderName
 
 __all__ = ["Pilots", "Transmission"]
 
 
 class Pilots(Table):
-    """Uplink pilots for `csi = "lmmse"`: power of a user, symbols, and the pilot of each user.
+    """Uplink pilots for `csi = "lmmse"` or `"ls"`: power of a user, symbols, and the pilot of each user.
 
-    By default the noise power is that of the users, and user k sends pilot k modulo length.
+    By default the noise power is that of the users, and user k sends pilot k modulo length. `covariance` is
+    what a linear MMSE estimate takes the users' channels to have, by default the exact one.
     """
 
     power_dbm: Decibels
     length: Count
     of_users: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None
     noise_power_dbm: Decibels | None = None
+    covariance: PilotCovariance | None = Field(default=None, exclude_if=absent)
 
     @model_validator(mode="after")
     def _numbers(self) -> Self:
@@ -35,14 +38,20 @@ class Pilots(Table):
 
 
 class Transmission(Table):
-    """Power budget and precoding; noise power directly, or from bandwidth and noise figure at 290 K."""
+    """Power budget and precoding; noise power directly, or from bandwidth and noise figure at 290 K.
+
+    Normalisation and allocation of the power are by default those of the precoder in `ris.precoders`: for
+    "mrt" long-term and common, as in the closed forms, for others by realization and equal.
+    """
 
     power_dbm: Decibels
     noise_power_dbm: Decibels | None = None
     bandwidth_hz: Positive | None = None
     noise_figure_db: float | None = Field(default=None, ge=0, le=400)
     csi: CsiName = "perfect"
-    precoder: Precoder = "mrt"
+    precoder: PrecoderName = "mrt"
+    normalisation: Normalisation | None = Field(default=None, exclude_if=absent)
+    allocation: Allocation | None = Field(default=None, exclude_if=absent)
     pilots: Pilots | None = Field(default=None, exclude_if=absent)
 
     @model_validator(mode="after")
@@ -67,6 +76,16 @@ class Transmission(Table):
 
     @model_validator(mode="after")
     def _pilots_for_estimates(self) -> Self:
-        if self.csi == "lmmse" and self.pilots is None:
-            raise FaultsError([Fault("pilots", "expected a table, as csi = 'lmmse' needs it, got nothing")])
+        if self.csi in ("lmmse", "ls") and self.pilots is None:
+            needed = f"expected a table, as csi = {self.csi!r} needs it, got nothing"
+            raise FaultsError([Fault("pilots", needed)])
+        return self
+
+    @model_validator(mode="after")
+    def _one_power_rule(self) -> Self:
+        if self.precoder == "wmmse":
+            problem = "expected nothing, as precoder = 'wmmse' divides the power itself"
+            given = [key for key in ("normalisation", "allocation") if getattr(self, key) is not None]
+            if given:
+                raise FaultsError([Fault(key, problem) for key in given])
         return self

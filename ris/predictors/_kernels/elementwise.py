@@ -1,7 +1,7 @@
 """Sums, products and tables of codes.
 
-A code q of a tensor with zero point z and scale s stands for s (q - z). Results are
-clip(rint(v), low, high) + zero with a float32 v, rounded half to even.
+A code q of a tensor with zero point z and scale s stands for s (q - z). Where nothing else is said, results
+are clip(rint(v), low, high) + zero with a float32 v, rounded half to even.
 """
 
 import numpy as np
@@ -34,8 +34,8 @@ def quantize(y, x, scale, low, high, zero):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
-def add(y, inputs, zeros, multipliers, low, high, zero):
-    """Write codes of a sum, v = sum of multiplier (q - z), in the order of the inputs.
+def add(y, inputs, zeros, multipliers, zero, highest):
+    """Write clip(rint(v + zero), 0, highest), v = sum of multiplier (q - z) in the order of the inputs.
 
     Parameters
     ----------
@@ -43,8 +43,7 @@ def add(y, inputs, zeros, multipliers, low, high, zero):
         Overwritten.
     inputs : tuple of uint8 arrays, shape (outer, middle or 1, inner)
     zeros, multipliers : int32 and float32 arrays, shape (inputs,)
-    low, high : float32
-    zero : int32
+    zero, highest : float32
     """
     outer, middle, inner = y.shape
     sums = np.empty(BLOCK, np.float32)
@@ -60,20 +59,21 @@ def add(y, inputs, zeros, multipliers, low, high, zero):
                         sums[t] += np.float32(np.int32(x[t] - z)) * multiplier
                 made = y[i, j, begin:end]
                 for t in range(end - begin):
-                    made[t] = np.uint8(np.int32(np.rint(min(max(sums[t], low), high))) + zero)
+                    v = min(max(sums[t] + zero, np.float32(0.0)), highest)
+                    made[t] = np.uint8(np.int32(np.rint(v)))
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
-def multiply(y, a, b, zero_a, zero_b, multiplier, low, high, zero):
-    """Write codes of a product, v = (qa - za) (qb - zb) multiplier.
+def multiply(y, a, b, zero_a, zero_b, multiplier, zero, highest):
+    """Write clip(rint(v + zero), 0, highest), v = (qa - za) (qb - zb) multiplier.
 
     Parameters
     ----------
     y : uint8 array, shape (outer, middle, inner)
         Overwritten.
     a, b : uint8 arrays, shape (outer, middle or 1, inner)
-    zero_a, zero_b, zero : int32
-    multiplier, low, high : float32
+    zero_a, zero_b : int32
+    multiplier, zero, highest : float32
     """
     outer, middle, inner = y.shape
     for i in range(outer):
@@ -82,8 +82,8 @@ def multiply(y, a, b, zero_a, zero_b, multiplier, low, high, zero):
             made = y[i, j]
             for t in range(inner):
                 product = np.int32((one[t] - zero_a) * (other[t] - zero_b))
-                v = min(max(np.float32(product) * multiplier, low), high)
-                made[t] = np.uint8(np.int32(np.rint(v)) + zero)
+                v = min(max(np.float32(product) * multiplier + zero, np.float32(0.0)), highest)
+                made[t] = np.uint8(np.int32(np.rint(v)))
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)

@@ -62,9 +62,15 @@ def _address(context, builder, array_type, array, at, pointee):
     return builder.bitcast(address, pointee.as_pointer())
 
 
+def _features():
+    """What the processor that Numba compiles for can do."""
+    chosen = getattr(config, "CPU_FEATURES", None)
+    return get_host_cpu_features() if chosen is None else chosen
+
+
 def _dot(builder, sums, x, w):
     """Sums plus four products of bytes in every lane; x and w come as 32-bit lanes."""
-    if "+avx512vnni" in (getattr(config, "CPU_FEATURES", None) or get_host_cpu_features()):
+    if "+avx512vnni" in _features():
         name = "llvm.x86.avx512.vpdpbusd.512"
         instruction = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(SUMS, [SUMS, SUMS, SUMS]), name

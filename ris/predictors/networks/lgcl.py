@@ -14,8 +14,8 @@ def lgcl(channels: int, width: int = 24, layers: int = 2) -> Graph:
 
     A layer takes, for every channel on its own, an element's value and the K largest of its neighbours, in
     falling order, and convolves twice along the ranks, until one is left (Gao, Wang and Ji, "Large-scale
-    learnable graph convolutional networks", KDD 2018). Input and result are joined, as there; here the mean over
-    the users and over the elements besides.
+    learnable graph convolutional networks", KDD 2018). Input and result are joined, as there; here means over
+    the users and over the elements come in besides.
 
     Parameters
     ----------

@@ -11,9 +11,9 @@ def local_gnn(
 ) -> Graph:
     """Return the network.
 
-    An element, for each user, is joined to its eight neighbours with weights for each direction, to the node of
-    the user at that surface (the mean of its elements), to the same element for the other users, and to the
-    surface (the mean of them all). In place of a rectifier stands, if asked for, the local activation
+    An element, for each user, is joined to its eight neighbours with weights for each direction, to the node
+    of the user at that surface (the mean of its elements), to the same element for the other users, and to
+    the surface (the mean of them all). In place of a rectifier stands, if asked for, the local activation
 
         w_0 x + sum over h = 1 .. hops of w_h op(x over the elements within h steps),
 

@@ -1,10 +1,9 @@
 """Mixed-dense connection blocks, scale-recurrent: phases of a large surface from a coarse map of it.
 
-A unit makes C_r + g channels of the C that it has, by convolutions of 1 x 1, 3 x 3 and 1 x 1; the first C_r are
-added to the first of the state, as in a residual network, and the other g appended, as in a dense one. A block
-is some units, a 1 x 1 convolution back to C, and a sum with what came in. Doubling a map is one module of
-blocks; for four times as many rows it is applied twice, with the same weights. (After Zhu, Guo et al., "Lightweight
-single-image super-resolution with mixed dense connection", whose text leaves sizes open.)
+A unit makes C_r + g channels of those that it has, by convolutions of 1 x 1, 3 x 3 and 1 x 1; the first C_r
+are added to the first of the state, as in a residual network, and the other g appended, as in a dense one.
+A block is some units, a 1 x 1 convolution back to C channels, and a sum with what came in. Doubling a map
+is one module of blocks; for four times as many rows it is applied twice, with the same weights.
 """
 
 from dataclasses import dataclass
@@ -21,7 +20,15 @@ __all__ = ["ScaleRecurrent", "Sizes", "head_graph", "stem_graph", "up_graph"]
 
 @dataclass(frozen=True)
 class Sizes:
-    """Channels C of the state, C_r of them added to, g appended by a unit, units of a block, blocks of a module."""
+    """Of the blocks.
+
+    Parameters
+    ----------
+    state, reused, growth : int
+        Channels C of the state, C_r of them that a unit adds to, and g that it appends.
+    units, blocks : int
+        Units of a block, and blocks of a module.
+    """
 
     state: int = 32
     reused: int = 16
