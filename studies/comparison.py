@@ -9,7 +9,8 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from ris.predictors.compare import SPLITS, Comparison, Entry, Estimate
+from ris.predictors.bootstrap import Estimate
+from ris.predictors.compare import SPLITS, Comparison, Entry
 from studies.files import replace_file
 from studies.plots import COLOURS, MARKERS, PAGE, STYLE
 

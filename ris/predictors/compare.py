@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numba
 import numpy as np
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from channels.blas import one_blas_thread
-from channels.draws import uniform
 from channels.errors import InvalidArgumentError
 from channels.streams import Stream
 from ris.phases import optimal_phases
 from ris.predictors.ascent import ascend
 from ris.predictors.baselines import random_phasors, superposed_steering, user_steering
+from ris.predictors.bootstrap import Estimate, mean_rate_of, ratio
 from ris.predictors.instantaneous import InstantaneousTask
 from ris.predictors.model import IntegerModel
 from ris.predictors.runtime import Predictor
@@ -27,15 +27,12 @@ from ris.predictors.task import Batch, Split, unit
 from ris.predictors.train import on_device
 from ris.predictors.zoo import load_predictor
 
-__all__ = ["FULL", "OPTIMUM", "QUICK", "SPLITS", "Comparison", "Entry", "Estimate", "Settings", "compare"]
+__all__ = ["FULL", "OPTIMUM", "QUICK", "SPLITS", "Comparison", "Entry", "Settings", "compare"]
 
 SPLITS: tuple[Split, ...] = ("test", "unseen")
 
 OPTIMUM = "numerical optimum"
 """Name of the best of several ascents."""
-
-RESAMPLES, COVERAGE = 2000, 0.95
-"""Of the bootstrap."""
 
 TIMED, FEWEST = 0.3, 5
 """A time is the median of as many calls as fit into so many seconds, or so many."""
@@ -100,14 +97,6 @@ class Entry:
     bit_operations: int | None = None
 
 
-class Estimate(NamedTuple):
-    """A number and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """What `compare` measured.
@@ -132,15 +121,11 @@ class Comparison:
 
     def mean(self, entry: Entry, split: Split) -> Estimate:
         """Return the mean sum rate with its bootstrap interval."""
-        return _interval(entry.rates[split].mean(), _resampled(entry.rates[split]))
+        return mean_rate_of(entry.rates[split])
 
     def share(self, entry: Entry, split: Split, of: Entry | None = None) -> Estimate:
-        """Return the ratio of mean sum rates to those of another, the numerical optimum by default.
-
-        Paired: a resample takes the same systems for both.
-        """
-        ours, theirs = entry.rates[split], (of or self[OPTIMUM]).rates[split]
-        return _interval(ours.mean() / theirs.mean(), _resampled(ours) / _resampled(theirs))
+        """Return the ratio of mean sum rates to those of another, the numerical optimum by default."""
+        return ratio(entry.rates[split], (of or self[OPTIMUM]).rates[split])
 
     def floating(self, entry: Entry) -> Entry | None:
         """Return the float model that an integer one comes from, by its name without "-int...", or None."""
@@ -314,16 +299,3 @@ def _seconds(call: Callable[[], object]) -> float:
         numba.set_num_threads(numba_threads)
         torch.set_num_threads(torch_threads)
     return float(np.median(times))
-
-
-def _resampled(rates: Real) -> Real:
-    """Means of resamples, shape (RESAMPLES,): the same systems for any rates of as many."""
-    count = len(rates)
-    chosen = (count * uniform(Stream(0, "compare", "bootstrap"), count, RESAMPLES)).astype(np.int64)
-    return np.asarray(rates[chosen].mean(axis=1))
-
-
-def _interval(value: float, resampled: Real) -> Estimate:
-    tail = (1 - COVERAGE) / 2
-    low, high = np.quantile(resampled, (tail, 1 - tail))
-    return Estimate(float(value), float(low), float(high))

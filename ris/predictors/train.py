@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ __all__ = [
     "measure",
     "on_device",
     "phasors",
+    "rates_on",
     "read_weights",
     "save",
     "sum_rates",
@@ -194,19 +195,16 @@ def train(
 
 def measure(recipe: Recipe, network: Predictor, count: int = MEASURED) -> dict[str, float]:
     """Return the mean sum rates on the first systems of "test" and "unseen", bit/s/Hz."""
-    task, device = recipe.make_task(), next(network.parameters()).device.type
     splits: tuple[Split, ...] = ("test", "unseen")
-    return {
-        split: float(
-            torch.cat(
-                [
-                    sum_rates(network, on_device(batch, device), recipe.bits)
-                    for batch in _batches(task, split, count)
-                ]
-            ).mean()
-        )
-        for split in splits
-    }
+    return {split: float(rates_on(recipe, network, split, count).mean()) for split in splits}
+
+
+def rates_on(recipe: Recipe, network: Predictor, split: Split, count: int = MEASURED) -> NDArray[np.float64]:
+    """Return the sum rates on the first systems of a split, shape (count,), bit/s/Hz."""
+    device = next(network.parameters()).device.type
+    batches = (on_device(batch, device) for batch in _batches(recipe.make_task(), split, count))
+    rates = torch.cat([sum_rates(network, batch, recipe.bits) for batch in batches])
+    return np.asarray(rates.cpu().numpy(), np.float64)
 
 
 def save(path: Path, recipe: Recipe, trained: Trained, measured: Mapping[str, float]) -> None:
@@ -302,8 +300,9 @@ def _schedule(share: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (share - WARM_UP) / (1 - WARM_UP)))
 
 
-def _batches(task: Task, split: Split, count: int) -> list[Batch]:
-    return [task.systems(split, min(AT_ONCE, count - first), first) for first in range(0, count, AT_ONCE)]
+def _batches(task: Task, split: Split, count: int) -> Iterator[Batch]:
+    for first in range(0, count, AT_ONCE):
+        yield task.systems(split, min(AT_ONCE, count - first), first)
 
 
 class _State:

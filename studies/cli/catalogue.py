@@ -2,7 +2,6 @@
 
 import ast
 import difflib
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,9 @@ FIGURES = Path(__file__).parent.parent / "figures"
 EXPERIMENTS = FIGURES.parent / "experiments"
 """Where the experiments of the package are."""
 
+ZOO = FIGURES.parent.parent / "ris" / "predictors" / "zoo"
+"""Where its trained predictors are: `ris.predictors.zoo`, which takes long to import, has no more to say."""
+
 
 def named_studies() -> dict[str, Path]:
     """Return the files of the studies of the package by their names."""
@@ -33,11 +35,8 @@ def named_experiments() -> dict[str, Path]:
 
 
 def named_predictors() -> dict[str, Path]:
-    """Return the files of the trained predictors of the package by their names; nothing of it is loaded."""
-    package = find_spec("ris")
-    assert package is not None and package.origin is not None, "this package is part of its distribution"
-    zoo = Path(package.origin).parent / "predictors" / "zoo"
-    return {path.stem: path for path in sorted(zoo.glob("*.h5"))}
+    """Return the files of the trained predictors of the package by their names."""
+    return {path.stem: path for path in sorted(ZOO.glob("*.h5"))}
 
 
 def title_of(experiment: Path) -> tuple[str, str]:

@@ -1,0 +1,63 @@
+"""Networks that experiments train: kept in files, so that an experiment goes on where it was interrupted."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from channels.errors import InvalidArgumentError
+from studies.experiment import Progress, tell_nothing
+from studies.results import versions
+
+# torch takes long to import, and only trainings need it.
+if TYPE_CHECKING:
+    from ris.predictors.train import Predictor, Recipe
+
+__all__ = ["FOLDER", "trained_network"]
+
+FOLDER = Path("results") / "trained"
+"""Where the networks are kept, in the working directory."""
+
+
+def trained_network(recipes: "Sequence[Recipe]", progress: Progress = tell_nothing) -> "Predictor":
+    """Train a network, or take it from `FOLDER` if it was trained before by the same packages.
+
+    Parameters
+    ----------
+    recipes : sequence of Recipe
+        Trainings one after the other, each beginning with the weights of the one before.
+    progress : callable
+        Told the share that is done, and the validations.
+    """
+    from ris.predictors.train import build, read_weights, save, train
+
+    if not recipes:
+        raise InvalidArgumentError("recipes", "one recipe or more", "none")
+    recipe, path = recipes[-1], file_of(recipes)
+    if not path.exists():
+        start = trained_network(recipes[:-1], progress).state_dict() if len(recipes) > 1 else None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        trained = train(
+            recipe,
+            start=start,
+            checkpoint=partial,
+            progress=lambda step, text: progress(step / recipe.steps, f"{recipe.network}: {text}"),
+        )
+        save(path, recipe, trained, {})
+        partial.unlink(missing_ok=True)
+    network = build(recipe.network, recipe.make_task().channels, recipe.side, recipe.seed)
+    network.load_state_dict(read_weights(path))
+    return network
+
+
+def file_of(recipes: "Sequence[Recipe]") -> Path:
+    """Return the file of a network: its name tells the recipes and the packages."""
+    made_by = json.dumps(
+        [[dataclasses.asdict(recipe) for recipe in recipes], dict(versions())], sort_keys=True
+    )
+    last = recipes[-1]
+    digest = hashlib.sha256(made_by.encode()).hexdigest()[:16]
+    return FOLDER / f"{last.task}-{last.network}-{last.side}-{last.seed}-{digest}.h5"
