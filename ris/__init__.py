@@ -3,10 +3,16 @@
 from ris.csi import LmmseCsi, LsCsi, PilotCsi
 from ris.estimates import Estimate
 from ris.hops import HopRealizations, draw_hops
+from ris.instantaneous import (
+    InstantaneousDesign,
+    InstantaneousSimulation,
+    instantaneous_phases,
+    simulate_instantaneous,
+)
 from ris.link_budget import BudgetRow, LinkBudget
 from ris.moments import ClosedFormMoments, closed_form_moments
 from ris.montecarlo import Simulation, draw_channels, simulate
-from ris.optimize import RateDesign, maximise_rate
+from ris.optimize import Design, design_phases
 from ris.phases import (
     PhaseDesign,
     optimal_phases,
@@ -30,32 +36,36 @@ __all__ = [
     "ZF",
     "BudgetRow",
     "ClosedFormMoments",
+    "Design",
     "DoubleRIS",
     "Estimate",
     "HopDraw",
     "HopLaw",
     "HopRealizations",
+    "InstantaneousDesign",
+    "InstantaneousSimulation",
     "LargeScale",
     "LinkBudget",
     "LmmseCsi",
     "LsCsi",
     "PhaseDesign",
     "PilotCsi",
-    "RateDesign",
     "Scenario",
     "Simulation",
     "WmmsePrecoders",
     "closed_form_moments",
     "closed_form_rate",
+    "design_phases",
     "draw_channels",
     "draw_hops",
-    "maximise_rate",
+    "instantaneous_phases",
     "optimal_phases",
     "precode",
     "quantize_phases",
     "random_phases",
     "rate_from_moments",
     "simulate",
+    "simulate_instantaneous",
     "sinr",
     "steered_phases",
     "uniform_phases",

@@ -1,66 +1,33 @@
-r"""The sum rate in closed form together with its gradient by the phase shifts, at the cost of a few rates.
+r"""Rates in closed form at many phase shifts, together with their gradient, at the cost of a few products.
 
-The moments of the channels are a smooth function of the tables that `ris.moments` collects at each surface:
-means, products and chained traces over the phase noise for every user and pair of users. So the gradient has
-two factors.
+The moments of the channels are a smooth function of the tables of each surface (means, products and chained
+traces over its phase noise for every user and pair of users). So the gradient has two factors.
 
-1. The slope of the sum rate by every entry of a table. The assembly from tables to rates is analytic, so that
-   each slope is the imaginary part of the rate at an entry that moved by an imaginary step, over the step:
-   a tiny step leaves no truncation error and nothing cancels (Squire and Trapp, "Using complex variables to
-   estimate derivatives of real functions", SIAM Review 40(1), 1998). It costs O(K^4), whatever the surfaces.
+1. The slope of a weighted sum of the rates by every entry of a table. The assembly from tables to rates is
+   analytic, so that each slope is the imaginary part of the sum at an entry that moved by an imaginary step,
+   over the step: a tiny step leaves no truncation error and nothing cancels (Squire and Trapp, "Using complex
+   variables to estimate derivatives of real functions", SIAM Review 40(1), 1998). It costs O(K^4), whatever
+   the surfaces.
 
-2. The slope of the tables, so weighted, by the phase shifts. These stand in the BS-side covariances A only,
-   A_mn = conj(x_m) R_mn x_n with x = exp(j theta), hence dA_mn = j A_mn (dtheta_n - dtheta_m): the diagonal
-   of A never moves. With df = Re tr(G dA), one matrix G for each BS side,
-
-       df / dtheta_l = Re j((G A)_ll - (A G)_ll).
-
-G for the weighted tables of a BS side A and another one C, possibly the same (notation and formulas as in
-`ris.noise_moments`: B_k the user sides, r and r2 the noise, C' = r^2 C + sg diag(dC), sg = 1 - r^2,
-tau = r2 - r^2). Left out are the terms on the diagonal of G, and those that hold A in products A_mn C_nm
-alone, from which the phase shifts cancel.
-
-Mean, weights m_k: r^2 tr(A B_k) gives G = r^2 sum_k m_k B_k.
-
-Product, weights p_kj. Collected by its sums it is
-
-    trS trT + r^2 (trS b + trT a) + r^4 a b + r^2 tau (ro.ru + co.cu) + r^2 sg (ro.cu + co.ru)
-    + tau^2 OU + sg^2 OUt,     S = A o B_k^T, T = C o B_j^T,
-
-where a, ro and co are linear in the S_mn off the diagonal, OU = sum S_mn T_mn and OUt = sum S_mn T_nm there.
-OUt does not move. As S_mn = A_mn (B_k)_nm, the slope by S_mn times (B_k)_nm stands in G_nm:
-
-    G = sum_kj p_kj B_k o [ r^2 trT_j + r^4 b_j + r^2 (tau cu_j + sg ru_j) 1^T + r^2 1 (tau ru_j + sg cu_j)^T
-                            + tau^2 C^T o B_j ].
-
-Chained, weights q_kj, term by term of its formula with D = B_j and cyclic shifts of the traces (f1 does not
-move, f2 and f4 have A on the diagonal alone):
-
-    tr(A' B_k C' B_j)                       r^2 B_k C' B_j
-    sg r^2 tr(A diag(dB_k) C B_j)           sg diag(dB_k) (r^2 C B_j)
-    sg r^2 tr(A B_k C diag(dB_j))           sg (r^2 C B_k)^H diag(dB_j)
-    r^2 tau s2                              r^2 tau [diag((B_k C)_nn) B_j + B_k diag((C B_j)_nn)]
-    r k3 s3                                 r k3 [diag(dB_k dC) B_j + B_k diag(dC dB_j)]
-    tau^2 f3                                tau^2 C^T o B_k o B_j
-
-with r^2 C B = C' B - sg diag(dC) B. What A meets as the second matrix of a pair follows by symmetry: the
-tables of (C, A) are the transposed tables of (A, C). One product of N x N matrices for each k is left.
+2. The slope of the tables, so weighted, by the phase shifts: `ris.surface_tables`.
 """
 
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from channels.blas import one_blas_thread
 from ris.link import Link, Surface
 from ris.moments import ClosedFormMoments
-from ris.noise_moments import Reflection
-from ris.perfect_moments import perfect_moments, surface1_tables, surface2_tables
+from ris.perfect_moments import mean_weights, perfect_moments
 from ris.rates import rate_from_moments
+from ris.surface_tables import SurfaceTables, TableSet, TableState
 from ris.system import DoubleRIS
 
-__all__ = ["sum_rate_gradient"]
+__all__ = ["Powers", "UserValues"]
 
 STEP = 1e-30
 """Imaginary step relative to the largest entry of a table."""
@@ -69,134 +36,174 @@ BLOCK = 2**20
 """Table entries that are moved in one go, times the number of entries, are about this many."""
 
 Tables = list[NDArray[Any]]
+"""Of one surface with a row for each user: means, then products, then chained traces, of its BS sides."""
+
+Angles = list[NDArray[np.float64]]
 
 
-def sum_rate_gradient(
-    system: DoubleRIS,
-    theta1: NDArray[np.float64],
-    theta2: NDArray[np.float64],
-    *,
-    power: float,
-    noise_power: float,
-) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-    """Sum over users of the hardening bound under perfect CSI, and its gradient.
+class Powers(TypedDict):
+    """Total transmit power and noise power at a user, linear, in the same unit."""
+
+    power: float
+    noise_power: float
+
+
+class UserValues:
+    """Rates or mean gains of the users as functions of the phase shifts alone, with their gradient.
+
+    The rates are hardening bounds under perfect CSI.
 
     Parameters
     ----------
     system : DoubleRIS
-        One system (no batch axes) of NumPy arrays.
-    theta1, theta2 : ndarray, shapes (N1,) and (N2,), radians
-        Phase shifts.
-    power, noise_power : float
-        As for `closed_form_rate`.
+        Of NumPy arrays; its leading axes (...) are batch axes.
+    powers : Powers, optional
+        For rates; without, the values are mean gains.
+    part : slice, optional
+        Systems to take, along the first batch axis; by default all.
 
-    Returns
-    -------
-    sum_rate : float
-        Bit/s/Hz.
-    gradient1, gradient2 : ndarray, shapes (N1,) and (N2,)
-        Its derivatives by theta1 and theta2, bit/s/Hz/radian.
+    Attributes
+    ----------
+    batch_shape : tuple of int
+        Batch axes of the systems taken.
 
     Notes
     -----
-    Cost O(K N^3 + K^2 N^2 + K^4) with covariances of the users' own, memory as for `closed_form_moments`.
+    Preparation costs O(K^2 N^3), once, for rates. For the cost afterwards see `ris.surface_tables`.
     """
-    link = Link(system, theta1, theta2)
-    one, two = link.surface1(), link.surface2()
-    R, _ = one.noisy()
-    b, d = two.noisy()
-    tables1, tables2 = surface1_tables(one, R), surface2_tables(two, b, d)
 
-    def rate(tables1: Tables, tables2: Tables) -> NDArray[Any]:
-        mean, interference, product = perfect_moments(link, tables1, tables2)
+    def __init__(self, system: DoubleRIS, powers: Powers | None, part: slice | None = None) -> None:
+        self._link = Link(system, np.zeros(system.elements1), np.zeros(system.elements2), part)
+        self._powers = powers
+        self.batch_shape = self._link.a.shape[:-1]
+        surfaces = [(self._link.surface1(), system.elements1), (self._link.surface2(), system.elements2)]
+        with one_blas_thread(), ThreadPoolExecutor(2) as pool:
+            self._surfaces = list(pool.map(lambda of: _UserTables(of[0], of[1], powers is None), surfaces))
+
+    def tables(self, surface: int, theta: NDArray[np.float64]) -> Tables:
+        """Return the tables of a surface, 0 or 1, axes (S, ...) first, at phase shifts (S, ..., N)."""
+        return self._surfaces[surface].at(theta)[0]
+
+    def of(self, tables1: Tables, tables2: Tables) -> NDArray[Any]:
+        """Return the values, shape (S, ..., K), from the tables of both surfaces."""
+        bs = self._link.bs
+        if self._powers is None:
+            _, over1, over2 = mean_weights(self._link, tables1, [tables2[0], tables2[-1]])
+            return np.asarray(self._link.a * bs.sk + over1 * bs.s1 + over2 * bs.s2)
+        if len(tables2) == 3:  # one covariance for both hops: all pairs of BS sides are the same one
+            m, U, V = tables2
+            tables2 = [m, m, U, U, U, V, V, V]
+        mb, md, Ub, Um, Ud, Vb, Vm, Vd = tables2
+        # The imaginary part of the mixed chained trace, last, counts only with a filter at the BS.
+        mean, interference, product = perfect_moments(
+            self._link, tables1, [mb, md, Ub, Vb, Um, Vm, Ud, Vd, np.zeros_like(Vm)]
+        )
         moments = ClosedFormMoments(mean, interference, product, mean, "perfect")
-        rates = rate_from_moments(moments, power=power, noise_power=noise_power)
-        return np.asarray(np.sum(rates, axis=-1))
+        return np.asarray(rate_from_moments(moments, **self._powers))
 
-    weights1 = _on_entries(one, _slopes(lambda tables: rate(tables, tables2), tables1))
-    weights2 = _on_entries(two, _slopes(lambda tables: rate(tables1, tables), tables2))
-    by_theta1, by_theta2 = _surface1(R, *weights1), _surface2(b, d, *weights2[:-1])
-    return (
-        float(rate(tables1, tables2)),
+    def at(self, theta: Angles) -> NDArray[np.float64]:
+        """Return the values, shape (S, ..., K), at phase shifts of shapes (S, ..., N1) and (S, ..., N2)."""
+        with one_blas_thread():
+            return self.of(self.tables(0, theta[0]), self.tables(1, theta[1]))
+
+    def gradient(
+        self,
+        theta: Angles,
+        weigh: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+        free: tuple[int, ...] = (0, 1),
+    ) -> tuple[NDArray[np.float64], Angles]:
+        """Return the values, and the gradient of their sum with the weights that `weigh` gives them.
+
+        Parameters
+        ----------
+        theta : list of ndarray, shapes (S, ..., N1) and (S, ..., N2), radians
+            Phase shifts of the two surfaces.
+        weigh : callable
+            Called with the values; returns weights of the same shape.
+        free : tuple of int
+            Surfaces, 0 and 1, to derive by; the slopes of any other are zero.
+
+        Returns
+        -------
+        values : ndarray, shape (S, ..., K)
+            In bit/s/Hz, if rates.
+        slopes : list of ndarray, shapes of `theta`
+            The same per radian.
+        """
+        # Threads of BLAS would change the last bits and wait for each other; the surfaces are independent.
+        with one_blas_thread(), ThreadPoolExecutor(2) as pool:
+            parts = list(pool.map(_UserTables.at, self._surfaces, theta))
+            tables = [part[0] for part in parts]
+            values = self.of(*tables)
+            weights = weigh(values)
+
+            def slopes(i: int) -> NDArray[np.float64]:
+                def total(moved: Tables) -> NDArray[Any]:
+                    both = (moved, tables[1]) if i == 0 else (tables[0], moved)
+                    return np.asarray(np.sum(weights * self.of(*both), axis=-1))
+
+                if i not in free:
+                    return np.zeros_like(theta[i])
+                by_tables = _slopes(total, tables[i], weights.ndim - 1)
+                found = self._surfaces[i].slopes(parts[i][1], by_tables)
+                return np.broadcast_to(found, theta[i].shape)
+
+            return values, list(pool.map(slopes, (0, 1)))
+
+
+class _UserTables:
+    """The tables of a surface with a row for each user: means, then products, then chained traces."""
+
+    def __init__(self, surface: Surface, elements: int, means_alone: bool) -> None:
+        self._surface, self._tables = surface, SurfaceTables(surface, means_alone)
         # A surface on no path comes as a single zero, whatever its number of elements.
-        np.broadcast_to(by_theta1, theta1.shape),
-        np.broadcast_to(by_theta2, theta2.shape),
-    )
+        self._idle = elements != surface.bs_sides[0].shape[-1]
+
+    def at(self, theta: NDArray[np.float64]) -> tuple[Tables, TableState]:
+        """Return the tables at phase shifts of shape (S, ..., N), and what `slopes` needs of them."""
+        x = np.exp(1j * (np.zeros((*theta.shape[:-1], 1)) if self._idle else theta))
+        sets, state = self._tables.at(x)
+        users = self._surface
+        pairs = [*sets.products, *sets.chained]
+        return [*map(users.vector, sets.means), *map(users.matrix, pairs)], state
+
+    def slopes(self, state: TableState, weights: Tables) -> NDArray[np.float64]:
+        """Return the derivatives by the phase shifts of the tables, so weighted, shape (S, ..., N)."""
+        if self._idle:
+            return np.zeros((*weights[0].shape[:-1], 1))
+        # Users that share a covariance share the entries of its tables.
+        P = np.asarray(self._surface.selection)
+        sides = sum(weight.ndim == weights[0].ndim for weight in weights)
+        pairs = [P.T @ weight @ P for weight in weights[sides:]]
+        half = len(pairs) // 2
+        means = [weight @ P for weight in weights[:sides]]
+        return self._tables.slopes(state, TableSet(means, pairs[:half], pairs[half:]))
 
 
-def _slopes(f: Callable[[Tables], NDArray[Any]], tables: Tables) -> Tables:
-    """Return the derivatives of f by every entry of the tables; f takes tables with a leading axis."""
-    flat = np.concatenate([table.ravel() for table in tables])
-    steps = np.concatenate([np.full(table.size, STEP * (np.max(np.abs(table)) or 1.0)) for table in tables])
-    ends = np.cumsum([table.size for table in tables])
+def _slopes(f: Callable[[Tables], NDArray[Any]], tables: Tables, lanes: int) -> Tables:
+    """Return the derivatives of f by every entry of the tables.
+
+    The tables have `lanes` leading axes, over which f works one by one; f takes tables with one more axis in
+    front of them.
+    """
+    flat = np.concatenate([table.reshape(*table.shape[:lanes], -1) for table in tables], axis=-1)
+    sizes = [int(np.prod(table.shape[lanes:])) for table in tables]
+    largest = [np.max(np.abs(table), axis=tuple(range(lanes, table.ndim))) for table in tables]
+    steps = STEP * np.repeat(np.stack(largest, axis=-1), sizes, axis=-1)
+    steps[steps == 0] = STEP
     rows = max(1, BLOCK // flat.size)
-    slopes = np.empty(flat.size)
-    for first in range(0, flat.size, rows):
-        moved = np.arange(first, min(first + rows, flat.size))
-        entries = np.tile(flat.astype(np.complex128), (moved.size, 1))
-        entries[np.arange(moved.size), moved] += 1j * steps[moved]
-        parts = np.split(entries, ends[:-1], axis=-1)
-        stacks = [part.reshape(-1, *table.shape) for part, table in zip(parts, tables, strict=True)]
-        slopes[moved] = f(stacks).imag / steps[moved]
+    slopes = np.empty_like(flat)
+    for first in range(0, flat.shape[-1], rows):
+        moved = np.arange(first, min(first + rows, flat.shape[-1]))
+        entries = np.tile(flat.astype(np.complex128), (moved.size, *[1] * flat.ndim))
+        entries[np.arange(moved.size), ..., moved] += 1j * np.moveaxis(steps[..., moved], -1, 0)
+        parts = np.split(entries, np.cumsum(sizes)[:-1], axis=-1)
+        stacks = [
+            part.reshape(*part.shape[:-1], *table.shape[lanes:])
+            for part, table in zip(parts, tables, strict=True)
+        ]
+        slopes[..., moved] = np.moveaxis(f(stacks).imag, 0, -1) / steps[..., moved]
     return [
-        part.reshape(table.shape) for part, table in zip(np.split(slopes, ends[:-1]), tables, strict=True)
+        part.reshape(table.shape)
+        for part, table in zip(np.split(slopes, np.cumsum(sizes)[:-1], axis=-1), tables, strict=True)
     ]
-
-
-def _on_entries(surface: Surface, slopes: Tables) -> Tables:
-    """Add the slopes of users that share a user-side covariance: shapes (J,) and (J, J)."""
-    P = surface.selection
-    return [P.T @ slope if slope.ndim == 1 else P.T @ slope @ P for slope in slopes]
-
-
-def _surface1(R: Reflection, mean: Any, product: Any, chained: Any) -> NDArray[np.float64]:
-    """Slopes by theta1, from the weights of the tables of surface 1."""
-    return _by_angles(R.A, _mean(R, mean) + _pairs(R, R, product + product.T, chained + chained.T))
-
-
-def _surface2(
-    b: Reflection, d: Reflection, mean_b: Any, mean_d: Any, Ub: Any, Vb: Any, U: Any, V: Any, Ud: Any, Vd: Any
-) -> NDArray[np.float64]:
-    """Slopes by theta2, from the weights of the tables of surface 2: products U and chained traces V."""
-    if b is d:
-        return _surface1(b, mean_b + mean_d, Ub + U + Ud, Vb + V + Vd)
-    of_b = _mean(b, mean_b) + _pairs(b, b, Ub + Ub.T, Vb + Vb.T) + _pairs(b, d, U, V)
-    of_d = _mean(d, mean_d) + _pairs(d, d, Ud + Ud.T, Vd + Vd.T) + _pairs(d, b, U.T, V.T)
-    return _by_angles(b.A, of_b) + _by_angles(d.A, of_d)
-
-
-def _by_angles(A: NDArray[Any], G: NDArray[Any]) -> NDArray[np.float64]:
-    """Re j((G A)_ll - (A G)_ll)."""
-    terms = (G * A.T).imag
-    return np.asarray(np.sum(terms, axis=0) - np.sum(terms, axis=1))
-
-
-def _mean(R: Reflection, weights: NDArray[np.float64]) -> NDArray[Any]:
-    """G of the means, weights of shape (J,)."""
-    return np.asarray(R.r**2 * np.tensordot(weights, R.B, axes=1))
-
-
-def _pairs(
-    first: Reflection, second: Reflection, product: NDArray[np.float64], chained: NDArray[np.float64]
-) -> NDArray[Any]:
-    """G of the product and chained tables by the first BS side, weights of shape (J, J)."""
-    r, r2, B, C = first.r, first.r2, first.B, second.A
-    rr = r**2
-    sg, tau = 1 - rr, r2 - rr
-    k3 = 2 * r**3 - r * r2 - r
-    dB, dC = first.dB, second.dA
-    CB, BC = second.AB, second.BA
-    ru, cu = CB - dC * dB, BC - dC * dB
-    level = product @ np.sum(rr * dC * dB + rr**2 * ru, axis=-1)
-    rows = rr * product @ (tau * cu + sg * ru) + chained.T @ (rr * tau * BC + r * k3 * dC * dB)
-    columns = rr * product @ (tau * ru + sg * cu) + chained @ (rr * tau * CB + r * k3 * dC * dB)
-    dD = chained @ dB
-    G = np.zeros(C.shape, np.complex128)
-    for k, Bk in enumerate(B):  # one at a time, for the memory of one matrix and not of K
-        D, E = np.tensordot(chained[k], B, axes=1), np.tensordot(product[k], B, axes=1)
-        CD = np.tensordot(chained[k], second.P, axes=1)  # C' D
-        G += Bk * (level[k] + rows[k, :, None] + columns[k] + tau**2 * C.T * (D + E))
-        G += rr * Bk @ CD
-        G += sg * dB[k, :, None] * (CD - sg * dC.T * D)
-        G += sg * (second.P[k] - sg * dC.T * Bk).conj().T * dD[k]
-    return G

@@ -1,5 +1,6 @@
 """A system prepared for the moment formulas: path weights, traces at the BS, covariances at the surfaces."""
 
+import functools
 from typing import Any
 
 import array_api_compat
@@ -103,7 +104,7 @@ class Link:
         self._covariances = R1b, R1d, R1k, R2b, R2d, R2k
         self._factors = F1k, F2k
 
-    @property
+    @functools.cached_property
     def bs(self) -> "BsTraces":
         """Traces of the BS-side covariances."""
         return BsTraces(*self.bs_sides)

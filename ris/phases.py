@@ -43,6 +43,7 @@ from ris.montecarlo import as_stream
 from ris.system import DoubleRIS, check_single
 
 __all__ = [
+    "MeanGain",
     "PhaseDesign",
     "check_bits",
     "optimal_phases",
@@ -115,7 +116,7 @@ def optimal_phases(system: DoubleRIS) -> PhaseDesign:
     Notes
     -----
     The mean gain is not the rate: with several users the interference also depends on the phases, and
-    `maximise_rate` may do better. For the derivation see the module.
+    `ris.design_phases` may do better. For the derivation see the module.
     """
     check_single(system, "design phases for")
     return _design(system, np.ones(system.users), "all users")
@@ -246,7 +247,7 @@ class _Forms:
 
     def mean(self, S: NDArray[Any], v: NDArray[Any]) -> NDArray[np.float64]:
         """r^2 v^H S v + (1 - r^2) tr S, of one v or of every column."""
-        return self._noisy(S, _form(S, v))
+        return self.noisy(S, _form(S, v))
 
     def ceiling(self, S: NDArray[Any], v: NDArray[Any]) -> NDArray[np.float64]:
         """Return a bound on `mean` over all v, given the best v known."""
@@ -254,13 +255,14 @@ class _Forms:
         if not _tight(S, v):
             largest = scipy.linalg.eigvalsh(S, subset_by_index=[len(S) - 1] * 2)[0]
             bound = min(bound, len(S) * float(largest))
-        return self._noisy(S, np.asarray(bound))
+        return self.noisy(S, np.asarray(bound))
 
-    def _noisy(self, S: NDArray[Any], form: NDArray[np.float64]) -> NDArray[np.float64]:
+    def noisy(self, S: NDArray[Any], form: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what phase noise makes of v^H S v on average, at values of this form."""
         return np.asarray(self.r**2 * form + (1 - self.r**2) * np.trace(S).real)
 
 
-class _MeanGain:
+class MeanGain:
     """The mean gain, summed over some users, as a function of v1 = exp(j theta1) and v2 = exp(j theta2)."""
 
     def __init__(self, system: DoubleRIS, chosen: NDArray[Any]) -> None:
@@ -310,10 +312,10 @@ _Phasors = tuple[NDArray[np.complex128], NDArray[np.complex128]]
 def _design(system: DoubleRIS, chosen: NDArray[Any], whom: str) -> PhaseDesign:
     """Design for the chosen users, shape (K,), 1 or 0."""
     with one_blas_thread():  # the same phases for any number of threads
-        return _designed(_MeanGain(system, chosen), whom)
+        return _designed(MeanGain(system, chosen), whom)
 
 
-def _designed(gain: _MeanGain, whom: str) -> PhaseDesign:
+def _designed(gain: MeanGain, whom: str) -> PhaseDesign:
     (v1, groups1), (v2, groups2) = (_spanning_phasors(surface) for surface in gain.surfaces)
     v = v1, v2
     proved = [all(_tight(S, v[i]) for S in gain.surfaces[i].pairs) for i in (0, 1)]
@@ -356,7 +358,7 @@ def _spanning_phasors(surface: _Forms) -> tuple[NDArray[np.complex128], int]:
     return c[1:], int(np.sum(parents[1:] == 0))
 
 
-def _starts(gain: _MeanGain, v: _Phasors, free: list[int]) -> _Phasors:
+def _starts(gain: MeanGain, v: _Phasors, free: list[int]) -> _Phasors:
     """Columns to start from: at the surfaces `free` v, principal eigenvectors, random ones; else v alone."""
 
     def columns(i: int) -> NDArray[np.complex128]:
@@ -366,13 +368,13 @@ def _starts(gain: _MeanGain, v: _Phasors, free: list[int]) -> _Phasors:
         S = surface.single + gain.weight(v, i) * surface.double
         _, vectors = scipy.linalg.eigh(S, subset_by_index=[len(S) - 1] * 2)
         stream = Stream(0, "ascent of the mean gain", f"surface {i + 1}")
-        random = [random_phases(len(S), stream.child(number)) for number in range(RANDOM_STARTS)]
-        return np.stack([v[i], _phasors(vectors[:, 0], v[i]), *np.exp(1j * np.array(random))], axis=1)
+        random = UniformNoise(np.pi).sample(len(S), RANDOM_STARTS, stream)
+        return np.stack([v[i], _phasors(vectors[:, 0], v[i]), *np.exp(1j * random)], axis=1)
 
     return columns(0), columns(1)
 
 
-def _ascended(gain: _MeanGain, start: _Phasors, free: list[int], tolerance: float) -> _Phasors:
+def _ascended(gain: MeanGain, start: _Phasors, free: list[int], tolerance: float) -> _Phasors:
     """Minorise and maximise at the surfaces `free` in turn, in every column of the start."""
     v, value = start, gain.value(start)
     for _ in range(MOST_ROUNDS):
@@ -385,7 +387,7 @@ def _ascended(gain: _MeanGain, start: _Phasors, free: list[int], tolerance: floa
     return v
 
 
-def _stepped(gain: _MeanGain, v: _Phasors, i: int) -> _Phasors:
+def _stepped(gain: MeanGain, v: _Phasors, i: int) -> _Phasors:
     """Replace the phasors of surface i + 1 by exp(j arg(S v)), given those of the other."""
     surface = gain.surfaces[i]
     stepped = _phasors(surface.single @ v[i] + gain.weight(v, i) * (surface.double @ v[i]), v[i])

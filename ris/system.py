@@ -2,14 +2,16 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from channels.correlation import Correlation
 from channels.errors import InvalidArgumentError
 from channels.fading import Hop, UserHop
 from channels.phase_noise import NoNoise, PhaseNoise
 
-__all__ = ["DoubleRIS", "check_single"]
+__all__ = ["DoubleRIS", "check_arrays", "check_single", "each_system"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -178,18 +180,53 @@ def check_single(system: DoubleRIS, purpose: str) -> None:
     InvalidArgumentError
         If it is no `DoubleRIS`, has batch axes, or has arrays of another library.
     """
-    if not isinstance(system, DoubleRIS):
-        raise InvalidArgumentError("system", "a ris.DoubleRIS", repr(system))
+    check_arrays(system, purpose)
     if system.batch_shape:
         raise InvalidArgumentError(
             "system", f"a single system to {purpose}", f"batch axes {system.batch_shape}"
         )
+
+
+def check_arrays(system: DoubleRIS, purpose: str) -> None:
+    """Refuse anything but systems of NumPy arrays, as `check_single` does."""
+    if not isinstance(system, DoubleRIS):
+        raise InvalidArgumentError("system", "a ris.DoubleRIS", repr(system))
     for name in _HOPS:
         hop = getattr(system, name)
         if hop is not None and not isinstance(hop.gain, np.ndarray | np.generic):
             raise InvalidArgumentError(
                 name, f"NumPy arrays to {purpose}", f"{type(hop.gain).__module__} arrays"
             )
+
+
+def each_system(system: DoubleRIS) -> list[DoubleRIS]:
+    """Return the systems of a batch one by one, the last batch axis first; a single system alone."""
+    batch = system.batch_shape
+    hops = {name: hop for name in _HOPS if (hop := getattr(system, name)) is not None}
+
+    def one(index: tuple[int, ...]) -> DoubleRIS:
+        picked: dict[str, Any] = {name: _picked(hop, index, batch) for name, hop in hops.items()}
+        return dataclasses.replace(system, **picked)
+
+    return [one(index) for index in np.ndindex(*batch)]
+
+
+def _picked(hop: Hop | UserHop, index: tuple[int, ...], batch: tuple[int, ...]) -> Hop | UserHop:
+    if isinstance(hop, Hop):
+        gain = np.broadcast_to(hop.gain, batch)[index]
+        return Hop(gain, _picked_matrix(hop.left, index, 2), _picked_matrix(hop.right, index, 2))
+    gain = np.broadcast_to(hop.gain, (*batch, hop.users))[index]
+    correlation = hop.correlation
+    own = 2 if len(correlation.shape) == 2 else 3
+    return UserHop(gain, _picked_matrix(correlation, index, own))
+
+
+def _picked_matrix(correlation: Correlation, index: tuple[int, ...], own: int) -> Correlation:
+    """Leave the `own` last axes."""
+    axes = len(correlation.shape) - own
+    for i in index[len(index) - axes :]:
+        correlation = correlation[i if correlation.shape[0] > 1 else 0]
+    return correlation
 
 
 _HOPS: dict[str, type[Hop] | type[UserHop]] = {

@@ -48,7 +48,7 @@ def phase_shifts(
             )
         case "rate":  # rounds on its own, with what the rate says
             power, noise_power = power_and_noise(transmission)
-            found = ris.maximise_rate(
+            found = ris.design_phases(
                 system, power=power, noise_power=noise_power, seed=stream, bits=phases.bits
             )
             return found.theta1, found.theta2

@@ -152,7 +152,7 @@ def test_phases_for_the_rate():
     point = parse_study(text, "small").point(0, 10)
     system, theta1, theta2 = build(point, seed=5)
     power, noise = power_and_noise(point.transmission)
-    found = ris.maximise_rate(
+    found = ris.design_phases(
         system, power=power, noise_power=noise, seed=channels.Stream(5, "phases"), bits=2
     )
     np.testing.assert_array_equal(theta1, found.theta1)

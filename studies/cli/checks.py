@@ -50,7 +50,7 @@ def verify(
 
 @app.command
 def bench(
-    what: Literal["engine"] = "engine",
+    what: Literal["engine", "design"] = "engine",
     /,
     *,
     quick: Flag = False,
@@ -58,10 +58,14 @@ def bench(
     out: Path = Path("results"),
     force: Flag = False,
 ) -> None:
-    """Measure how fast channels are drawn: against NumPy, and against what this machine can do.
+    """Measure how fast channels are drawn, or how good the designs of phase shifts are.
 
-    Three tables, from runs that take turns: the engines against NumPy at the same law, with the share of the
-    bound; time per realization by number of elements; thread scaling. Writes bench-engine.h5.
+    engine: against NumPy, and against what this machine can do. Three tables, from runs that take turns: the
+    engines against NumPy at the same law, with the share of the bound; time per realization by number of
+    elements; thread scaling. Writes bench-engine.h5.
+
+    design: every method on three systems. One table: sum rate, share of the best, time, gap to the bound.
+    Writes bench-design.md.
 
     Example: `ris bench engine --quick`
 
@@ -72,18 +76,22 @@ def bench(
     quick
         Fewer sizes and turns: a minute instead of several.
     threads
-        Most threads; all processors by default.
+        Most threads of the engines; all processors by default.
     out
         Directory of the result file; made if it is not there.
     force
         Overwrite a result file that is there.
     """
-    from studies.benchmarks import engine
+    from studies.benchmarks import design, engine
     from studies.files import prepare_outputs
 
-    path = out / f"bench-{what}.h5"
+    def progress(line: str) -> None:
+        print(f"measuring {line}", file=sys.stderr, flush=True)
+
+    path = out / ("bench-engine.h5" if what == "engine" else "bench-design.md")
     prepare_outputs([path], force=force)
-    result = engine.run(quick, threads, lambda line: print(f"measuring {line}", file=sys.stderr, flush=True))
+    result: engine.EngineBenchmark | design.DesignBenchmark
+    result = engine.run(quick, threads, progress) if what == "engine" else design.run(quick, progress)
     print(result.text())
     result.write(path)
     print(f"Written: {path}")
