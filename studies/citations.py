@@ -98,6 +98,16 @@ BIBTEX = {
   publisher = {Cambridge University Press},
   year      = {2016},
 }""",
+    "peel2005": """@article{peel2005,
+  author  = {Peel, Christian B. and Hochwald, Bertrand M. and Swindlehurst, A. Lee},
+  title   = {A Vector-Perturbation Technique for Near-Capacity Multiantenna Multiuser
+             Communication--Part {I}: Channel Inversion and Regularization},
+  journal = {IEEE Transactions on Communications},
+  volume  = {53},
+  number  = {1},
+  pages   = {195--202},
+  year    = {2005},
+}""",
     "rappaport2002": """@book{rappaport2002,
   author    = {Rappaport, Theodore S.},
   title     = {Wireless Communications: Principles and Practice},
@@ -111,6 +121,16 @@ BIBTEX = {
   booktitle = {Proceedings of the International Conference for High Performance Computing, Networking, Storage
                and Analysis ({SC}'11)},
   year      = {2011},
+}""",
+    "shi2011": """@article{shi2011,
+  author  = {Shi, Qingjiang and Razaviyayn, Meisam and Luo, Zhi-Quan and He, Chen},
+  title   = {An Iteratively Weighted {MMSE} Approach to Distributed Sum-Utility Maximization for a {MIMO}
+             Interfering Broadcast Channel},
+  journal = {IEEE Transactions on Signal Processing},
+  volume  = {59},
+  number  = {9},
+  pages   = {4331--4340},
+  year    = {2011},
 }""",
 }
 """Key to BibTeX entry."""
@@ -134,6 +154,9 @@ OF_LAW = {
 }
 """Law of correlation, phase noise or path loss to the paper that a study with it should cite."""
 
+OF_PRECODER = {"rzf": "peel2005", "mmse": "bjornson2017", "wmmse": "shi2011"}
+"""Precoder to the paper that a study with it should cite."""
+
 
 def papers_of(points: Iterable["Point"], extra: Iterable[str] = ()) -> list[str]:
     """Return the keys of the papers behind the options that the points use, in alphabetical order."""
@@ -143,8 +166,10 @@ def papers_of(points: Iterable["Point"], extra: Iterable[str] = ()) -> list[str]
         keys |= {OF_LAW[law] for law in _laws(point.system)}
         if users.seen_from_bs or users.seen_from_surface1 or users.seen_from_surface2:
             keys.add(OF_LAW["local_scattering"])
-        if point.transmission.csi == "lmmse":
+        if point.transmission.csi in ("lmmse", "ls"):
             keys.add("bjornson2017")
+        if point.transmission.precoder in OF_PRECODER:
+            keys.add(OF_PRECODER[point.transmission.precoder])
         if (scenario := point.system.scenario) is not None:
             keys |= set(_of_scenario(scenario, point.system.hops))
     return sorted(keys)

@@ -65,7 +65,7 @@ bs_user_db = -115
 [transmission]
 power_dbm = 20
 noise_power_dbm = -95          # or bandwidth_hz and noise_figure_db
-csi = "perfect"                # or "nominal": the BS does not know the phase noise; "lmmse", "ls": see pilots
+csi = "perfect"                # or "nominal": BS does not know the phase noise; "lmmse", "ls": see pilots
 # pilots = {{ power_dbm = 0, length = 4 }}   # also of_users = [0, 1, 0, 1], noise_power_dbm (at the BS),
 #     covariance = "nominal" or "gain": what the BS of "lmmse" takes for the covariances of the channels
 precoder = "mrt"               # or "zf", "rzf", "mmse", "wmmse": simulation only; see docs/csi-and-precoders.md

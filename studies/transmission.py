@@ -44,7 +44,9 @@ def known_csi(transmission: Transmission) -> AnyCsi:
         return transmission.csi
     pilots = transmission.pilots
     if pilots is None:
-        raise InvalidArgumentError("transmission", f"pilots, as csi = {transmission.csi!r} needs them", "none")
+        raise InvalidArgumentError(
+            "transmission", f"pilots, as csi = {transmission.csi!r} needs them", "none"
+        )
     noise = noise_power_dbm(transmission) if pilots.noise_power_dbm is None else pilots.noise_power_dbm
     sent = (pilots.length, _milliwatts(pilots.power_dbm), _milliwatts(noise), pilots.of_users)
     return ris.LsCsi(*sent) if transmission.csi == "ls" else ris.LmmseCsi(*sent, pilots.covariance or "exact")

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 import ris
+from studies.blocks import Measurement, Task, compute_block
 from studies.build import build
 from studies.cli.catalogue import FIGURES
 from studies.config import load_study
 from studies.link_budget import link_budget
+from studies.run import Plan
 from studies.transmission import known_csi, power_and_noise
 
 
@@ -27,6 +29,17 @@ def closed_form(name, label, *values):
 
 def rate(name, label, *values):
     return closed_form(name, label, *values)[0]
+
+
+@functools.cache
+def simulated(name, label, *values):
+    """Measurement of 400 realizations."""
+    study = load_study(FIGURES / f"{name}.toml")
+    point = study.point(study.schemes.index(label), *values)
+    task = Task.of(point, Plan.of(study).stream(values), 400, 400, study.settings.metrics)
+    measurement = Measurement(task)
+    measurement.take(compute_block(task, 0))
+    return measurement
 
 
 def test_surface_correlation_is_essential_where_noise_limits_and_harmful_where_interference_does():
@@ -134,3 +147,22 @@ def test_the_double_reflection_is_lost_in_the_street():
     study = load_study(FIGURES / "geometry.toml")
     paths = link_budget(study.point(study.schemes.index("both surfaces"), 60, 0), study.settings.seed).paths
     assert paths["double"] < min(paths["single1"], paths["single2"]) - 40
+
+
+def test_every_precoder_has_its_place():
+    def sums(power):
+        labels = ("MRT", "ZF", "RZF", "RZF, max-min", "WMMSE")
+        return [
+            float(simulated("precoders", label, power).estimate("ergodic_sum_rate").value) for label in labels
+        ]
+
+    mrt, zf, rzf, fair, best = sums(15)
+    assert 2 * zf < fair < mrt < best
+    assert rzf == pytest.approx(mrt, rel=0.15)
+    mrt, zf, rzf, fair, best = sums(35)
+    assert 2 * mrt < min(zf, fair) < rzf < best
+    fair, best = (
+        float(simulated("precoders", label, 20).estimate("minimum_rate").value)
+        for label in ("RZF, max-min", "WMMSE")
+    )
+    assert best < 0.1 < 0.5 < fair

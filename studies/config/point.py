@@ -57,7 +57,9 @@ class Point(Table):
             problem = f"expected {count} (system.users.count), got {len(pilots.of_users)}"
             faults.append(Fault("transmission.pilots.of_users", problem))
         if self.transmission.precoder == "zf" and count > self.system.bs.antennas:
-            problem = f"expected at most {self.system.bs.antennas} (system.bs.antennas) with 'zf', got {count}"
+            problem = (
+                f"expected at most {self.system.bs.antennas} (system.bs.antennas) with 'zf', got {count}"
+            )
             faults.append(Fault("system.users.count", problem))
         if faults:
             raise FaultsError(faults)
