@@ -46,10 +46,16 @@ def phase_shifts(
                 ris.random_phases(elements, stream.child(surface))
                 for surface, elements in enumerate((system.elements1, system.elements2), start=1)
             )
-        case "rate":  # rounds on its own, with what the rate says
+        case "gradient" | "alternating" | "coordinate" | "branch_and_bound":
             power, noise_power = power_and_noise(transmission)
-            found = ris.design_phases(
-                system, power=power, noise_power=noise_power, seed=stream, bits=phases.bits
+            found = ris.design_phases(  # rounds on its own, with what the objective says
+                system,
+                power=power,
+                noise_power=noise_power,
+                method=phases.design,
+                objective=phases.objective or "sum_rate",
+                bits=phases.bits,
+                seed=stream,
             )
             return found.theta1, found.theta2
     if phases.bits is not None:

@@ -68,13 +68,15 @@ noise_power_dbm = -95          # or bandwidth_hz and noise_figure_db
 csi = "perfect"                # or "nominal": BS does not know the phase noise; "lmmse", "ls": see pilots
 # pilots = {{ power_dbm = 0, length = 4 }}   # also of_users = [0, 1, 0, 1], noise_power_dbm (at the BS),
 #     covariance = "nominal" or "gain": what the BS of "lmmse" takes for the covariances of the channels
-precoder = "mrt"               # or "zf", "rzf", "mmse", "wmmse": simulation only; see docs/csi-and-precoders.md
+precoder = "mrt"               # or "zf", "rzf", "mmse", "wmmse": simulation only
 # normalisation = "long_term"  # or "realization"; a precoder has defaults
 # allocation = "common"        # or "equal", "max_min", "water_filling"
 
 [phases]
-design = "optimal"             # of the mean gain; or "uniform", "random", "steered" (user), "rate" (slow)
-# bits = 2                     # round to 2^bits levels
+design = "optimal"             # of the mean gain; or "uniform", "random", "steered" (user), and, slower, for
+#   an objective: "gradient", "alternating"; of bits too: "coordinate", "branch_and_bound" (few elements)
+# bits = 2                     # 2^bits levels
+# objective = "sum_rate"       # or "min_rate", "mean_gain": hardening bounds with MRT and perfect CSI
 
 [sweep]                        # several axes: axes = [{{ axis = ..., values = [...] }}, ...], zip = [...]
 axis = "power_dbm"             # any key, as "system.bs.spacing", or a short name

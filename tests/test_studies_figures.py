@@ -166,3 +166,21 @@ def test_every_precoder_has_its_place():
         for label in ("RZF, max-min", "WMMSE")
     )
     assert best < 0.1 < 0.5 < fair
+
+
+def test_ascents_of_the_rate_are_best_at_any_power():
+    labels = (
+        "optimal mean gain",
+        "gradient ascent",
+        "alternating ascent",
+        "coordinate ascent, 2 bits",
+        "random",
+    )
+    gain, both, turns, levels, random = (rate("designs", label, 0) for label in labels)
+    assert random < 0.25 * gain < 0.9 * gain < levels < both
+    assert both == pytest.approx(gain, rel=0.02)
+    gain, both, turns, levels, random = (rate("designs", label, 20) for label in labels)
+    assert turns == pytest.approx(both, rel=0.01)
+    assert 0.95 * both < levels < both
+    assert 1.4 * max(gain, random) < both
+    assert rate("designs", "random", 30) > 1.4 * rate("designs", "optimal mean gain", 30)

@@ -33,6 +33,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "concentration": tuple(f"{surface}.phase_noise.concentration" for surface in BOTH),
     "design": ("phases.design",),
     "bits": ("phases.bits",),
+    "objective": ("phases.objective",),
     "engine": ("simulation.engine",),
     "drop": ("system.scenario.drop",),
 }

@@ -4,9 +4,9 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from ris.options import Engine
+from ris.options import Engine, Objective
 from studies.config.system import System
-from studies.config.table import Table
+from studies.config.table import Table, absent
 from studies.config.transmission import Transmission
 from studies.errors import Fault, FaultsError
 from studies.options import PhaseDesignName
@@ -15,11 +15,23 @@ __all__ = ["Phases", "Point", "PowerModel", "Simulation"]
 
 
 class Phases(Table):
-    """The design of the phase shifts, rounded to 2^bits levels if `bits` is given."""
+    """The design of the phase shifts, with 2^bits levels if `bits` is given.
+
+    `user` is that of "steered". `objective` is what the methods of `ris.design_phases` maximise, by default
+    the sum of the hardening bounds; "optimal" maximises the mean gain.
+    """
 
     design: PhaseDesignName
     user: int = Field(default=0, ge=0)
     bits: Annotated[int, Field(ge=1, le=32)] | None = None
+    objective: Objective | None = Field(default=None, exclude_if=absent)
+
+    @model_validator(mode="after")
+    def _levels(self) -> Self:
+        if self.design in ("coordinate", "branch_and_bound") and self.bits is None:
+            problem = f"expected a resolution, as design = {self.design!r} needs it, got nothing"
+            raise FaultsError([Fault("bits", problem)])
+        return self
 
 
 class PowerModel(Table):
