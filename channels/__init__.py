@@ -8,7 +8,7 @@ from channels.correlation import (
     local_scattering_correlation,
 )
 from channels.errors import InvalidArgumentError, MemoryLimitError
-from channels.fading import Hop, UserHop
+from channels.fading import Hop, LineOfSight, UserHop
 from channels.geometry import (
     Node,
     Sightline,
@@ -49,6 +49,7 @@ __all__ = [
     "Hop",
     "IndoorOffice",
     "InvalidArgumentError",
+    "LineOfSight",
     "LogDistance",
     "MemoryLimitError",
     "NoNoise",

@@ -83,6 +83,10 @@ class PathLoss(abc.ABC):
         """Return the probability of a line of sight, shape (...); 1 for laws that know one state alone."""
         return self._los_probability(*_checked(distance_m, heights_m))
 
+    def k_factor_law_db(self) -> tuple[float, float] | None:
+        """Return mean and standard deviation of the K-factor of a line of sight in dB; None if unknown."""
+        return None
+
     def shadowing_std_db(self, line_of_sight: ArrayLike = True) -> Reals:
         """Return the standard deviation of the log-normal shadowing in dB, shape (...)."""
         return self._shadowing_std_db(_states(line_of_sight))
@@ -166,11 +170,13 @@ class _TR38901(PathLoss):
     """What the laws of 3GPP TR 38.901, tables 7.4.1-1 and 7.4.2-1, have in common.
 
     The NLoS loss is the larger one of the LoS loss and of the law's own NLoS formula; the carrier frequency
-    is between 0.5 and 100 GHz; every law has one shadowing deviation for LoS and one for NLoS.
+    is between 0.5 and 100 GHz; every law has one shadowing deviation for LoS and one for NLoS, and a normal
+    law of the K-factor in dB for LoS (table 7.5-6, V16.1.0).
     """
 
     frequency_hz: float
     shadowing: ClassVar[tuple[float, float]]
+    k_factor: ClassVar[tuple[float, float]]
 
     def __post_init__(self) -> None:
         frequency = positive("frequency_hz", self.frequency_hz)
@@ -184,6 +190,10 @@ class _TR38901(PathLoss):
         base, terminal = _needed(heights)
         clear = self._clear_db(distance, base, terminal)
         return np.where(los, clear, np.maximum(clear, self._obstructed_db(distance, terminal)))
+
+    def k_factor_law_db(self) -> tuple[float, float]:
+        """Return mean and standard deviation of the K-factor of a line of sight in dB, normal."""
+        return self.k_factor
 
     def _shadowing_std_db(self, los: NDArray[np.bool_]) -> Reals:
         return np.where(los, *self.shadowing)
@@ -243,6 +253,7 @@ class UrbanMicro(_Urban):
     """3GPP TR 38.901 UMi street canyon, LoS and NLoS.
 
     NLoS formula: 35.3 log10(d) + 22.4 + 21.3 log10(f) - 0.3 (ht - 1.5 m). Shadowing 4 dB LoS, 7.82 dB NLoS.
+    K-factor 9 dB, deviation 5 dB.
     LoS probability 1 up to a horizontal distance d' of 18 m, then 18/d' + exp(-d'/36) (1 - 18/d').
 
     Parameters
@@ -258,6 +269,7 @@ class UrbanMicro(_Urban):
     """
 
     shadowing = 4.0, 7.82
+    k_factor = 9.0, 5.0
     highest = 22.5
     slopes = 32.4, 2.1, 0.95
     decay = 36.0
@@ -271,6 +283,7 @@ class UrbanMacro(_Urban):
     """3GPP TR 38.901 UMa, LoS and NLoS, for terminals up to 13 m.
 
     NLoS formula: 39.08 log10(d) + 13.54 + 20 log10(f) - 0.6 (ht - 1.5 m). Shadowing 4 dB LoS, 6 dB NLoS.
+    K-factor 9 dB, deviation 3.5 dB.
     LoS probability 1 up to a horizontal distance d' of 18 m, then 18/d' + exp(-d'/63) (1 - 18/d').
 
     Parameters
@@ -287,6 +300,7 @@ class UrbanMacro(_Urban):
     """
 
     shadowing = 4.0, 6.0
+    k_factor = 9.0, 3.5
     highest = 13.0
     slopes = 28.0, 2.2, 0.9
     decay = 63.0
@@ -301,7 +315,8 @@ class IndoorOffice(_TR38901):
     """3GPP TR 38.901 InH office, LoS and NLoS.
 
     LoS 32.4 + 17.3 log10(d) + 20 log10(f), NLoS formula 38.3 log10(d) + 17.3 + 24.9 log10(f), at distances d
-    of 1 to 150 m. Shadowing 3 dB LoS, 8.03 dB NLoS. LoS probability by the horizontal distance d' in metres:
+    of 1 to 150 m. Shadowing 3 dB LoS, 8.03 dB NLoS. K-factor 7 dB, deviation 4 dB. LoS probability by the
+    horizontal distance d' in metres:
 
         mixed  1 to 1.2, exp(-(d' - 1.2) / 4.7) below 6.5, then 0.32 exp(-(d' - 6.5) / 32.6)
         open   1 to 5, exp(-(d' - 5) / 70.8) to 49, then 0.54 exp(-(d' - 49) / 211.7)
@@ -320,6 +335,7 @@ class IndoorOffice(_TR38901):
 
     office: Office = field(default="mixed")
     shadowing = 3.0, 8.03
+    k_factor = 7.0, 4.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -93,7 +93,9 @@ class LmmseCsi(PilotCsi):
         L_j = S_j (sum of S_i over the users i of j's pilot + noise I)^(-1),   noise as in `PilotCsi`.
 
     With the covariances E h_i h_i^H it is the best linear estimate, from second moments alone; the channels
-    are not Gaussian (cascades), so the conditional mean may be better.
+    are not Gaussian (cascades), so the conditional mean may be better. With lines of sight the BS also has
+    the means of the channels and the covariances between users, and the estimate is the best affine one from
+    y_p, see `ris.affine_estimates`; with `covariance` = "gain" it has neither.
 
     Parameters
     ----------

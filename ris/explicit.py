@@ -1,9 +1,9 @@
 """The explicit engine: every hop matrix drawn, every product carried out.
 
 From the users inwards, with F a factor of each covariance (R = F F^H) and W of iid CN(0, 1) entries, a hop
-acts on the columns V that reach it as sqrt(gain) F_left W F_right^H V. Arrays of a tile have axes (element or
-antenna, realization, column). The columns are the K users, and for nominal CSI once more the K users as the
-phase shifts alone would have it: both sets pass through the same hops.
+acts on the columns V that reach it as sqrt(gain) F_left W F_right^H V + mean V. Arrays of a tile have axes
+(element or antenna, realization, column). The columns are the K users, and for nominal CSI once more the K
+users as the phase shifts alone would have it: both sets pass through the same hops.
 """
 
 from typing import Any
@@ -99,6 +99,7 @@ class _UserDraw:
 
     def __init__(self, hop: UserHop, stream: Stream) -> None:
         self.factor, self.amplitude, self.key = hop.correlation.factor, np.sqrt(hop.gain), stream.key
+        self.mean = None if hop.mean is None else hop.mean.T[:, None, :]
 
     @classmethod
     def of(cls, hop: UserHop | None, stream: Stream) -> "_UserDraw | None":
@@ -115,7 +116,7 @@ class _UserDraw:
                 [_times(factors[k], np.ascontiguousarray(numbers[..., k])) for k in range(K)], axis=-1
             )
         colored *= self.amplitude
-        return colored
+        return colored if self.mean is None else colored + self.mean
 
 
 class _HopDraw:
@@ -124,7 +125,7 @@ class _HopDraw:
     def __init__(self, hop: Hop, stream: Stream) -> None:
         self.left = hop.left.factor * np.sqrt(hop.gain)
         self.right = np.ascontiguousarray(hop.right.factor.conj().T)
-        self.key = stream.key
+        self.mean, self.key = hop.mean, stream.key
 
     @classmethod
     def of(cls, hop: Hop | None, stream: Stream) -> "_HopDraw | None":
@@ -134,7 +135,10 @@ class _HopDraw:
         inner = _times(self.right, columns)
         drawn = np.empty((self.left.shape[1], *columns.shape[1:]), np.complex128)
         explicit_product(drawn, inner, self.key, first)
-        return _times(self.left, drawn)
+        product = _times(self.left, drawn)
+        if self.mean is not None:
+            product += _times(self.mean.left, _times(np.conj(self.mean.right.T), columns))
+        return product
 
 
 def _times(factor: NDArray[Any], columns: NDArray[np.complex128]) -> NDArray[np.complex128]:

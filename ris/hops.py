@@ -147,6 +147,8 @@ def _matrices(hop: Hop, n: int, key: NDArray[np.uint32], first: int) -> NDArray[
     W = np.empty((n, left.shape[1], right.shape[1]), np.complex128)
     draw_matrices(W, key, first)
     matrices: NDArray[np.complex128] = np.sqrt(hop.gain) * (left @ W @ right.conj().T)
+    if hop.mean is not None:
+        matrices += hop.mean.matrix
     return matrices
 
 
@@ -157,6 +159,8 @@ def _vectors(hop: UserHop, n: int, key: NDArray[np.uint32], first: int) -> NDArr
     factors = np.broadcast_to(factor, (K, *factor.shape[-2:]))
     vectors: NDArray[np.complex128] = np.einsum("kir,rnk->nik", factors, numbers, optimize=True)
     vectors *= np.sqrt(hop.gain)
+    if hop.mean is not None:
+        vectors += hop.mean.T
     return vectors
 
 

@@ -46,7 +46,7 @@ def batch_shape(system: DoubleRIS, theta1: Any, theta2: Any) -> tuple[int, ...]:
 
 
 class Link:
-    """Everything that the moments need of one system, in one array library.
+    """Everything that the moments need of one system without lines of sight, in one array library.
 
     `part` takes these systems alone from the first batch axis.
 
@@ -63,6 +63,10 @@ class Link:
     """
 
     def __init__(self, system: DoubleRIS, theta1: Any, theta2: Any, part: slice | None = None) -> None:
+        if system.line_of_sight:
+            raise InvalidArgumentError(
+                "system", "Rayleigh fading in all hops for a phase design or a gradient", "a hop with a mean"
+            )
         hops = (system.bs_ris1, system.bs_ris2, system.ris1_ris2)
         to_users = (system.ris1_user, system.ris2_user, system.bs_user)
         xp, arrays = unify(

@@ -17,7 +17,8 @@ and the expectations follow hop by hop from the Gaussian (Wishart) rules, W of i
     E tr(X W A W^H) tr(Y W B W^H)     = tr X tr Y tr A tr B + tr(X Y) tr(A B)
     E tr(X W A W^H Y W B W^H)         = tr(X Y) tr A tr B + tr X tr Y tr(A B)
 
-which leave traces over each surface; `ris.noise_moments` averages those over the phase noise.
+which leave traces over each surface; `ris.noise_moments` averages those over the phase noise. Systems in
+which a hop has a mean take the more general way of `ris.rician_moments`.
 """
 
 import math
@@ -33,6 +34,8 @@ from ris.link import Link, batch_shape
 from ris.lmmse_moments import lmmse_moments
 from ris.nominal_moments import nominal_moments
 from ris.perfect_moments import perfect_moments, surface1_tables, surface2_tables
+from ris.rician_link import RicianLink
+from ris.rician_moments import rician_moments
 from ris.system import DoubleRIS
 
 __all__ = ["ClosedFormMoments", "closed_form_moments"]
@@ -97,15 +100,17 @@ def closed_form_moments(
     Raises
     ------
     InvalidArgumentError
-        If the phase shifts have the wrong shape or are not finite and real, or `csi` is unknown.
+        If the phase shifts have the wrong shape or are not finite and real, or `csi` is unknown, or the
+        mean of a hop between arrays has a rank above 2.
 
     Notes
     -----
     Cost O(K N^3) per surface with covariances of the users' own, O(N^3) with shared ones; memory
-    O(K N^2), whatever the batch.
+    O(K N^2), whatever the batch. With lines of sight the order is the same, but there are tens to hundreds of
+    times as many terms: the fewer hops have a mean, the fewer.
     """
     check_csi(csi)
-    if max(system.elements1, system.elements2) >= SHARED_ELEMENTS:
+    if max(system.elements1, system.elements2) >= SHARED_ELEMENTS and not system.line_of_sight:
         return _in_parts(system, theta1, theta2, csi)
     with one_blas_thread():
         return _in_parts(system, theta1, theta2, csi)
@@ -115,13 +120,18 @@ def _in_parts(system: DoubleRIS, theta1: Any, theta2: Any, csi: AnyCsi) -> Close
     batch = batch_shape(system, theta1, theta2)
     stack = 16 * math.prod(batch) * system.users * max(system.elements1, system.elements2) ** 2
     if not batch or stack <= PART_BYTES:
-        return _moments(Link(system, theta1, theta2), csi)
+        return _moments(system, theta1, theta2, csi)
     size = max(1, batch[0] * PART_BYTES // stack)
     parts = [slice(start, min(start + size, batch[0])) for start in range(0, batch[0], size)]
-    return _joined([_moments(Link(system, theta1, theta2, part), csi) for part in parts], parts, batch[1:])
+    return _joined([_moments(system, theta1, theta2, csi, part) for part in parts], parts, batch[1:])
 
 
-def _moments(link: Link, csi: AnyCsi) -> ClosedFormMoments:
+def _moments(
+    system: DoubleRIS, theta1: Any, theta2: Any, csi: AnyCsi, part: slice | None = None
+) -> ClosedFormMoments:
+    if system.line_of_sight:
+        return ClosedFormMoments(*rician_moments(RicianLink(system, theta1, theta2, part), csi), csi)
+    link = Link(system, theta1, theta2, part)
     if isinstance(csi, PilotCsi):
         mean, interference, precoder = lmmse_moments(link, csi)
         return ClosedFormMoments(mean, interference, None, precoder, csi)

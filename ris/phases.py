@@ -22,6 +22,9 @@ convex and so above its tangents: v^H S v >= 2 Re(v^H S v') - v'^H S v'. The bes
 exp(j arg(S v')), therefore never lowers the sum (minorise and maximise), and the steps alternate over the
 surfaces. The best of several ascents is a local maximum. How far it can be from the global one follows from
 T <= r^2 min(sum |S_mn|, N lambda_max(S)) + (1 - r^2) tr S.
+
+Lines of sight add terms linear in each v and products of paths: the same ascent, on the forms of
+`ris.rician_phases`, without a certificate and without a bound.
 """
 
 from collections.abc import Callable, Iterator
@@ -40,6 +43,7 @@ from channels.phase_noise import UniformNoise
 from channels.streams import Stream
 from ris.link import Link, Surface
 from ris.montecarlo import as_stream
+from ris.rician_phases import RicianGain
 from ris.system import DoubleRIS, check_single
 
 __all__ = [
@@ -59,6 +63,9 @@ TIGHT = 1e-9
 RANDOM_STARTS = 16
 """Ascents from random phases, the same in every design, besides the two from the tree and the eigenvectors.
 Those two can share a symmetry of the surface, which the ascent keeps: then they end on a saddle."""
+
+RICIAN_STARTS = 4
+"""Ascents from random phases with lines of sight, besides one from equal phases."""
 
 SCREENING, POLISH = 1e-5, 1e-9
 """All ascents stop when ROUND sweeps over the surfaces raise no mean gain by more than the first, relative;
@@ -80,7 +87,8 @@ class PhaseDesign:
     statement : str
         What is proved and why, or why no closed form applies.
     gap : float
-        Proved: no phases have a mean gain, summed over those users, above 1 / (1 - gap) of this one's.
+        Proved: no phases have a mean gain, summed over those users, above 1 / (1 - gap) of this one's; 1 if
+        no bound is known.
     """
 
     theta1: NDArray[np.float64]
@@ -105,7 +113,8 @@ def optimal_phases(system: DoubleRIS) -> PhaseDesign:
     -------
     PhaseDesign
         ``theta1, theta2 = optimal_phases(system)``. Certified: the global maximum for every user at once.
-        Not certified: a local maximum of the sum over users, by a monotone ascent. Phases that the mean gain
+        Not certified: a local maximum of the sum over users, by a monotone ascent; so always with lines of
+        sight. Phases that the mean gain
         does not depend on are zero.
 
     Raises
@@ -312,7 +321,46 @@ _Phasors = tuple[NDArray[np.complex128], NDArray[np.complex128]]
 def _design(system: DoubleRIS, chosen: NDArray[Any], whom: str) -> PhaseDesign:
     """Design for the chosen users, shape (K,), 1 or 0."""
     with one_blas_thread():  # the same phases for any number of threads
+        if system.line_of_sight:
+            return _rician_design(RicianGain(system, chosen), whom)
         return _designed(MeanGain(system, chosen), whom)
+
+
+def _rician_design(gain: RicianGain, whom: str) -> PhaseDesign:
+    """Ascend from equal and from random phases, and take the best end."""
+    stream = Stream(0, "ascent of the mean gain")
+    streams = [stream.child(f"surface {i + 1}") for i in (0, 1)]
+    one, two = gain.elements
+    starts: list[_Phasors] = [(np.ones(one, np.complex128), np.ones(two, np.complex128))]
+    for number in range(RICIAN_STARTS):
+        theta1, theta2 = (
+            random_phases(one, streams[0].child(number)),
+            random_phases(two, streams[1].child(number)),
+        )
+        starts.append((np.exp(1j * theta1), np.exp(1j * theta2)))
+    ends = [_rician_ascent(gain, start, SCREENING) for start in starts]
+    v1, v2 = _rician_ascent(gain, max(ends, key=gain.value), POLISH)
+    statement = (
+        f"A local optimum of the mean gain of {whom} in sum, the best of {len(starts)} monotone ascents. "
+        "With lines of sight no closed form applies, and no bound is proved."
+    )
+    return PhaseDesign(frozen(np.angle(v1)), frozen(np.angle(v2)), False, statement, 1.0)
+
+
+def _rician_ascent(gain: RicianGain, start: "_Phasors", tolerance: float) -> "_Phasors":
+    """Minorise and maximise, some steps at each surface in turn."""
+    v, value = start, gain.value(start)
+    for _ in range(MOST_ROUNDS):
+        for i in (0, 1):
+            S, slope = gain.form(i, v)
+            stepped = v[i]
+            for _ in range(ROUND):
+                stepped = _phasors(S @ stepped + slope, stepped)
+            v = (stepped, v[1]) if i == 0 else (v[0], stepped)
+        before, value = value, gain.value(v)
+        if value <= (1 + tolerance) * before:
+            break
+    return v
 
 
 def _designed(gain: MeanGain, whom: str) -> PhaseDesign:

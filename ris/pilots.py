@@ -7,9 +7,11 @@ from numpy.typing import NDArray
 
 from channels.streams import Stream
 from ris._kernels.pilots import estimate_channels, receive_pilots
+from ris.affine_estimates import affine_estimates
 from ris.csi import PilotCsi
 from ris.lmmse_moments import error_covariances, pilot_filters, precoder_gains
 from ris.mean_gain import channel_covariances
+from ris.rician_gain import rician_second_moments
 from ris.system import DoubleRIS
 
 __all__ = ["PilotEstimator"]
@@ -40,19 +42,31 @@ class PilotEstimator:
     def __init__(
         self, system: DoubleRIS, theta1: NDArray[Any], theta2: NDArray[Any], csi: PilotCsi, stream: Stream
     ) -> None:
-        covariances = channel_covariances(system, theta1, theta2)
+        self._constants: NDArray[np.float64] | None = None
+        if system.line_of_sight:
+            estimates = affine_estimates(
+                csi,
+                rician_second_moments(system, theta1, theta2),
+                lambda: rician_second_moments(system, theta1, theta2, noisy=False),
+            )
+            c = estimates.constants
+            self._constants = np.stack([c.real, c.imag]).transpose(2, 0, 1)[..., None]
+            self._filters = np.ascontiguousarray(estimates.filters)
+            self.errors, self.precoder_gain = estimates.errors.sum(axis=0), estimates.precoder_gain
+        else:
+            covariances = channel_covariances(system, theta1, theta2)
 
-        def nominal() -> NDArray[np.complex128]:
-            return channel_covariances(system, theta1, theta2, "nominal")
+            def nominal() -> NDArray[np.complex128]:
+                return channel_covariances(system, theta1, theta2, "nominal")
 
-        self._filters = np.ascontiguousarray(pilot_filters(csi, covariances, nominal))
-        self.errors = error_covariances(csi, covariances, nominal).sum(axis=0)
+            self._filters = np.ascontiguousarray(pilot_filters(csi, covariances, nominal))
+            self.errors = error_covariances(csi, covariances, nominal).sum(axis=0)
+            self.precoder_gain = precoder_gains(csi, self._filters, covariances)
         shared = csi.shared(system.users)
         self._pilots = np.array(
             [row.index(True) for row in shared]
         )  # the first user of each pilot stands for it
         self._amplitude, self._key = float(np.sqrt(csi.noise)), stream.key
-        self.precoder_gain = precoder_gains(csi, self._filters, covariances)
 
     def estimates(self, channels: NDArray[np.float64], first: int) -> NDArray[np.float64]:
         """Return the estimates of a tile of channels, axes (antenna, part, user, realization).
@@ -67,4 +81,4 @@ class PilotEstimator:
         received, estimates = np.empty(channels.shape), np.empty(channels.shape)
         receive_pilots(received, channels, self._pilots, self._amplitude, self._key, first)
         estimate_channels(estimates, received, self._pilots, self._filters)
-        return estimates
+        return estimates if self._constants is None else estimates + self._constants

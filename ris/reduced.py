@@ -16,6 +16,9 @@ Gram matrix is the diagonal one of their gains. For nominal CSI there are 2 K co
 phase noise, then the K users as the phase shifts alone would have it; both pass through the same hops, and a
 user's fading is the same in both, which makes its Gram matrix the 2 by 2 block matrix of equal diagonals.
 
+The mean left right^H of a Rician hop acts on the columns themselves: left (right^H V) is added to the draw.
+Given V it is fixed, so that the law stays exact; only its few rows right^H V travel from array to array.
+
 Arrays of a tile have axes (element, real or imaginary part, column, realization).
 """
 
@@ -25,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from channels.correlation import Correlation, GridCorrelation
-from channels.factors import Factor, factor_of
+from channels.factors import DenseFactor, Factor, factor_of
 from channels.fading import Hop, UserHop
 from channels.phase_noise import PhaseNoise
 from channels.scratch import Scratch
@@ -42,6 +45,9 @@ Columns = NDArray[Any]
 
 Grams = NDArray[np.float64]
 """Axes (distance s, real or imaginary part, column c, realization): entry (c, c - s), for c >= s."""
+
+Passing = tuple[Grams, Columns | None]
+"""What a hop sees of the columns V that reach it: V^H R_right V, and right^H V of its mean, if it has one."""
 
 
 class ReducedEngine:
@@ -98,11 +104,11 @@ class ReducedEngine:
             Axes (antenna, real or imaginary part, column, realization).
         """
         scratch = self.scratch
-        grams2 = self.from_surface2.grams(self.at_surface2, [], first, count, scratch)
-        to_bs, to_surface1 = grams2[: self.single2], grams2[self.single2 :]
-        grams1 = self.from_surface1.grams(self.at_surface1, to_surface1, first, count, scratch)
+        passing2 = self.from_surface2.passing(self.at_surface2, [], first, count, scratch)
+        to_bs, to_surface1 = passing2[: self.single2], passing2[self.single2 :]
+        passing1 = self.from_surface1.passing(self.at_surface1, to_surface1, first, count, scratch)
         h = np.empty((self.at_bs.size, 2, self.columns, count), self.dtype)
-        self.at_bs.draw(h, [*to_bs, *grams1], first, scratch)
+        self.at_bs.draw(h, [*to_bs, *passing1], first, scratch)
         return h
 
 
@@ -114,9 +120,14 @@ class _Arrival:
     ) -> None:
         self.columns, self.stream, self.factors = columns, stream, factors
         self.groups: list[_Group] = []
+        self.means = [factors.of_mean(hop.mean.left) if hop.mean else None for hop in hops]
+        self.user_means = None
         for number, hop in enumerate(hops):
             self._group(hop.left, slice(None)).hops.append((number, float(hop.gain)))
         if users is not None:
+            if users.mean is not None:
+                parts = np.stack([users.mean.real, users.mean.imag]).transpose(2, 0, 1)
+                self.user_means = np.tile(parts, columns // users.users)[..., None]
             K, R = users.users, users.correlation
             own = len(R.shape) == 3 and R.shape[0] == K
             for k, gain in enumerate(users.gain):
@@ -129,16 +140,24 @@ class _Arrival:
                     )
         self.size = self.groups[0].factor.size if self.groups else 0
 
-    def draw(self, out: Columns, grams: list[Grams], first: int, scratch: Scratch) -> None:
-        """Write the columns, given the Gram matrices that the hops hand on."""
+    def draw(self, out: Columns, passing: list[Passing], first: int, scratch: Scratch) -> None:
+        """Write the columns, given what the hops see of those that reach them."""
+        grams = [gram for gram, _ in passing]
         if len(self.groups) == 1:
             self.groups[0].draw(out, grams, first, scratch)
-            return
-        out[:] = 0.0
-        for group in self.groups:
-            part = scratch.array("group", (self.size, 2, len(group.users), out.shape[3]))
-            group.draw(part, grams, first, scratch)
-            out[:, :, group.places] += part
+        else:
+            out[:] = 0.0
+            for group in self.groups:
+                part = scratch.array("group", (self.size, 2, len(group.users), out.shape[3]))
+                group.draw(part, grams, first, scratch)
+                out[:, :, group.places] += part
+        for mean, (_, rows) in zip(self.means, passing, strict=True):
+            if mean is not None and rows is not None:
+                part = scratch.array("group", out.shape)
+                mean.times(part, rows, scratch)
+                out += part
+        if self.user_means is not None:
+            out += self.user_means
 
     def _group(self, covariance: Correlation, places: slice) -> "_Group":
         factor, stream = self.factors.of(covariance), self.stream.child(len(self.groups))
@@ -188,11 +207,12 @@ class _Departure:
         by_hop = [factors.of(hop.right) for hop in hops]
         self.factors = list(dict.fromkeys(by_hop))
         self.places = [self.factors.index(factor) for factor in by_hop]
+        self.means = [factors.of_mean(hop.mean.right) if hop.mean else None for hop in hops]
 
-    def grams(
-        self, arrival: _Arrival, arriving: list[Grams], first: int, count: int, scratch: Scratch
-    ) -> list[Grams]:
-        """Draw what arrives and return (F_right^H V)^H (F_right^H V) for each hop."""
+    def passing(
+        self, arrival: _Arrival, arriving: list[Passing], first: int, count: int, scratch: Scratch
+    ) -> list[Passing]:
+        """Draw what arrives and return (F_right^H V)^H (F_right^H V) for each hop, and right^H V of means."""
         if not self.factors:
             return []
         columns = scratch.array("columns", (arrival.size, 2, arrival.columns, count))
@@ -204,7 +224,13 @@ class _Departure:
             factor.adjoint_times(inner, columns, scratch)
             made.append(np.zeros((arrival.columns, 2, arrival.columns, count)))
             gram(made[-1], inner)
-        return [made[place] for place in self.places]
+        rows: list[Columns | None] = []
+        for mean in self.means:
+            row = None if mean is None else np.empty((mean.rank, *columns.shape[1:]), columns.dtype)
+            if mean is not None and row is not None:
+                mean.adjoint_times(row, columns, scratch)
+            rows.append(row)
+        return [(made[place], row) for place, row in zip(self.places, rows, strict=True)]
 
 
 class _Factors:
@@ -220,6 +246,10 @@ class _Factors:
                 return factor
         self._known.append((covariance, factor_of(covariance, self._dtype)))
         return self._known[-1][1]
+
+    def of_mean(self, side: NDArray[Any]) -> Factor:
+        """One side of a mean; it acts as a factor does."""
+        return DenseFactor(side, self._dtype)
 
 
 def _same(a: Correlation, b: Correlation) -> bool:

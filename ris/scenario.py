@@ -4,15 +4,16 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import scipy.constants
 from numpy.typing import NDArray
 
-from channels.checks import integer, non_negative, one_of, pair, positive
+from channels.checks import integer, non_negative, number, one_of, pair, positive
 from channels.correlation import Correlation, isotropic_correlation, local_scattering_correlation
 from channels.errors import InvalidArgumentError, MemoryLimitError
-from channels.fading import Hop, UserHop
+from channels.fading import Hop, LineOfSight, UserHop
 from channels.geometry import Node, Sightline, UserDrop, sightline
 from channels.options import ScatteringMethod
 from channels.pathloss import PathLoss, noise_power_dbm
@@ -59,6 +60,9 @@ class HopLaw:
         Correlation at the end nearer to the BS and at the other end: local scattering around the geometric
         direction with these standard deviations of azimuth and elevation, radians. By default scattering is
         isotropic. Users have single antennas, hence no `right_spread`.
+    k_factor_db : float or "law", optional
+        Makes the hop Rician where it is in line of sight: K-factor in dB, or "law" to draw it from that of
+        the path-loss law, independently for every drop and user. By default fading is Rayleigh.
 
     Raises
     ------
@@ -71,6 +75,7 @@ class HopLaw:
     shadowing: bool = True
     left_spread: Spread = None
     right_spread: Spread = None
+    k_factor_db: float | Literal["law"] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.path_loss, PathLoss):
@@ -79,6 +84,11 @@ class HopLaw:
             raise InvalidArgumentError("line_of_sight", "True, False or None", repr(self.line_of_sight))
         if not isinstance(self.shadowing, bool):
             raise InvalidArgumentError("shadowing", "True or False", repr(self.shadowing))
+        if self.k_factor_db == "law":
+            if self.path_loss.k_factor_law_db() is None:
+                raise InvalidArgumentError("k_factor_db", "a number: the path-loss law has none", "'law'")
+        elif self.k_factor_db is not None:
+            object.__setattr__(self, "k_factor_db", number("k_factor_db", self.k_factor_db))
         for name in ("left_spread", "right_spread"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, pair(name, getattr(self, name), non_negative))
@@ -100,6 +110,8 @@ class HopDraw:
         Path loss, and gain by shadowing.
     left_gain, right_gain : array
         Linear gains of the elements at the end nearer to the BS and at the other end.
+    k_factor : array
+        Power of the line of sight relative to the rest, linear; 0 for Rayleigh fading.
     """
 
     sightline: Sightline
@@ -108,6 +120,7 @@ class HopDraw:
     left_gain: NDArray[np.float64]
     right_gain: NDArray[np.float64]
     shadowing_db: NDArray[np.float64]
+    k_factor: NDArray[np.float64]
 
     @property
     def gain(self) -> NDArray[np.float64]:
@@ -167,7 +180,8 @@ class Scenario:
     -u. With the convention exp(j 2 pi p . u) of `AntennaArray.steering`, reciprocity gives a single plane
     wave the channel matrix A = a(u) b(-u)^T, so A A^H is proportional to a(u) a(u)^H and A^H A to
     conj(b(-u)) b(-u)^T = b(u) b(u)^H. Both covariances of a `Hop` are therefore local scattering around the
-    departure direction u. Around -u with the same spreads, conjugated, is the same law.
+    departure direction u. Around -u with the same spreads, conjugated, is the same law. The line of sight of
+    a Rician hop is that one wave itself, a(u) b(u)^H exp(-j 2 pi d / lambda), see `channels.LineOfSight`.
     """
 
     bs: Node
@@ -359,16 +373,46 @@ class Scenario:
             np.broadcast_to(left_gain, shape),
             np.broadcast_to(right_gain, shape),
             shadowing,
+            np.where(los, _k_factors(law, stream.child("k factor"), shape, first), 0.0),
         )
 
     def _system(self, drawn: dict[str, HopDraw]) -> DoubleRIS:
         hops: dict[str, Any] = {}
         for name, hop in drawn.items():
             if ENDS[name][1] == "users":
-                hops[name] = UserHop(hop.gain, self._user_covariance(name, hop.sightline))
+                hops[name] = self._user_hop(name, hop)
             else:
-                hops[name] = Hop(hop.gain, *self._fixed_covariances[name])
+                hops[name] = self._hop(name, hop)
         return DoubleRIS(**hops, phase_noise1=self.phase_noise1, phase_noise2=self.phase_noise2)
+
+    def _hop(self, name: str, hop: HopDraw) -> Hop:
+        covariances = self._fixed_covariances[name]
+        if not np.any(hop.k_factor):
+            return Hop(hop.gain, *covariances)
+        left, right = (getattr(self, end).array for end in ENDS[name])
+        line = hop.sightline
+        wave = LineOfSight.plane_wave(left, right, line.departure_azimuth, line.departure_elevation)
+        return Hop.rician(hop.gain, hop.k_factor, *covariances, wave * self._turn(line))
+
+    def _user_hop(self, name: str, hop: HopDraw) -> UserHop:
+        line = hop.sightline
+        covariance = self._user_covariance(name, line)
+        if not np.any(hop.k_factor):
+            return UserHop(hop.gain, covariance)
+        array = getattr(self, ENDS[name][0]).array
+        waves = array.steering(line.departure_azimuth, line.departure_elevation)
+        return UserHop.rician(hop.gain, hop.k_factor, covariance, waves * self._turn(line)[..., None])
+
+    def _turn(self, line: Sightline) -> NDArray[np.complex128]:
+        """exp(-j 2 pi d / lambda) over the distance; 1 where no path-loss law knows the frequency."""
+        cycles = line.distance_m * (self._frequency_hz or 0.0) / scipy.constants.c
+        return np.asarray(np.exp(-2j * np.pi * cycles))
+
+    @property
+    def _frequency_hz(self) -> float | None:
+        """Carrier frequency, as far as a path-loss law knows it."""
+        known = (getattr(law.path_loss, "frequency_hz", None) for law in self._laws.values())
+        return next((frequency for frequency in known if frequency is not None), None)
 
     def _user_covariance(self, name: str, line: Sightline) -> Correlation:
         left, spread = ENDS[name][0], self._laws[name].left_spread
@@ -428,6 +472,19 @@ def _rows(name: str, hop: HopDraw) -> Iterator[BudgetRow]:
         yield BudgetRow(
             name, None if between_arrays else user, float(distance), bool(los), *map(float, decibels)
         )
+
+
+def _k_factors(law: HopLaw, stream: Stream, shape: tuple[int, ...], first: int) -> NDArray[np.float64]:
+    """Draw linear K-factors of lines of sight, shape (count, ...)."""
+    if law.k_factor_db is None:
+        return np.zeros(shape)
+    if isinstance(law.k_factor_db, float):
+        return np.full(shape, 10 ** (law.k_factor_db / 10))
+    known = law.path_loss.k_factor_law_db()
+    assert known is not None  # noqa: S101 - `HopLaw` has seen to it
+    mean, deviation = known
+    normal = _normal(stream, int(np.prod(shape[1:])), shape[0], first).reshape(shape)
+    return np.asarray(10 ** ((mean + deviation * normal) / 10))
 
 
 def _uniform(stream: Stream, size: int, count: int, first: int) -> NDArray[np.float64]:

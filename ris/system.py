@@ -8,7 +8,7 @@ import numpy as np
 
 from channels.correlation import Correlation
 from channels.errors import InvalidArgumentError
-from channels.fading import Hop, UserHop
+from channels.fading import Hop, LineOfSight, UserHop
 from channels.phase_noise import NoNoise, PhaseNoise
 
 __all__ = ["DoubleRIS", "check_arrays", "check_single", "each_system"]
@@ -24,8 +24,8 @@ class DoubleRIS:
 
     with A1 = `bs_ris1`, A2 = `bs_ris2`, D = `ris1_ris2`, u1k = `ris1_user`, u2k = `ris2_user`,
     d_k = `bs_user` and Ti = diag(exp(j(theta_i + phi_i))): phase shifts theta that the surface sets and
-    phase noise phi that it adds. User k receives h_k^H x + noise. A hop that is None is switched off, and
-    so are the paths through it; a hop on no complete path adds nothing.
+    phase noise phi that it adds. Hops may have means: lines of sight. User k receives h_k^H x + noise. A hop
+    that is None is switched off, and so are the paths through it; a hop on no complete path adds nothing.
 
     Parameters
     ----------
@@ -108,6 +108,12 @@ class DoubleRIS:
     def double(self) -> bool:
         """Whether the double reflection, surface 1 and then surface 2, is a complete path."""
         return self.bs_ris1 is not None and self.ris1_ris2 is not None and self.ris2_user is not None
+
+    @property
+    def line_of_sight(self) -> bool:
+        """Whether any hop has a mean."""
+        hops = (getattr(self, name) for name in _HOPS)
+        return any(hop is not None and hop.mean is not None for hop in hops)
 
     @property
     def antennas(self) -> int:
@@ -214,11 +220,20 @@ def each_system(system: DoubleRIS) -> list[DoubleRIS]:
 def _picked(hop: Hop | UserHop, index: tuple[int, ...], batch: tuple[int, ...]) -> Hop | UserHop:
     if isinstance(hop, Hop):
         gain = np.broadcast_to(hop.gain, batch)[index]
-        return Hop(gain, _picked_matrix(hop.left, index, 2), _picked_matrix(hop.right, index, 2))
+        sides = _picked_matrix(hop.left, index, 2), _picked_matrix(hop.right, index, 2)
+        if hop.mean is None:
+            return Hop(gain, *sides)
+        ends = (_picked_array(end, index, batch, 2) for end in (hop.mean.left, hop.mean.right))
+        return Hop(gain, *sides, LineOfSight(*ends))
     gain = np.broadcast_to(hop.gain, (*batch, hop.users))[index]
     correlation = hop.correlation
     own = 2 if len(correlation.shape) == 2 else 3
-    return UserHop(gain, _picked_matrix(correlation, index, own))
+    mean = None if hop.mean is None else _picked_array(hop.mean, index, batch, 2)
+    return UserHop(gain, _picked_matrix(correlation, index, own), mean)
+
+
+def _picked_array(array: Any, index: tuple[int, ...], batch: tuple[int, ...], own: int) -> Any:
+    return np.broadcast_to(array, (*batch, *array.shape[array.ndim - own :]))[index]
 
 
 def _picked_matrix(correlation: Correlation, index: tuple[int, ...], own: int) -> Correlation:
@@ -240,6 +255,8 @@ _HOPS: dict[str, type[Hop] | type[UserHop]] = {
 
 
 def _batch_shapes(hop: Hop | UserHop) -> list[tuple[str, tuple[int, ...]]]:
+    mean = [] if hop.mean is None else [("mean", tuple(hop.mean.shape[:-2]))]
     if isinstance(hop, Hop):
-        return [("gain", hop.gain.shape), ("left", hop.left.shape[:-2]), ("right", hop.right.shape[:-2])]
-    return [("gain", hop.gain.shape[:-1]), ("correlation", hop.correlation.shape[:-3])]
+        sides = [("left", hop.left.shape[:-2]), ("right", hop.right.shape[:-2])]
+        return [("gain", hop.gain.shape), *sides, *mean]
+    return [("gain", hop.gain.shape[:-1]), ("correlation", hop.correlation.shape[:-3]), *mean]

@@ -14,7 +14,9 @@ rate / 2 with its share of the total false-alarm rate (Bonferroni).
 The skewness g of |h_k|^4 comes from a model, as rare values hide from any pilot draw: |h_k|^2 is a Gamma
 variable of the BS times the sum of w_p Y_p over the paths p, with Y = 1 for the direct path, a Gamma variable
 for a single and a product of two for the double reflection. A covariance X counts as (tr X)^2 / tr X^2
-degrees of freedom. With uncorrelated hops and one path that is the law of |h_k|^2.
+degrees of freedom. With uncorrelated hops and one path that is the law of |h_k|^2. A line of sight counts
+into the covariances at both ends of its hop, as if it were random too. That leaves out what paths share. So
+the sum is then multiplied by one more Gamma variable if it varies less than the closed form of E|h_k|^4.
 """
 
 import itertools
@@ -51,6 +53,9 @@ MODEL_MARGIN = 1.5
 
 MOST_SKEWED = 40.0
 """Systems of more modelled skewness are drawn again: they would take millions of realizations."""
+
+ROUNDING = 1e-6
+"""A model lacks nothing if less of E|h_k|^4, relative: below, its Gamma factor is lost in rounding."""
 
 PATHS = ("direct", "single1", "single2", "double")
 
@@ -160,8 +165,9 @@ def random_system(seed: int, number: int) -> RandomSystem:
     """Return a random system; the same for the same seed and number.
 
     M = 1..6, N1, N2 = 1..10, K = 1..4; any set of paths; complex covariances of random rank, unequal at the
-    two ends of every hop, shared by the users or their own; a law of phase noise at each surface; random
-    phases; any engine. Drawn again until `modelled_skewness` is at most `MOST_SKEWED`.
+    two ends of every hop, shared by the users or their own; in half of the systems lines of sight in some
+    hops; a law of phase noise at each surface; random phases; any engine. Drawn again until
+    `modelled_skewness` is at most `MOST_SKEWED`.
     """
     candidates = (
         _drawn(np.random.default_rng((seed, number, attempt)), number) for attempt in itertools.count()
@@ -171,7 +177,19 @@ def random_system(seed: int, number: int) -> RandomSystem:
 
 def modelled_skewness(one: RandomSystem) -> float:
     """Return the largest skewness of |h_k|^4 over the users, by the model above."""
-    return max(_skewness_of_square(_gain_moments(one, user)) for user in range(one.system.users))
+    gains = [_gain_moments(one, user) for user in range(one.system.users)]
+    skewness = max(map(_skewness_of_square, gains))
+    if not one.system.line_of_sight or not skewness <= MOST_SKEWED:
+        return skewness
+    exact = ris.closed_form_moments(one.system, one.theta1, one.theta2)
+    ratios = np.diagonal(exact.interference) / exact.mean_gain**2
+    return max(_skewness_of_square(_matched(gain, ratio)) for gain, ratio in zip(gains, ratios, strict=True))
+
+
+def _matched(gain: NDArray[np.float64], ratio: float) -> NDArray[np.float64]:
+    """Multiply by a Gamma variable, if needed for that ratio of the second moment to the first squared."""
+    missing = ratio * gain[1] ** 2 / gain[2]
+    return np.asarray(gain * _gamma(1 / (missing - 1)) if missing > 1 + ROUNDING else gain)
 
 
 def _gain_moments(one: RandomSystem, user: int) -> NDArray[np.float64]:
@@ -180,9 +198,15 @@ def _gain_moments(one: RandomSystem, user: int) -> NDArray[np.float64]:
     total = np.eye(1, 7)[0]
     antennas: list[float] = []
 
-    def covariance(hop: Any) -> NDArray[Any]:
-        matrix = hop.correlation.matrix
-        return np.asarray(matrix if matrix.ndim == 2 else matrix[user])
+    def covariance(hop: channels.UserHop) -> NDArray[Any]:
+        matrix = np.asarray(
+            hop.correlation.matrix if hop.correlation.matrix.ndim == 2 else hop.correlation.matrix[user]
+        )
+        return (
+            matrix
+            if hop.mean is None
+            else matrix + np.outer(hop.mean[user], hop.mean[user].conj()) / hop.gain[user]
+        )
 
     def reflected(theta: NDArray[np.float64], before: Any, after: Any) -> tuple[float, NDArray[np.float64]]:
         phasors = np.exp(1j * theta)
@@ -201,14 +225,33 @@ def _gain_moments(one: RandomSystem, user: int) -> NDArray[np.float64]:
         (one.theta2, system.bs_ris2, system.ris2_user),
     ):
         if hop is not None and user_hop is not None:
-            trace, moments = reflected(theta, hop.right, covariance(user_hop))
-            add(float(hop.gain * user_hop.gain[user]) * trace, moments, hop.left)
+            trace, moments = reflected(theta, _right(hop), covariance(user_hop))
+            add(float(hop.gain * user_hop.gain[user]) * trace, moments, _left(hop))
     if system.bs_ris1 is not None and system.ris1_ris2 is not None and system.ris2_user is not None:
-        trace1, moments1 = reflected(one.theta1, system.bs_ris1.right, system.ris1_ris2.left)
-        trace2, moments2 = reflected(one.theta2, system.ris1_ris2.right, covariance(system.ris2_user))
+        trace1, moments1 = reflected(one.theta1, _right(system.bs_ris1), _left(system.ris1_ris2))
+        trace2, moments2 = reflected(one.theta2, _right(system.ris1_ris2), covariance(system.ris2_user))
         gain = float(system.bs_ris1.gain * system.ris1_ris2.gain * system.ris2_user.gain[user])
-        add(gain * trace1 * trace2, moments1 * moments2, system.bs_ris1.left)
+        add(gain * trace1 * trace2, moments1 * moments2, _left(system.bs_ris1))
     return np.asarray(total * _gamma(min(antennas)))
+
+
+def _right(hop: channels.Hop) -> NDArray[Any]:
+    """Second moments E A^H A of a hop on its right side, over gain and trace of its left covariance."""
+    R = np.asarray(hop.right)
+    if hop.mean is None:
+        return R
+    mean = hop.mean.matrix
+    return np.asarray(R + mean.conj().T @ mean / (hop.gain * np.trace(np.asarray(hop.left)).real))
+
+
+def _left(hop: channels.Hop) -> NDArray[Any]:
+    """Second moments E A A^H of a hop on its left side, at the trace of its left covariance."""
+    R = np.asarray(hop.left)
+    if hop.mean is None:
+        return R
+    mean = hop.mean.matrix
+    second = R + mean @ mean.conj().T / (hop.gain * np.trace(np.asarray(hop.right)).real)
+    return np.asarray(second * (np.trace(R) / np.trace(second)).real)
 
 
 def _freedom(matrix: NDArray[Any]) -> float:
@@ -237,12 +280,23 @@ def _drawn(rng: np.random.Generator, number: int) -> RandomSystem:
     subsets = [paths for size in range(1, 5) for paths in itertools.combinations(PATHS, size)]
     paths = subsets[rng.integers(len(subsets))]
 
+    rician = rng.random() < 0.5
+
+    def waves(*shape: int) -> NDArray[np.complex128] | None:
+        """Entries of a line of sight, or None."""
+        if not rician or rng.random() < 0.4:
+            return None
+        return np.asarray(np.exp(1j * rng.uniform(-np.pi, np.pi, shape)) * 10 ** rng.uniform(-0.7, 0.4))
+
     def hop(left: int, right: int) -> channels.Hop:
-        return channels.Hop(rng.uniform(0.3, 3), _covariance(rng, left), _covariance(rng, right))
+        mean = waves(left + right, 1)
+        sight = None if mean is None else channels.LineOfSight(mean[:left], mean[left:])
+        return channels.Hop(rng.uniform(0.3, 3), _covariance(rng, left), _covariance(rng, right), sight)
 
     def user_hop(size: int) -> channels.UserHop:
         own = rng.random() < 0.5
-        return channels.UserHop(rng.uniform(0.3, 3, K), _covariance(rng, size, (K,) if own else ()))
+        covariance = _covariance(rng, size, (K,) if own else ())
+        return channels.UserHop(rng.uniform(0.3, 3, K), covariance, waves(K, size))
 
     system = ris.DoubleRIS(
         bs_ris1=hop(M, N1) if {"single1", "double"} & {*paths} else None,
@@ -261,6 +315,8 @@ def _drawn(rng: np.random.Generator, number: int) -> RandomSystem:
     engine = get_args(Engine)[rng.integers(len(get_args(Engine)))]
     sizes = f"M={M}, N1={N1}, N2={N2}, K={K}"
     name = f"{number}: {' + '.join(paths)}, {sizes}, {_csi_name(csi)} CSI, {engine} engine"
+    if system.line_of_sight:
+        name += ", line of sight"
     return RandomSystem(system, theta1, theta2, 1.0, noise_power, csi, engine, name)
 
 

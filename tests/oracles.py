@@ -9,7 +9,8 @@ import numpy as np
 class WickOracle:
     """Moments of the channels by brute force: every path, every pairing of the Gaussian factors.
 
-    Each channel entry is a sum over paths of products of hop entries and phasors. The mean of a product of
+    Each channel entry is a sum over paths of products of hop entries and phasors, each hop entry its mean or
+    its random part. The mean of a product of
     four such entries is a sum over the choice of four paths and, by Isserlis' theorem, over all ways to pair
     each Gaussian hop with its conjugates; each term is one einsum. The phase noise is enumerated: law i has
     finitely many values for each element. Nothing is shared with the closed forms.
@@ -48,16 +49,23 @@ class WickOracle:
         """E |h_k|^2 |h_j|^2."""
         return self._pairs(lambda k, j: [(c, i, "noisy", s) for i, s in ((k, "m"), (j, "w")) for c in (1, 0)])
 
-    def covariance(self, k):
-        """E h_k h_k^H, entry by entry."""
-        M, slots = self.system.antennas, [(0, k, "noisy", "m"), (1, k, "noisy", "w")]
-        unit = np.eye(M)
+    def mean_vector(self, k):
+        """E h_k, entry by entry."""
+        unit = np.eye(self.system.antennas)
+        return np.array([self._complex_mean([(0, k, "noisy", "m")], [(one, "m")]) for one in unit])
+
+    def covariance(self, k, j=None):
+        """E h_k h_j^H (j = k by default), entry by entry."""
+        slots = [(0, k, "noisy", "m"), (1, k if j is None else j, "noisy", "w")]
+        unit = np.eye(self.system.antennas)
         return np.array(
-            [
-                [self._complex_mean(slots, [(unit[i], "m"), (unit[j], "w")]) for j in range(M)]
-                for i in range(M)
-            ]
+            [[self._complex_mean(slots, [(row, "m"), (column, "w")]) for column in unit] for row in unit]
         )
+
+    def half_filtered(self, k, i, L, c):
+        """E h_k^H L h_i c^H h_k."""
+        slots = [(1, k, "noisy", "m"), (0, i, "noisy", "r"), (0, k, "noisy", "w")]
+        return self._complex_mean(slots, [(L, "mr"), (c.conj(), "w")])
 
     def filtered(self, k, i, other, L):
         """E h_k^H L h_i h_other^H L^H h_k."""
@@ -68,6 +76,24 @@ class WickOracle:
         return np.array([[self._mean(slots(k, j)) for j in range(self.K)] for k in range(self.K)])
 
     def _paths(self, k):
+        for factors, surfaces in self._whole_paths(k):
+            for means in itertools.product((False, True), repeat=len(factors)):
+                chosen = list(zip(factors, means, strict=True))
+                if all(self._mean_of(factor) is not None for factor, mean in chosen if mean):
+                    yield chosen, surfaces
+
+    def _mean_of(self, factor):
+        hop = self._hop(factor)
+        if hop.mean is None:
+            return None
+        return hop.mean.matrix if len(factor) == 1 else hop.mean[factor[1]]
+
+    def _hop(self, factor):
+        s = self.system
+        shared = {"A1": s.bs_ris1, "A2": s.bs_ris2, "D": s.ris1_ris2}
+        return (shared | {"u1": s.ris1_user, "u2": s.ris2_user, "d": s.bs_user})[factor[0]]
+
+    def _whole_paths(self, k):
         s = self.system
         if s.direct:
             yield [("d", k)], []
@@ -90,8 +116,14 @@ class WickOracle:
         operands, groups = list(extra), defaultdict(lambda: ([], []))
         for (conjugate, _, kind, antenna), (factors, surfaces) in zip(slots, choice, strict=True):
             ends = [antenna] + [next(letters) for _ in surfaces]
-            for position, factor in enumerate(factors):
-                groups[factor][conjugate].append(ends[position : position + 2])
+            for position, (factor, is_mean) in enumerate(factors):
+                if is_mean:
+                    mean = self._mean_of(factor)
+                    operands.append(
+                        (np.conj(mean) if conjugate else mean, "".join(ends[position : position + 2]))
+                    )
+                else:
+                    groups[factor][conjugate].append(ends[position : position + 2])
             for surface, element in zip(surfaces, ends[1:], strict=True):
                 phasor = (self.noisy if kind == "noisy" else self.nominal)[surface]
                 operands.append((np.conj(phasor) if conjugate else phasor, "z" + element))
@@ -110,11 +142,10 @@ class WickOracle:
 
     def _covariance(self, factor, plain, conj):
         """E X_ab conj(X_cd) = gain L_ac R_db for covariances L and R; E u_a conj(u_c) = gain R_ac."""
-        s = self.system
-        hop = {"A1": s.bs_ris1, "A2": s.bs_ris2, "D": s.ris1_ris2}.get(factor[0])
-        if hop is not None:
+        hop = self._hop(factor)
+        if len(factor) == 1:
             (a, b), (c, d) = plain, conj
             return [(hop.gain * np.asarray(hop.left), a + c), (np.asarray(hop.right), d + b)]
-        hop, k = {"u1": s.ris1_user, "u2": s.ris2_user, "d": s.bs_user}[factor[0]], factor[1]
+        k = factor[1]
         matrix = np.asarray(hop.correlation)
         return [(hop.gain[k] * (matrix[k] if matrix.ndim == 3 else matrix), plain[0] + conj[0])]

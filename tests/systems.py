@@ -1,5 +1,6 @@
 """Random systems for tests: random complex covariances of any rank, any subset of paths, any noise law."""
 
+import dataclasses
 import itertools
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import channels
 import ris
 
 PATHS = ("direct", "single1", "single2", "double")
+HOPS = ("bs_ris1", "bs_ris2", "ris1_ris2", "ris1_user", "ris2_user", "bs_user")
 PATH_SETS = [s for n in range(1, 5) for s in itertools.combinations(PATHS, n)]
 
 LAWS = [channels.VonMises(2.0), channels.UniformNoise(1.2), channels.WrappedNormal(0.6), channels.NoNoise()]
@@ -74,6 +76,30 @@ def random_system(
 
 def random_phases(rng, system, batch=()):
     return tuple(rng.uniform(-np.pi, np.pi, (*batch, n)) for n in (system.elements1, system.elements2))
+
+
+def with_means(rng, system, hops, rank=1):
+    """The system with random means in these hops, of that rank between arrays."""
+
+    def complex_normal(*shape):
+        return 0.7 * (rng.standard_normal(shape) + 1j * rng.standard_normal(shape))
+
+    def rician(hop):
+        batch = system.batch_shape
+        if isinstance(hop, channels.Hop):
+            left, right = (complex_normal(*batch, size, rank) for size in hop.shape)
+            return channels.Hop(hop.gain, hop.left, hop.right, channels.LineOfSight(left, right))
+        return channels.UserHop(hop.gain, hop.correlation, complex_normal(*batch, hop.users, hop.size))
+
+    own = {name: rician(getattr(system, name)) for name in hops if getattr(system, name) is not None}
+    return dataclasses.replace(system, **own)
+
+
+def assert_close(got, expected, tolerance):
+    """Equal up to `tolerance` of the largest entry: single ones may nearly vanish where means cancel."""
+    scale = np.max(np.abs(expected))
+    assert scale > 0
+    assert np.max(np.abs(np.asarray(got) - expected)) <= tolerance * scale
 
 
 def general_system(number):

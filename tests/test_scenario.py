@@ -334,3 +334,97 @@ def test_bad_input_is_named(argument, call):
     with pytest.raises(InvalidArgumentError) as error:
         call()
     assert error.value.argument == argument
+
+
+# Lines of sight -------------------------------------------------------------------------------------------
+
+
+def clear_scene(k_factor_db):
+    """Free space, every hop in line of sight, nodes 600 m and more apart."""
+    law = HopLaw(FREE, k_factor_db=k_factor_db)
+    return Scenario(
+        bs=Node((0, 0, 30), UniformLinearArray(3, 0.5, Orientation(yaw=0.7))),
+        ris1=Node((500, 400, 20), UniformPlanarArray(2, 3, 0.5, Orientation(yaw=-2.0, pitch=0.2))),
+        ris2=Node((1100, -300, 80), UniformPlanarArray(3, 2, 0.4, Orientation(yaw=1.0))),
+        users=UsersAt([(1900, 500, 1.5), (1500, 900, 1.5)]),
+        **dict.fromkeys(HOPS, law),
+        bandwidth_hz=20e6,
+        noise_figure_db=9.0,
+    )
+
+
+def test_lines_of_sight_are_the_waves_of_the_true_distances():
+    """Every path as a sum of exp(-j 2 pi d / lambda) over all elements: signs, sides, phases of all hops."""
+    scene, wavelength = clear_scene(300.0), 299792458.0 / 3e9
+    system = scene.drop(1)
+    rng = np.random.default_rng(1)
+    theta1, theta2 = rng.uniform(0, 6, 6), rng.uniform(0, 6, 6)
+    bs, one, two = (
+        node.position_m + node.array.positions * wavelength for node in (scene.bs, scene.ris1, scene.ris2)
+    )
+    users = scene.users.positions_m
+
+    def wave(a, b):
+        distance = np.linalg.norm(a[:, None] - b[None], axis=-1)
+        return wavelength / (4 * np.pi * distance) * np.exp(-2j * np.pi * distance / wavelength)
+
+    x1, x2 = np.exp(1j * theta1)[:, None], np.exp(1j * theta2)[:, None]
+    paths = {
+        "direct": wave(bs, users),
+        "single1": wave(bs, one) @ (x1 * wave(one, users)),
+        "single2": wave(bs, two) @ (x2 * wave(two, users)),
+        "double": wave(bs, one) @ (x1 * (wave(one, two) @ (x2 * wave(two, users)))),
+    }
+    hops = {
+        "direct": ["bs_user"],
+        "single1": ["bs_ris1", "ris1_user"],
+        "single2": ["bs_ris2", "ris2_user"],
+        "double": ["bs_ris1", "ris1_ris2", "ris2_user"],
+    }
+    for name, expected in paths.items():
+        alone = ris.DoubleRIS(**{hop: getattr(system, hop) for hop in hops[name]})
+        phases = theta1 if alone.elements1 else None, theta2 if alone.elements2 else None
+        h = ris.draw_channels(alone, *phases, realizations=1, seed=1)[0]
+        assert_allclose(h, expected, atol=0.01 * np.abs(expected).max(), err_msg=name)
+
+
+def test_k_factors_follow_their_law():
+    law = UrbanMicro(3.5e9)
+    scenario = street(UsersAt([(70, -10, 1.5), (60, 5, 1.5)]), ris1_user=HopLaw(law, k_factor_db="law"))
+    hop = scenario.large_scale(4000, seed=3).hops["ris1_user"]
+    assert_array_equal(hop.k_factor > 0, hop.line_of_sight)
+    decibels = 10 * np.log10(hop.k_factor[hop.line_of_sight])
+    n = decibels.size
+    assert abs(decibels.mean() - 9) < Z * 5 / np.sqrt(n)
+    assert abs(decibels.std() - 5) < Z * 5 / np.sqrt(2 * n)
+    assert_array_equal(scenario.large_scale(3, 3, first=5).hops["ris1_user"].k_factor, hop.k_factor[5:8])
+
+
+def test_k_factor_splits_the_gain_of_clear_hops_alone():
+    scenario = street(ris1_user=HopLaw(UrbanMicro(3.5e9), k_factor_db=6.0))
+    drops = scenario.drops(40, seed=2)
+    drawn = scenario.large_scale(40, seed=2).hops["ris1_user"]
+    assert 0 < drawn.line_of_sight.mean() < 1
+    K = np.where(drawn.line_of_sight, 10**0.6, 0.0)
+    assert_allclose(drops.ris1_user.gain, drawn.gain / (1 + K), rtol=1e-12)
+    power = np.abs(drops.ris1_user.mean) ** 2
+    assert_allclose(power, np.broadcast_to((drawn.gain * K / (1 + K))[..., None], power.shape), rtol=1e-12)
+    assert scenario.drops(40, seed=2).bs_ris2.mean is None
+    one = scenario.drop(2, 7)
+    sight = np.zeros_like(drops.ris1_user.mean[7]) if one.ris1_user.mean is None else one.ris1_user.mean
+    assert_allclose(sight, drops.ris1_user.mean[7], rtol=1e-12)
+
+
+def test_drops_with_lines_of_sight_are_batches_of_drops():
+    scene = clear_scene(3.0)
+    theta = np.zeros(6), np.zeros(6)
+    batch = ris.closed_form_moments(scene.drops(2, seed=1), *theta)
+    for i in range(2):
+        one = ris.closed_form_moments(scene.drop(1, i), *theta)
+        assert_allclose(batch.interference[i], one.interference, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("law", "value"), [(FREE, "law"), (LogDistance(2.0, 40.0), "law"), (FREE, np.nan)])
+def test_bad_k_factors(law, value):
+    with pytest.raises(InvalidArgumentError, match="k_factor_db"):
+        HopLaw(law, k_factor_db=value)
