@@ -151,8 +151,8 @@ def summary(result: StudyResult) -> str:
     short = result.unconverged.sum()
     stopped = f"; in {short:,} of all the precoders stopped short of their tolerance" if short else ""
     return (
-        f"Seed {result.seed}, {most} realizations a point{drops}{stopped}, {result.wall_time_s:.1f} s of computation; "
-        f"{made}; fingerprint {result.fingerprint[:16]}."
+        f"Seed {result.seed}, {most} realizations a point{drops}{stopped}, "
+        f"{result.wall_time_s:.1f} s of computation; {made}; fingerprint {result.fingerprint[:16]}."
     )
 
 

@@ -93,7 +93,12 @@ def _hop_law(law: tables.HopLaw | None, frequency_hz: float) -> ris.HopLaw:
         for spread in (_radians(law.left_spread_deg), _radians(law.right_spread_deg))
     )
     return ris.HopLaw(
-        make_path_loss(law.path_loss, frequency_hz), law.line_of_sight, law.shadowing, left, right
+        make_path_loss(law.path_loss, frequency_hz),
+        line_of_sight=law.line_of_sight,
+        shadowing=law.shadowing,
+        left_spread=left,
+        right_spread=right,
+        k_factor_db=law.k_factor_db,
     )
 
 

@@ -48,6 +48,13 @@ ris1_user_db = -80
 ris2_user_db = -60
 bs_user_db = -115
 
+# Hops in line of sight: Rician, of the gains above.
+#   [system.line_of_sight]
+#   k_factor_db = 5              # of every hop here without one of its own
+#   bs_ris1 = {{ left_azimuth_deg = 20, right_azimuth_deg = -40 }}   # left: the end nearer to the BS
+#   ris2_user = {{ azimuth_deg = [10, 20, 30, 40] }}    # from the surface; one angle, or one for each user
+#       all also with elevations (left_elevation_deg, ...) and a k_factor_db of their own
+
 # A scenario, in metres, takes the place of the gains and of all correlations above.
 #   [system.scenario]
 #   frequency_hz = 3.5e9
@@ -60,7 +67,8 @@ bs_user_db = -115
 #   ris1_ris2 = {{ path_loss = {{ law = "free_space" }}, left_spread_deg = 10, right_spread_deg = 10 }}
 #       laws: free_space, log_distance (exponent, reference_db, reference_m, shadowing_db), umi, uma,
 #       inh (office = "mixed" or "open"); line_of_sight = true or false, by default drawn; shadowing = false;
-#       spreads of local scattering at the two ends, by default isotropic
+#       k_factor_db = 5 or "law": Rician in line of sight; spreads of local scattering at the two ends, by
+#       default isotropic
 
 [transmission]
 power_dbm = 20

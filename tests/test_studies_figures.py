@@ -184,3 +184,13 @@ def test_ascents_of_the_rate_are_best_at_any_power():
     assert 0.95 * both < levels < both
     assert 1.4 * max(gain, random) < both
     assert rate("designs", "random", 30) > 1.4 * rate("designs", "optimal mean gain", 30)
+
+
+def test_lines_of_sight_raise_gains_and_cost_rank():
+    def ratio(label):
+        return rate("rician", label, 25) / rate("rician", label, -15)
+
+    assert ratio("double only, 5 dBm") > 5
+    assert ratio("single only, 5 dBm") == pytest.approx(1, abs=0.1)
+    for paths in ("all paths", "single only", "double only"):
+        assert ratio(f"{paths}, 30 dBm") < 0.65

@@ -5,7 +5,6 @@ import pytest
 from small_study import TEXT, changed
 from sweeps import METRICS, study_text
 
-import channels
 import ris
 from studies.build import build
 from studies.config import parse_study

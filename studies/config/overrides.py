@@ -22,6 +22,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "pilot_covariance": ("transmission.pilots.covariance",),
     "links": ("system.links",),
     "users": ("system.users.count",),
+    "k_factor_db": ("system.line_of_sight.k_factor_db",),
     "antennas": ("system.bs.antennas",),
     "bs_correlation": ("system.bs.correlation",),
     "bs_coefficient": ("system.bs.correlation.coefficient",),

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from channels.errors import InvalidArgumentError
 from studies.config.correlation import CorrelationLaw
+from studies.config.line_of_sight import LineOfSight, UserRay
 from studies.config.phase_noise import NoiseLaw, NoNoise
 from studies.config.scenario import Node, Scenario, UsersAt
 from studies.config.table import Angles, Count, Decibels, PerUser, Positive, Table, absent
@@ -94,6 +95,7 @@ class System(Table):
     surface2: Surface
     users: Users
     gains: Gains | None = None
+    line_of_sight: LineOfSight | None = Field(default=None, exclude_if=absent)
     scenario: Scenario | None = Field(default=None, exclude_if=absent)
 
     @property
@@ -137,6 +139,9 @@ class System(Table):
             if directions is not None:
                 lists[f"users.seen_from_{node}.azimuth_deg"] = directions.azimuth_deg
                 lists[f"users.seen_from_{node}.elevation_deg"] = directions.elevation_deg
+        for name, ray in (self.line_of_sight.rays if self.line_of_sight else {}).items():
+            if isinstance(ray, UserRay):
+                lists |= {f"line_of_sight.{name}.{key}": value for key, value in ray}
         counts = self.users.count
         for key, values in lists.items():
             if values is not None and len(values) not in (1, counts):
@@ -146,6 +151,9 @@ class System(Table):
         """Yield faults of keys whose place the geometry takes."""
         if self.gains is not None:
             yield Fault("gains", "expected nothing beside scenario, which gives them")
+        if self.line_of_sight is not None:
+            problem = "expected nothing beside scenario, whose hops may have a k_factor_db"
+            yield Fault("line_of_sight", problem)
         keys = {
             "bs": ("correlation", "towards_surface1", "towards_surface2"),
             "surface1": ("correlation", "towards_bs", "towards_surface"),
