@@ -7,7 +7,7 @@ from channels.correlation import (
     isotropic_correlation,
     local_scattering_correlation,
 )
-from channels.errors import InvalidArgumentError, MemoryLimitError
+from channels.errors import InvalidArgumentError, MemoryLimitError, NearFieldWarning
 from channels.fading import Hop, LineOfSight, UserHop
 from channels.geometry import (
     Node,
@@ -19,6 +19,12 @@ from channels.geometry import (
     fraunhofer_distance_m,
     is_near_field,
     sightline,
+)
+from channels.near_field import (
+    effective_degrees_of_freedom,
+    line_of_sight,
+    spherical_steering,
+    spherical_wave,
 )
 from channels.pathloss import (
     FreeSpace,
@@ -52,6 +58,7 @@ __all__ = [
     "LineOfSight",
     "LogDistance",
     "MemoryLimitError",
+    "NearFieldWarning",
     "NoNoise",
     "Node",
     "Orientation",
@@ -74,11 +81,15 @@ __all__ = [
     "UsersInRectangle",
     "VonMises",
     "WrappedNormal",
+    "effective_degrees_of_freedom",
     "exponential_correlation",
     "fraunhofer_distance_m",
     "is_near_field",
     "isotropic_correlation",
+    "line_of_sight",
     "local_scattering_correlation",
     "noise_power_dbm",
     "sightline",
+    "spherical_steering",
+    "spherical_wave",
 ]

@@ -89,9 +89,16 @@ class Correlation:
         if F.ndim < 2 or 0 in F.shape[-2:]:
             raise InvalidArgumentError("factor", "shape (..., N, rank)", f"shape {tuple(F.shape)}")
         with one_blas_thread():
-            correlation = cls(F @ _adjoint(F))
+            correlation = cls._semidefinite(F @ _adjoint(F))
         object.__setattr__(correlation, "factor", frozen(F))
         object.__setattr__(correlation, "low_rank", 2 * F.shape[-1] < F.shape[-2])
+        return correlation
+
+    @classmethod
+    def _semidefinite(cls, matrix: Any) -> Self:
+        """Return the correlation of a matrix that its maker has proved to be one: it is not checked again."""
+        correlation = object.__new__(cls)
+        object.__setattr__(correlation, "matrix", frozen(matrix))
         return correlation
 
     @property
@@ -109,9 +116,7 @@ class Correlation:
 
     def __getitem__(self, index: int) -> "Correlation":
         """Return one covariance of a stack of them, unchecked since the stack was."""
-        part = object.__new__(type(self))
-        object.__setattr__(part, "matrix", frozen(self.matrix[index]))
-        return part
+        return type(self)._semidefinite(self.matrix[index])
 
     @functools.cached_property
     def factor(self) -> Any:
@@ -216,7 +221,9 @@ class GridCorrelation(Correlation):
                 "sample with engine='reduced', which does without, or take fewer elements",
             )
         row, column = (np.subtract.outer(np.arange(n), np.arange(n)) + n - 1 for n in self.grid)
-        return frozen(self.lags[..., row[:, None, :, None], column[None, :, None, :]].reshape(self.shape))
+        matrix = self.lags[..., row[:, None, :, None], column[None, :, None, :]].reshape(self.shape)
+        matrix.flags.writeable = False
+        return matrix
 
     def __getitem__(self, index: int) -> "GridCorrelation":
         waves = None if self.waves is None else self.waves[index]
@@ -307,12 +314,11 @@ def isotropic_correlation(
         return values
 
     if not isinstance(array, UniformArray):
-        return Correlation(law(positions[:, None] - positions))
-    row_lags, column_lags = _lags(array)
+        return Correlation._semidefinite(law(positions[:, None] - positions))
     spacing = tuple(np.linalg.norm(array.steps, axis=-1))
     orthogonal = abs(array.steps[0] @ array.steps[1]) <= 1e-14 * max(spacing) ** 2
     return GridCorrelation(
-        _hermitian_lags(law(row_lags[:, None] + column_lags)),
+        _hermitian_lags(law(_lags(array))),
         spacing if dimensions == 3 and orthogonal else None,
         GridWaves(PlaneScattering(axis), array) if dimensions == 2 else None,
     )
@@ -413,21 +419,23 @@ def local_scattering_correlation(
     if isinstance(array, UniformArray):
         # Entries depend on p_n - p_m = i a + j b alone: one table over the lags (i, j) holds them all, and
         # those of i >= 0 make the others.
-        row_lags, column_lags = _lags(array)
-        half = scattering.mean_wave(row_lags[len(row_lags) // 2 :], column_lags)
+        half = scattering.lag_table(array)
         table = np.concatenate([half[..., :0:-1, ::-1].conj(), half], axis=-2)
         return GridCorrelation(_hermitian_lags(table), waves=GridWaves(scattering, array))
     centred = array.positions - array.positions.mean(axis=0)
-    return Correlation(scattering.mean_wave(centred, -centred))
+    return Correlation._semidefinite(scattering.mean_wave(centred, -centred))
 
 
-def _lags(array: UniformArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Displacements by -(n - 1) to n - 1 rows and columns, shapes (2 rows - 1, 3) and (2 columns - 1, 3)."""
-    row_lags, column_lags = (
+def _lags(array: UniformArray) -> NDArray[np.float64]:
+    """Displacements by -(n - 1) to n - 1 rows and columns, shape (2 rows - 1, 2 columns - 1, 3).
+
+    Entries of a covariance that depends on p_n - p_m = i a + j b alone are all in its values there.
+    """
+    row, column = (
         np.arange(1 - count, count)[:, None] * step
         for count, step in zip(array.grid, array.steps, strict=True)
     )
-    return row_lags, column_lags
+    return np.asarray(row[:, None] + column)
 
 
 def _hermitian_lags(table: NDArray[Any]) -> NDArray[Any]:

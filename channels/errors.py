@@ -1,6 +1,6 @@
-"""The errors that the packages raise on bad input."""
+"""The errors that the packages raise on bad input, and the warnings that they give."""
 
-__all__ = ["InvalidArgumentError", "MemoryLimitError"]
+__all__ = ["InvalidArgumentError", "MemoryLimitError", "NearFieldWarning"]
 
 
 class InvalidArgumentError(ValueError):
@@ -49,3 +49,7 @@ class MemoryLimitError(MemoryError):
 
     def __reduce__(self) -> tuple[type, tuple[str, int, int, str]]:
         return type(self), (self.what, self.needed, self.limit, self.mend)
+
+
+class NearFieldWarning(UserWarning):
+    """A hop is so short that waves are not plane over its arrays, and a model takes them to be."""

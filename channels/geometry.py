@@ -21,6 +21,7 @@ __all__ = [
     "UsersAt",
     "UsersInDisc",
     "UsersInRectangle",
+    "as_points",
     "fraunhofer_distance_m",
     "is_near_field",
     "sightline",
@@ -51,7 +52,7 @@ class Node:
     element: SurfaceElement | None = None
 
     def __post_init__(self) -> None:
-        position = _points("position_m", self.position_m)
+        position = as_points("position_m", self.position_m)
         if position.ndim != 1:
             raise InvalidArgumentError("position_m", "shape (3,)", f"shape {position.shape}")
         object.__setattr__(self, "position_m", frozen(position))
@@ -66,7 +67,10 @@ class Node:
 
     def element_gain(self, azimuth: ArrayLike, elevation: ArrayLike) -> NDArray[np.float64]:
         """Return the linear power gain of one element towards a direction in global axes, shape (...)."""
-        towards = direction(azimuth, elevation)
+        return self.gain_along(direction(azimuth, elevation))
+
+    def gain_along(self, towards: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the linear power gain of one element along global unit vectors, (..., 3) to (...)."""
         # Arrays without an orientation have no element: the constructor sees to it.
         if self.element is None or not isinstance(self.array, UniformArray):
             return np.ones(towards.shape[:-1])
@@ -112,7 +116,7 @@ def sightline(start_m: ArrayLike, end_m: ArrayLike) -> Sightline:
     -----
     Straight up and straight down have the azimuth 0.
     """
-    start, end = _points("start_m", start_m), _points("end_m", end_m)
+    start, end = as_points("start_m", start_m), as_points("end_m", end_m)
     try:
         way = end - start
     except ValueError:
@@ -193,7 +197,7 @@ class UsersAt(UserDrop):
     positions_m: Any
 
     def __post_init__(self) -> None:
-        positions = _points("positions_m", self.positions_m)
+        positions = as_points("positions_m", self.positions_m)
         if positions.ndim != 2 or len(positions) == 0:
             raise InvalidArgumentError("positions_m", "shape (K, 3) with K >= 1", f"shape {positions.shape}")
         object.__setattr__(self, "positions_m", frozen(positions))
@@ -264,7 +268,8 @@ class UsersInRectangle(UserDrop):
         return np.asarray(np.concatenate([offset, flat], axis=-1) + self.centre_m)
 
 
-def _points(argument: str, value: Any) -> NDArray[np.float64]:
+def as_points(argument: str, value: Any) -> NDArray[np.float64]:
+    """Return finite real positions, shape (..., 3); errors name `argument`."""
     points = np.asarray(real(argument, finite(argument, as_array(argument, value))))
     if points.ndim == 0 or points.shape[-1] != 3:
         raise InvalidArgumentError(argument, "shape (..., 3)", f"shape {points.shape}")
@@ -272,7 +277,7 @@ def _points(argument: str, value: Any) -> NDArray[np.float64]:
 
 
 def _centre(value: Any) -> tuple[float, ...]:
-    centre = _points("centre_m", value)
+    centre = as_points("centre_m", value)
     if centre.ndim != 1:
         raise InvalidArgumentError("centre_m", "shape (3,)", f"shape {centre.shape}")
     return tuple(map(float, centre))

@@ -2,6 +2,7 @@
 
 from ris.csi import LmmseCsi, LsCsi, PilotCsi
 from ris.estimates import Estimate
+from ris.focusing import focusing_phases
 from ris.hops import HopRealizations, draw_hops
 from ris.instantaneous import (
     InstantaneousDesign,
@@ -58,6 +59,7 @@ __all__ = [
     "design_phases",
     "draw_channels",
     "draw_hops",
+    "focusing_phases",
     "instantaneous_phases",
     "optimal_phases",
     "precode",

@@ -21,7 +21,10 @@ which leave traces over each surface; `ris.noise_moments` averages those over th
 which a hop has a mean take the more general way of `ris.rician_moments`.
 """
 
+import contextlib
+import functools
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +39,7 @@ from ris.nominal_moments import nominal_moments
 from ris.perfect_moments import perfect_moments, surface1_tables, surface2_tables
 from ris.rician_link import RicianLink
 from ris.rician_moments import rician_moments
+from ris.sampler import check_threads
 from ris.system import DoubleRIS
 
 __all__ = ["ClosedFormMoments", "closed_form_moments"]
@@ -45,6 +49,9 @@ SHARED_ELEMENTS = 256
 
 PART_BYTES = 2**22
 """A batch is worked through in parts whose stacks of covariances have about this size, to stay in cache."""
+
+TOGETHER_BYTES = 2**28
+"""Stacks of covariances that are worked on at the same time, in threads, have at most this size together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,28 +113,47 @@ def closed_form_moments(
     Notes
     -----
     Cost O(K N^3) per surface with covariances of the users' own, O(N^3) with shared ones; memory
-    O(K N^2), whatever the batch. With lines of sight the order is the same, but there are tens to hundreds of
-    times as many terms: the fewer hops have a mean, the fewer.
+    O(K N^2), whatever the batch; parts of a batch of NumPy arrays are worked on in threads. With lines of
+    sight the order is the same, but there are tens to hundreds of times as many terms: the fewer hops have a
+    mean, the fewer.
     """
     check_csi(csi)
-    if max(system.elements1, system.elements2) >= SHARED_ELEMENTS and not system.line_of_sight:
-        return _in_parts(system, theta1, theta2, csi)
-    with one_blas_thread():
-        return _in_parts(system, theta1, theta2, csi)
-
-
-def _in_parts(system: DoubleRIS, theta1: Any, theta2: Any, csi: AnyCsi) -> ClosedFormMoments:
     batch = batch_shape(system, theta1, theta2)
-    stack = 16 * math.prod(batch) * system.users * max(system.elements1, system.elements2) ** 2
-    if not batch or stack <= PART_BYTES:
-        return _moments(system, theta1, theta2, csi)
-    size = max(1, batch[0] * PART_BYTES // stack)
+    elements = max(system.elements1, system.elements2)
+    work = functools.partial(_moments, system, theta1, theta2, csi)
+    # The traces of large surfaces gain from the threads of BLAS, the many small products of a mean do not.
+    shared = elements >= SHARED_ELEMENTS and not system.line_of_sight
+    blas = contextlib.nullcontext if shared else one_blas_thread
+    one = 16 * math.prod(batch[1:]) * system.users * elements**2
+    if not batch or batch[0] * one <= PART_BYTES:
+        with blas():
+            return work(None)
+    size = max(1, PART_BYTES // one)
     parts = [slice(start, min(start + size, batch[0])) for start in range(0, batch[0], size)]
-    return _joined([_moments(system, theta1, theta2, csi, part) for part in parts], parts, batch[1:])
+    together = min(check_threads(None), len(parts), TOGETHER_BYTES // (size * one))
+    if together > 1 and _is_of_numpy(system, theta1, theta2):
+        # Half of the time goes into sums in which BLAS has no part, and its threads wait for each other.
+        with one_blas_thread(), ThreadPoolExecutor(together) as pool:
+            moments = list(pool.map(work, parts))
+    else:
+        with blas():
+            moments = list(map(work, parts))
+    return _joined(moments, parts, batch[1:])
+
+
+def _is_of_numpy(system: DoubleRIS, *phases: Any) -> bool:
+    """Whether no array is of another library: those share out their work themselves."""
+    between = [hop for hop in (system.bs_ris1, system.bs_ris2, system.ris1_ris2) if hop is not None]
+    to_users = [hop for hop in (system.ris1_user, system.ris2_user, system.bs_user) if hop is not None]
+    sides = [side for hop in between for side in (hop.left, hop.right)]
+    sides += [hop.correlation for hop in to_users]
+    gains = [*(hop.gain for hop in between), *(hop.gain for hop in to_users)]
+    arrays = filter(array_api_compat.is_array_api_obj, (*phases, *gains, *(side.matrix for side in sides)))
+    return all(map(array_api_compat.is_numpy_array, arrays))
 
 
 def _moments(
-    system: DoubleRIS, theta1: Any, theta2: Any, csi: AnyCsi, part: slice | None = None
+    system: DoubleRIS, theta1: Any, theta2: Any, csi: AnyCsi, part: slice | None
 ) -> ClosedFormMoments:
     if system.line_of_sight:
         return ClosedFormMoments(*rician_moments(RicianLink(system, theta1, theta2, part), csi), csi)

@@ -269,7 +269,10 @@ def _trace_sum(X: Array, Y: Array) -> Array:
 
 def _row_dot(stack: Array, matrix: Array) -> Array:
     """Diagonals of X_k A, shape (..., J, N)."""
-    return vecdot(adjoint(matrix)[..., None, :, :], stack, axis=-1)
+    xp = array_api_compat.array_namespace(matrix)
+    # Flattened in between, the transpose lies in memory by its own rows, as the stack does.
+    columns = xp.reshape(_flat(adjoint(matrix)), matrix.shape)
+    return vecdot(columns[..., None, :, :], stack, axis=-1)
 
 
 def _diagonal_pair_sum(first: Reflection, second: Reflection) -> Array:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,11 +11,13 @@ import numpy as np
 import scipy.constants
 from numpy.typing import NDArray
 
+from channels.arrays import direction
 from channels.checks import integer, non_negative, number, one_of, pair, positive
 from channels.correlation import Correlation, isotropic_correlation, local_scattering_correlation
-from channels.errors import InvalidArgumentError, MemoryLimitError
+from channels.errors import InvalidArgumentError, MemoryLimitError, NearFieldWarning
 from channels.fading import Hop, LineOfSight, UserHop
-from channels.geometry import Node, Sightline, UserDrop, sightline
+from channels.geometry import Node, Sightline, UserDrop, fraunhofer_distance_m, sightline
+from channels.near_field import spherical_steering, spherical_wave
 from channels.options import ScatteringMethod
 from channels.pathloss import PathLoss, noise_power_dbm
 from channels.phase_noise import NoNoise, PhaseNoise, UniformNoise
@@ -27,6 +30,9 @@ __all__ = ["HopDraw", "HopLaw", "LargeScale", "Scenario"]
 
 BATCH_BYTES = 2**26
 """Size of the covariances of one batch of `Scenario.batches`, unless one drop has more."""
+
+DRAWN_TOGETHER = 1024
+"""Drops whose large-scale gains `Scenario.batches` draws in one go: drawing has threads to start."""
 
 WORKSPACE = 3
 """Arrays of the size of the covariances at the peak of their check: with a copy and its Cholesky factor."""
@@ -93,6 +99,11 @@ class HopLaw:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, pair(name, getattr(self, name), non_negative))
 
+    @property
+    def has_directions(self) -> bool:
+        """Whether scattering at any end is around a direction."""
+        return self.left_spread is not None or self.right_spread is not None
+
 
 @dataclass(frozen=True, eq=False)
 class HopDraw:
@@ -112,6 +123,9 @@ class HopDraw:
         Linear gains of the elements at the end nearer to the BS and at the other end.
     k_factor : array
         Power of the line of sight relative to the rest, linear; 0 for Rayleigh fading.
+    near_field : bool array
+        Whether the distance is below the Fraunhofer distance of the arrays; False where no path-loss law of
+        the scenario has a carrier frequency.
     """
 
     sightline: Sightline
@@ -121,6 +135,7 @@ class HopDraw:
     right_gain: NDArray[np.float64]
     shadowing_db: NDArray[np.float64]
     k_factor: NDArray[np.float64]
+    near_field: NDArray[np.bool_]
 
     @property
     def gain(self) -> NDArray[np.float64]:
@@ -174,6 +189,12 @@ class Scenario:
         If an argument has the wrong kind, a hop ends at a surface that is not there, a hop to the users has
         a `right_spread`, or path-loss laws have different carrier frequencies.
 
+    Warns
+    -----
+    NearFieldWarning
+        When systems are made in which local scattering, which takes waves to be plane, is in the near field.
+        Lines of sight are spherical there by themselves.
+
     Notes
     -----
     Directions of the covariances. Waves that leave the left end in direction u arrive at the other end from
@@ -181,7 +202,9 @@ class Scenario:
     wave the channel matrix A = a(u) b(-u)^T, so A A^H is proportional to a(u) a(u)^H and A^H A to
     conj(b(-u)) b(-u)^T = b(u) b(u)^H. Both covariances of a `Hop` are therefore local scattering around the
     departure direction u. Around -u with the same spreads, conjugated, is the same law. The line of sight of
-    a Rician hop is that one wave itself, a(u) b(u)^H exp(-j 2 pi d / lambda), see `channels.LineOfSight`.
+    a Rician hop is that one wave, a(u) b(u)^H exp(-j 2 pi d / lambda), see `channels.LineOfSight`; below
+    the Fraunhofer distance of its arrays it is spherical (`channels.spherical_wave`), and its matrix between
+    two arrays has a higher rank.
     """
 
     bs: Node
@@ -219,10 +242,14 @@ class Scenario:
                     raise InvalidArgumentError(end, f"a Node, since {name} ends there", "None")
             if right == "users" and law.right_spread is not None:
                 raise InvalidArgumentError(name, "no right_spread: users have one antenna", repr(law))
-        laws = {name: law.path_loss for name, law in self._laws.items()}
-        frequencies = {n: law.frequency_hz for n, law in laws.items() if hasattr(law, "frequency_hz")}
-        if len(set(frequencies.values())) > 1:
-            raise InvalidArgumentError("frequency_hz", "one carrier frequency in all hops", f"{frequencies}")
+        if len(set(self._frequencies.values())) > 1:
+            got = f"{self._frequencies}"
+            raise InvalidArgumentError("frequency_hz", "one carrier frequency in all hops", got)
+
+    @property
+    def frequency_hz(self) -> float | None:
+        """Carrier frequency of the path-loss laws, or None if no law has one."""
+        return next(iter(self._frequencies.values()), None)
 
     @property
     def noise_power_dbm(self) -> float:
@@ -275,7 +302,7 @@ class Scenario:
             Number of the drop, >= 0.
         """
         drawn = self.large_scale(1, seed, index).hops
-        return self._system({name: _single(hop) for name, hop in drawn.items()})
+        return self._system({name: _some(hop, 0) for name, hop in drawn.items()})
 
     def drops(
         self, count: int, seed: int | Stream, first: int = 0, memory_limit: float = MEMORY_LIMIT
@@ -313,8 +340,13 @@ class Scenario:
         """
         integer("count", count, minimum=1)
         size = max(1, BATCH_BYTES // max(1, self._drop_bytes))
-        for start in range(0, count, size):
-            yield self.drops(min(size, count - start), seed, first + start)
+        for start in range(0, count, DRAWN_TOGETHER):
+            here = min(DRAWN_TOGETHER, count - start)
+            drawn = self.large_scale(here, seed, first + start).hops
+            for part in range(0, here, size):
+                yield self._system(
+                    {name: _some(hop, slice(part, part + size)) for name, hop in drawn.items()}
+                )
 
     def link_budget(self, seed: int | Stream, index: int = 0) -> LinkBudget:
         """Return the link budget of one drop; print it for a table.
@@ -325,13 +357,19 @@ class Scenario:
             As for `drop`.
         """
         drawn = self.large_scale(1, seed, index).hops
-        rows = [row for name, hop in drawn.items() for row in _rows(name, _single(hop))]
+        rows = [row for name, hop in drawn.items() for row in _rows(name, _some(hop, 0))]
         return LinkBudget(tuple(rows), self.noise_power_dbm)
 
     @property
     def _laws(self) -> dict[str, HopLaw]:
         """Laws of the hops that are on."""
         return {name: getattr(self, name) for name in ENDS if getattr(self, name) is not None}
+
+    @property
+    def _frequencies(self) -> dict[str, float]:
+        """Carrier frequencies of the hops whose path-loss laws have one."""
+        laws = {name: law.path_loss for name, law in self._laws.items()}
+        return {name: law.frequency_hz for name, law in laws.items() if hasattr(law, "frequency_hz")}
 
     @property
     def _drop_bytes(self) -> int:
@@ -374,11 +412,25 @@ class Scenario:
             np.broadcast_to(right_gain, shape),
             shadowing,
             np.where(los, _k_factors(law, stream.child("k factor"), shape, first), 0.0),
+            np.broadcast_to(line.distance_m < self._fraunhofer_distance_m(name), shape),
+        )
+
+    def _fraunhofer_distance_m(self, name: str) -> float:
+        """Where the far field of a hop begins; 0 where no path-loss law knows the frequency."""
+        arrays = [getattr(self, end).array for end in ENDS[name] if end != "users"]
+        return 0.0 if self.frequency_hz is None else fraunhofer_distance_m(self.frequency_hz, *arrays)
+
+    def _near_field_message(self, name: str) -> str:
+        return (
+            f"{name} is shorter than {self._fraunhofer_distance_m(name):.3g} m, its Fraunhofer distance, "
+            "below which the directions of local scattering differ over the array"
         )
 
     def _system(self, drawn: dict[str, HopDraw]) -> DoubleRIS:
         hops: dict[str, Any] = {}
         for name, hop in drawn.items():
+            if hop.near_field.any() and self._laws[name].has_directions:
+                warnings.warn(self._near_field_message(name), NearFieldWarning, stacklevel=3)
             if ENDS[name][1] == "users":
                 hops[name] = self._user_hop(name, hop)
             else:
@@ -389,30 +441,35 @@ class Scenario:
         covariances = self._fixed_covariances[name]
         if not np.any(hop.k_factor):
             return Hop(hop.gain, *covariances)
-        left, right = (getattr(self, end).array for end in ENDS[name])
-        line = hop.sightline
-        wave = LineOfSight.plane_wave(left, right, line.departure_azimuth, line.departure_elevation)
+        left, right = (getattr(self, end) for end in ENDS[name])
+        line, frequency = hop.sightline, self.frequency_hz
+        if frequency is not None and np.any(hop.near_field):
+            # The gains of the elements are those of the nodes, the same in all drops.
+            centre = hop.left_gain.flat[0] * hop.right_gain.flat[0]
+            wave = LineOfSight.of(_over_centre(spherical_wave(left, right, frequency), centre))
+        else:
+            departure = line.departure_azimuth, line.departure_elevation
+            wave = LineOfSight.plane_wave(left.array, right.array, *departure)
         return Hop.rician(hop.gain, hop.k_factor, *covariances, wave * self._turn(line))
 
     def _user_hop(self, name: str, hop: HopDraw) -> UserHop:
-        line = hop.sightline
+        line, frequency = hop.sightline, self.frequency_hz
         covariance = self._user_covariance(name, line)
         if not np.any(hop.k_factor):
             return UserHop(hop.gain, covariance)
-        array = getattr(self, ENDS[name][0]).array
-        waves = array.steering(line.departure_azimuth, line.departure_elevation)
+        node = getattr(self, ENDS[name][0])
+        departure = line.departure_azimuth, line.departure_elevation
+        waves = node.array.steering(*departure)
+        if frequency is not None and np.any(hop.near_field):
+            users_m = node.position_m + line.distance_m[..., None] * direction(*departure)
+            spherical = _over_centre(spherical_steering(node, users_m, frequency), hop.left_gain[..., None])
+            waves = np.where(hop.near_field[..., None], spherical, waves)
         return UserHop.rician(hop.gain, hop.k_factor, covariance, waves * self._turn(line)[..., None])
 
     def _turn(self, line: Sightline) -> NDArray[np.complex128]:
         """exp(-j 2 pi d / lambda) over the distance; 1 where no path-loss law knows the frequency."""
-        cycles = line.distance_m * (self._frequency_hz or 0.0) / scipy.constants.c
+        cycles = line.distance_m * (self.frequency_hz or 0.0) / scipy.constants.c
         return np.asarray(np.exp(-2j * np.pi * cycles))
-
-    @property
-    def _frequency_hz(self) -> float | None:
-        """Carrier frequency, as far as a path-loss law knows it."""
-        known = (getattr(law.path_loss, "frequency_hz", None) for law in self._laws.values())
-        return next((frequency for frequency in known if frequency is not None), None)
 
     def _user_covariance(self, name: str, line: Sightline) -> Correlation:
         left, spread = ENDS[name][0], self._laws[name].left_spread
@@ -453,12 +510,20 @@ class Scenario:
         )
 
 
-def _single(hop: HopDraw) -> HopDraw:
-    """The only drop of a draw, without the drop axis."""
+def _over_centre(responses: NDArray[Any], gain: Any) -> NDArray[np.complex128]:
+    """Responses to spherical waves over that at the centre, whose elements have that gain; 0 for no gain."""
+    amplitude = np.broadcast_to(np.sqrt(gain), responses.shape)
+    relative = np.zeros(responses.shape, np.complex128)
+    np.divide(responses, amplitude, out=relative, where=amplitude > 0)
+    return relative
+
+
+def _some(hop: HopDraw, drops: int | slice) -> HopDraw:
+    """Some drops of a draw, or one of them without the drop axis."""
     between_arrays = hop.path_loss_db.ndim == 1
     parts = [getattr(hop.sightline, field.name) for field in dataclasses.fields(Sightline)]
-    line = hop.sightline if between_arrays else Sightline(*(part[0] for part in parts))
-    rest = [getattr(hop, field.name)[0] for field in dataclasses.fields(HopDraw)[1:]]
+    line = hop.sightline if between_arrays else Sightline(*(part[drops] for part in parts))
+    rest = [getattr(hop, field.name)[drops] for field in dataclasses.fields(HopDraw)[1:]]
     return HopDraw(line, *rest)
 
 

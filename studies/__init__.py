@@ -5,18 +5,30 @@ from typing import TYPE_CHECKING, Any
 # Loaded when asked for, so that `ris list` and `ris --help` answer at once.
 if TYPE_CHECKING:
     from studies.config import load_study
+    from studies.experiment import read_experiment, run_experiment
     from studies.metrics import register_metric
     from studies.results import read_result
     from studies.run import run_study
     from studies.sweeps import Draws, sweep
 
-__all__ = ["Draws", "load_study", "read_result", "register_metric", "run_study", "sweep"]
+__all__ = [
+    "Draws",
+    "load_study",
+    "read_experiment",
+    "read_result",
+    "register_metric",
+    "run_experiment",
+    "run_study",
+    "sweep",
+]
 
 _HOMES = {
     "Draws": "sweeps",
     "load_study": "config",
+    "read_experiment": "experiment",
     "read_result": "results",
     "register_metric": "metrics",
+    "run_experiment": "experiment",
     "run_study": "run",
     "sweep": "sweeps",
 }

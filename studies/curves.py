@@ -1,6 +1,5 @@
 """Pictures of any quantity over any axis of a result, one curve for each value of another axis."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +9,11 @@ from numpy.typing import NDArray
 
 from studies.config.sweep import DROPS
 from studies.errors import UsageError
-from studies.files import replace_file
 from studies.plots import STYLE, draw_series
 from studies.quantities import Part, quantities
 from studies.results import StudyResult
 
-__all__ = ["draw_axes", "save_axes"]
+__all__ = ["draw_axes"]
 
 SHORT = {"sum_rate": "hardening_sum_rate", "rate": "hardening_rate"}
 """Short names of quantities."""
@@ -84,13 +82,6 @@ def draw_axes(result: StudyResult, x: str, y: str, by: str) -> Figure:
         panel.grid(True)
         panel.legend(title="lines: closed form; markers: simulation, 99 % intervals", title_fontsize=6)
     return figure
-
-
-def save_axes(figure: Figure, png: Path, pdf: Path) -> None:
-    """Write a figure as PNG (300 dots per inch) and PDF."""
-    with rc_context(STYLE):
-        replace_file(png, lambda path: figure.savefig(path, format="png", dpi=300))
-        replace_file(pdf, lambda path: figure.savefig(path, format="pdf", metadata={"CreationDate": None}))
 
 
 def _coordinates(result: StudyResult) -> dict[str, list[Any]]:

@@ -1,7 +1,7 @@
 """Pictures of results, sized for a two-column paper: closed form as lines, simulation as markers."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,18 @@ from studies.options import Metric
 from studies.quantities import OPTIONAL, QUANTITIES, Part
 from studies.results import StudyResult
 
-__all__ = ["INTERVAL", "STYLE", "draw", "draw_series", "save"]
+__all__ = [
+    "COLOURS",
+    "DASHES",
+    "INTERVAL",
+    "MARKERS",
+    "STYLE",
+    "draw",
+    "draw_series",
+    "make_panels",
+    "save",
+    "write_figure",
+]
 
 INTERVAL = 2.5758293035489004
 """Half-width of a 99 % interval in standard errors, of the normal law."""
@@ -151,9 +162,20 @@ def save(result: StudyResult, png: Path, pdf: Path) -> None:
     OutputError
         If a file cannot be written, or a label holds mathematics between dollar signs that is not TeX.
     """
+    write_figure(lambda: draw(result), png, pdf)
+
+
+def write_figure(draw_figure: Callable[[], Figure], png: Path, pdf: Path) -> None:
+    """Draw a figure in the style of all figures, as PNG of 300 dots per inch and PDF.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written, or a label holds mathematics between dollar signs that is not TeX.
+    """
     try:
-        figure = draw(result)
         with rc_context(STYLE):
+            figure = draw_figure()
             replace_file(png, lambda path: figure.savefig(path, format="png", dpi=300))
             # Without a date the same result makes the same file.
             replace_file(
@@ -161,6 +183,17 @@ def save(result: StudyResult, png: Path, pdf: Path) -> None:
             )
     except ValueError as error:
         raise OutputError(f"cannot draw the picture: {error}") from None
+
+
+def make_panels(count: int, height: float = 2.6) -> tuple[Figure, list[Axes]]:
+    """Return a figure of panels side by side: the width of a column for one, of a page for more."""
+    figure = Figure(figsize=(COLUMN if count == 1 else PAGE, height), layout="constrained")
+    panels = list(figure.subplots(1, count, squeeze=False)[0])
+    for axes in panels:
+        axes.grid(True)
+        axes.set_axisbelow(True)
+        axes.tick_params(direction="in", which="both", top=True, right=True)
+    return figure, panels
 
 
 def _curves(panel: Panel, result: StudyResult) -> Iterator[_Curve]:

@@ -10,13 +10,23 @@ from rich.table import Table
 from rich.text import Text
 from scipy.special import ndtri
 
+from studies.experiment import ExperimentResult
 from studies.link_budget import LinkBudget
 from studies.quantities import QUANTITIES, Part
 from studies.results import StudyResult
 from studies.verify import FALSE_ALARM as VERIFY_FALSE_ALARM
 from studies.verify import POWER, Comparison, Verification
 
-__all__ = ["ZTest", "budget_table", "rate_tables", "summary", "verification_table", "z_table", "z_tests"]
+__all__ = [
+    "ZTest",
+    "budget_table",
+    "check_table",
+    "rate_tables",
+    "summary",
+    "verification_table",
+    "z_table",
+    "z_tests",
+]
 
 FALSE_ALARM = 1e-3
 """Chance that a z-table of a correct study has a value above its threshold, in the normal approximation."""
@@ -184,6 +194,33 @@ def z_table(result: StudyResult) -> RenderableType:
         "approximation does not allow for: repeat with more (--realizations), or see `ris verify`."
     )
     return Group(table, Text(f"DISAGREEMENT: {found}\n{advice}", style="bold red"))
+
+
+def check_table(result: ExperimentResult) -> RenderableType:
+    """Checks of an experiment: ours, the reference, what may lie between them, and the verdict."""
+    table = Table(title="Ours and the references")
+    table.add_column("quantity", overflow="fold")
+    for name in ("ours", "", "reference", "deviation", "allowed", "verdict"):
+        table.add_column(name, justify="right")
+    table.add_column("source", overflow="fold")
+    signs = {"equals": "=", "at least": ">=", "at most": "<="}
+    for check in result.outcome.checks:
+        spread = f" ± {check.half_width:.2g}" if check.half_width else ""
+        table.add_row(
+            check.quantity,
+            f"{check.ours:.7g}{spread}",
+            signs[check.relation],
+            f"{check.reference:.7g}",
+            f"{check.deviation:+.2g}",
+            f"{check.tolerance:.2g}",
+            "passed" if check.passed else "FAILED",
+            check.source,
+        )
+    failed = sum(not check.passed for check in result.outcome.checks)
+    verdict = f"{failed} of {len(result.outcome.checks)} checks FAILED" if failed else "All checks passed"
+    made = ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    line = f"{verdict}. Seed {result.seed}, {result.wall_time_s:.1f} s; {made}; settings {result.settings}."
+    return Group(table, Text(line, style="bold red" if failed else ""))
 
 
 def verification_table(found: Verification) -> RenderableType:

@@ -1,5 +1,7 @@
 """Covariances, their factors and checks, and the laws of spatial correlation."""
 
+import math
+
 import array_api_strict
 import numpy as np
 import pytest
@@ -488,21 +490,19 @@ def test_quadrature_agrees_with_the_bessel_series(spread, spacing, angle):
 
 @pytest.mark.parametrize("reach", [0.0, 1e-3, 0.1, 1.0, 10.0, 100.0])
 def test_the_nodes_keep_their_error_bound(reach):
-    """Each step of the bound in `circle_nodes`, over all moduli up to the largest."""
-    z = 2 * np.pi * reach
-    top = int(z + 12 * z ** (1 / 3) + 15)
-    beyond = np.arange(top + 1, top + 400)
-    assert 2 * np.sum(abs(jv(beyond, z))) < 1e-14
-    m = np.arange(top + 1)
+    """Means of waves of all wavenumbers up to the largest, against their Bessel series."""
+    largest = 2 * np.pi * reach
+    top = math.ceil(largest + 12 * largest ** (1 / 3) + 15)
+    assert 2 * np.sum(abs(jv(np.arange(top, top + 400), largest))) < 1e-14
+    m = np.arange(-top, top + 1)
+    z = largest * np.linspace(0, 1, 12)[:, None]
+    t0 = np.linspace(0, np.pi, 9)
     for spread in (1e-12, 1e-3, 0.05, 0.3, 2.0, 30.0, 1e9):
         nodes, weights = circle_nodes(spread, reach)
-        assert len(nodes) <= top + 8.5 / spread + 2
-        block = 500
-        for start in range(0, len(m), block):
-            orders = m[start : start + block]
-            mean = np.cos(orders[:, None] * nodes) @ weights
-            # 1e-13 is the rounding of the products of orders and nodes here; the rule itself is closer.
-            assert_allclose(mean, np.exp(-0.5 * (orders * spread) ** 2), rtol=0, atol=1e-13)
+        assert len(nodes) <= min(top + 8.5 / spread, 2.4 * spread * top + 24)
+        mean = np.exp(1j * z[..., None] * np.cos(nodes - t0[:, None])) @ weights
+        terms = 1j ** (m % 4) * jv(m, z) * np.exp(-0.5 * (m * spread) ** 2)
+        assert_allclose(mean, terms @ np.exp(-1j * np.outer(m, t0)), rtol=0, atol=5e-13)
 
 
 @given(uniform_arrays, angles, angles, spreads, spreads)

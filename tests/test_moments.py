@@ -194,6 +194,21 @@ def test_batch_equals_loop(paths, csi, part_bytes, monkeypatch):
                     np.testing.assert_allclose(getattr(batch, name)[(i, *index)], expected, rtol=1e-12)
 
 
+def test_a_batch_is_the_same_for_any_number_of_threads(monkeypatch):
+    monkeypatch.setattr("ris.moments.PART_BYTES", 1)
+    rng = np.random.default_rng(22)
+    system = random_system(rng, elements=(12, 9), users=3, batch=(7,), noise=(channels.VonMises(2.0),) * 2)
+    phases = random_phases(rng, system)
+
+    def moments(threads):
+        monkeypatch.setattr("ris.moments.check_threads", lambda _: threads)
+        return ris.closed_form_moments(system, *phases)
+
+    one, three = moments(1), moments(3)
+    np.testing.assert_array_equal(one.interference, three.interference)
+    np.testing.assert_array_equal(one.gain_product, three.gain_product)
+
+
 @pytest.mark.parametrize("csi", ["perfect", "nominal"])
 def test_shared_covariance_equals_repeated(csi):
     rng = np.random.default_rng(3)

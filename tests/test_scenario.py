@@ -234,6 +234,11 @@ def test_batches_are_batches_of_drops(monkeypatch):
     for name in HOPS:
         joined = np.concatenate([getattr(batch, name).gain for batch in batches])
         assert_allclose(joined, getattr(whole, name).gain, rtol=1e-12)
+    monkeypatch.setattr("ris.scenario.DRAWN_TOGETHER", 4)
+    batches = list(scenario.batches(7, seed=9, first=3))
+    assert [batch.batch_shape for batch in batches] == [(3,), (1,), (3,)]
+    joined = np.concatenate([batch.bs_user.gain for batch in batches])
+    assert_allclose(joined, whole.bs_user.gain, rtol=1e-12)
 
 
 def test_drop_bytes_count_what_a_batch_multiplies():

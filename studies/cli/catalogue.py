@@ -1,5 +1,6 @@
-"""The studies that come with the package, and studies by name or file."""
+"""The studies and experiments that come with the package, and studies by name or file."""
 
+import ast
 import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,15 +11,31 @@ from studies.errors import UsageError
 if TYPE_CHECKING:
     from studies.config import Study
 
-__all__ = ["FIGURES", "find_study", "named_studies"]
+__all__ = ["FIGURES", "find_study", "named_experiments", "named_studies", "title_of"]
 
 FIGURES = Path(__file__).parent.parent / "figures"
 """Where the studies of the package are."""
+
+EXPERIMENTS = FIGURES.parent / "experiments"
+"""Where the experiments of the package are."""
 
 
 def named_studies() -> dict[str, Path]:
     """Return the files of the studies of the package by their names."""
     return {path.stem: path for path in sorted(FIGURES.glob("*.toml"))}
+
+
+def named_experiments() -> dict[str, Path]:
+    """Return the modules of the experiments of the package by their names."""
+    paths = {path.relative_to(EXPERIMENTS).with_suffix(""): path for path in EXPERIMENTS.rglob("*.py")}
+    return {name.as_posix(): paths[name] for name in sorted(paths) if not name.name.startswith("_")}
+
+
+def title_of(experiment: Path) -> tuple[str, str]:
+    """Return title and description of an experiment from its module, which is not imported."""
+    docstring = ast.get_docstring(ast.parse(experiment.read_text(encoding="utf-8"))) or ""
+    title, _, description = docstring.partition("\n\n")
+    return title, description
 
 
 def find_study(name: str) -> "Study":
@@ -30,6 +47,7 @@ def find_study(name: str) -> "Study":
         return load_study(named[name])
     if name.endswith(".toml"):
         return load_study(Path(name))
-    close = difflib.get_close_matches(name, named, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(named)}."
+    known = [*named, *named_experiments()]
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}."
     raise UsageError(f"no study {name!r}; {hint} A file of your own ends in .toml.")

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from studies.cli.app import Flag, app
 from studies.cli.console import make_console
+from studies.cli.experiments import print_experiment
+from studies.errors import UsageError
 
 __all__ = ["export", "plot", "show"]
 
@@ -20,10 +22,14 @@ def show(result: Path, /) -> None:
         An .h5 file that `ris run` or `ris merge` wrote.
     """
     from studies import report
+    from studies.experiment import is_experiment_file, read_experiment
     from studies.results import read_result
 
-    content = read_result(result)
     console = make_console()
+    if is_experiment_file(result):
+        print_experiment(read_experiment(result), console)
+        return
+    content = read_result(result)
     console.print(content.study.settings.title, style="bold")
     console.print(report.rate_tables(content), report.z_table(content))
     console.print(f"\n{report.summary(content)}")
@@ -32,6 +38,8 @@ def show(result: Path, /) -> None:
 @app.command
 def export(result: Path, /, *, csv: Path | None = None, force: Flag = False) -> None:
     """Write a result file as one tidy CSV table: a row for each scheme, point, quantity and user.
+
+    For an experiment, a row for each check.
 
     Example: `ris export results/power.h5 --csv power.csv`
 
@@ -44,11 +52,12 @@ def export(result: Path, /, *, csv: Path | None = None, force: Flag = False) -> 
     force
         Overwrite a table that is there.
     """
+    from studies.experiment import is_experiment_file, read_experiment
     from studies.files import prepare_outputs
     from studies.results import read_result
 
     path = csv or result.with_suffix(".csv")
-    content = read_result(result)
+    content = read_experiment(result) if is_experiment_file(result) else read_result(result)
     prepare_outputs([path], force=force)
     content.write_csv(path)
     print(f"Written: {path}")
@@ -87,9 +96,18 @@ def plot(
         Overwrite pictures that are there.
     """
     from studies import curves, plots
+    from studies.experiment import is_experiment_file, read_experiment
     from studies.files import prepare_outputs
     from studies.results import read_result
 
+    if is_experiment_file(result):
+        if x is not None:
+            raise UsageError("--x: an experiment has a picture of its own only")
+        png, pdf = ((out or result.parent) / f"{result.stem}.{kind}" for kind in ("png", "pdf"))
+        prepare_outputs([png, pdf], force=force)
+        plots.write_figure(read_experiment(result).draw, png, pdf)
+        print(f"Written: {png}, {pdf}")
+        return
     content = read_result(result)
     stem = result.stem if x is None else f"{result.stem}-{y}-over-{x}-by-{by}"
     png, pdf = ((out or result.parent) / f"{stem}.{kind}" for kind in ("png", "pdf"))
@@ -98,5 +116,5 @@ def plot(
     if figure is None:
         plots.save(content, png, pdf)
     else:
-        curves.save_axes(figure, png, pdf)
+        plots.write_figure(lambda: figure, png, pdf)
     print(f"Written: {png}, {pdf}")

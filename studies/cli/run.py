@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studies.cli.app import Count, Flag, Seed, app
-from studies.cli.catalogue import find_study
+from studies.cli.catalogue import find_study, named_experiments
 from studies.cli.console import make_console, show_progress
+from studies.cli.experiments import run_named_experiment
 from studies.errors import OutputError, UsageError
 from studies.options import ExecutorName
 
@@ -31,8 +32,11 @@ def run(
     scheduler: str | None = None,
     shard: str | None = None,
     quiet: Flag = False,
-) -> None:
+) -> int:
     """Run a study: closed form and simulation of every scheme at every point, then tables and a picture.
+
+    Or run an experiment: numbers of ours beside those of others. Then the CSV holds the checks, and the exit
+    code is 1 if one fails; --quick, --out, --force, --seed and --quiet apply.
 
     Writes NAME.h5 (everything, netCDF4), NAME.csv, NAME.png and NAME.pdf; with --quick, NAME-quick.*. Until
     they are there, NAME.partial keeps every finished block of realizations: after an interruption of any
@@ -40,6 +44,8 @@ def run(
     and shards.
 
     Example: `ris run power --quick`
+
+    Example: `ris run surface_rank`
 
     Example: `ris run my_study.toml --out my_results --realizations 50000 --engine processes`
 
@@ -49,7 +55,7 @@ def run(
     Parameters
     ----------
     study
-        Name of a study (see `ris list`), or a TOML file.
+        Name of a study or an experiment (see `ris list`), or a TOML file.
     quick
         Fewer points and realizations: a first look in seconds.
     out
@@ -78,6 +84,17 @@ def run(
     from studies.link_budget import link_budget
     from studies.run import Plan, checkpoint_path, run_study
 
+    if study in named_experiments():
+        given = {
+            "--realizations": realizations,
+            "--workers": workers,
+            "--scheduler": scheduler,
+            "--shard": shard,
+        }
+        refused = [option for option, value in given.items() if value is not None]
+        if refused or engine != "serial":
+            raise UsageError(f"{', '.join(refused or ['--engine'])}: not for the experiment {study!r}")
+        return run_named_experiment(study, quick=quick, out=out, force=force, seed=seed, quiet=quiet)
     loaded = find_study(study)
     if realizations == 1:
         raise UsageError("--realizations: expected >= 2, as one realization has no standard error, got 1")
@@ -94,7 +111,7 @@ def run(
         result = _complete(paths["h5"], plan.fingerprint)
     if result is not None and all(path.exists() for path in paths.values()):
         console.print(f"{paths['h5']} is complete; --force runs the study again.")
-        return
+        return 0
     prepare_outputs([checkpoint], force=True)
 
     settings = loaded.settings
@@ -123,7 +140,7 @@ def run(
         console.print(
             f"Written: {checkpoint}. When all shards are done: ris merge {out}/{loaded.name}.*.partial"
         )
-        return
+        return 0
     if not paths["h5"].exists():
         result.write(paths["h5"])
     checkpoint.unlink(missing_ok=True)
@@ -134,6 +151,7 @@ def run(
     console.print("Written: " + ", ".join(map(str, paths.values())), soft_wrap=True)
     papers = papers_of(points.values(), settings.citations)
     console.print(f"Papers to cite (BibTeX: ris cite {study}): {', '.join(papers)}")
+    return 0
 
 
 @app.command

@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 
 from studies.cli.app import app
-from studies.cli.catalogue import FIGURES, find_study, named_studies
+from studies.cli.catalogue import FIGURES, find_study, named_experiments, named_studies, title_of
 from studies.errors import UsageError
 
 __all__ = ["cite", "list_studies", "new"]
@@ -12,16 +12,19 @@ __all__ = ["cite", "list_studies", "new"]
 
 @app.command(name="list")
 def list_studies() -> None:
-    """List the studies that come with the package.
+    """List the studies and experiments that come with the package.
 
-    Run one by its name, or use its file as a start for your own.
+    Run one by its name, or use the file of a study as a start for your own.
 
     Example: `ris list`
     """
-    paths = named_studies()
-    width = max(map(len, paths))
+    paths, experiments = named_studies(), named_experiments()
+    width = max(map(len, [*paths, *experiments]))
     for name, path in paths.items():
         print(f"{name:{width}}  {tomllib.loads(path.read_text(encoding='utf-8'))['title']}")
+    print("\nNumbers against those of others:")
+    for name, path in experiments.items():
+        print(f"{name:{width}}  {title_of(path)[0].rstrip('.')}")
     print(f"\nRun one:          ris run {next(iter(paths))} --quick\nThe study files:  {FIGURES}")
 
 
@@ -56,12 +59,15 @@ def cite(study: str | None = None, /) -> None:
     Parameters
     ----------
     study
-        Name of a study (see `ris list`), or a TOML file.
+        Name of a study or an experiment (see `ris list`), or a TOML file.
     """
     from studies.citations import BIBTEX, papers_of
+    from studies.experiment import load_experiment
 
     keys = sorted(BIBTEX)
-    if study is not None:
+    if study in named_experiments():
+        keys = list(load_experiment(study).papers)
+    elif study is not None:
         loaded = find_study(study)
         place = next(loaded.places())
         points = [loaded.point(i, *place) for i in range(len(loaded.schemes))]
