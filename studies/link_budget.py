@@ -28,8 +28,8 @@ class LinkBudget:
     power_dbm, noise_power_dbm : float
         Total transmit power and noise power at a user.
     hops : dict of str to str
-        Hop and its gain between two single elements, with unit; of a scenario also distance and line of
-        sight. Several values are those of the users.
+        Hop and its gain between two single elements, with unit; of a scenario also distance, line of
+        sight and near field. Several values are those of the users.
     paths : dict of str to float
         Path in use and its mean gain, with the phases and the phase noise of the point.
     total_db : float
@@ -85,14 +85,17 @@ def _gain(hop: channels.Hop | channels.UserHop) -> NDArray[np.float64]:
 
 
 def _sights(table: System, seed: int) -> dict[str, str]:
-    """Distance and line of sight of each hop of a drop; nothing without a scenario."""
+    """Distance, line of sight and near field of each hop of a drop; nothing without a scenario."""
     if table.scenario is None:
         return {}
     drawn = scenario_of(table).large_scale(1, seed, table.scenario.drop).hops
     found = {}
     for name, hop in drawn.items():
-        pairs = zip(hop.sightline.distance_m.ravel(), hop.line_of_sight.ravel(), strict=True)
-        states = (f"{distance:.1f} m {'LoS' if clear else 'NLoS'}" for distance, clear in pairs)
+        columns = (hop.sightline.distance_m, hop.line_of_sight, hop.near_field)
+        states = (
+            f"{distance:.1f} m {'LoS' if clear else 'NLoS'}{' near field' * bool(near)}"
+            for distance, clear, near in zip(*map(np.ravel, columns), strict=True)
+        )
         found[name] = f" ({', '.join(states)})"
     return found
 

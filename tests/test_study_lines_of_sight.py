@@ -150,6 +150,17 @@ def test_scenarios_have_k_factors():
     assert all(system.bs_user.mean is None and system.ris1_ris2.mean is None for system in drops)
 
 
+def test_lines_of_sight_of_scenarios_are_spherical_in_the_near_field():
+    array, clear = ("antennas = 2, spacing = 0.4", "antennas = 40, spacing = 0.5"), "line_of_sight = true"
+    text = scenario_changed(array, (clear, f"{clear}, k_factor_db = 7"))
+    point = parse_study(text, "drops").point(0, 30, 1)
+    hops = link_budget(point, 4).hops
+    assert [name for name, shown in hops.items() if "near field" in shown] == ["bs_ris1", "bs_user"]
+    system, _, _ = build(point, seed=4)
+    values = np.linalg.svd(system.bs_ris1.mean.matrix, compute_uv=False)
+    assert values[1] > 1e-4 * values[0], "a plane wave has rank one"
+
+
 @pytest.mark.parametrize(
     ("pair", "fault"),
     [
