@@ -11,6 +11,15 @@ if TYPE_CHECKING:
 __all__ = ["BIBTEX", "papers_of"]
 
 BIBTEX = {
+    "abeywickrama2020": """@article{abeywickrama2020,
+  author  = {Abeywickrama, Samith and Zhang, Rui and Wu, Qingqing and Yuen, Chau},
+  title   = {Intelligent Reflecting Surface: Practical Phase Shift Model and Beamforming Optimization},
+  journal = {IEEE Transactions on Communications},
+  volume  = {68},
+  number  = {9},
+  pages   = {5849--5863},
+  year    = {2020},
+}""",
     "tr38901": """@techreport{tr38901,
   author      = {{3GPP}},
   title       = {Study on Channel Model for Frequencies from 0.5 to 100 {GHz}},
@@ -92,6 +101,16 @@ BIBTEX = {
   number  = {5},
   pages   = {254--256},
   year    = {1946},
+}""",
+    "gradoni2021": """@article{gradoni2021,
+  author  = {Gradoni, Gabriele and Di Renzo, Marco},
+  title   = {End-to-End Mutual Coupling Aware Communication Model for Reconfigurable Intelligent Surfaces: An
+             Electromagnetic-Compliant Approach Based on Mutual Impedances},
+  journal = {IEEE Wireless Communications Letters},
+  volume  = {10},
+  number  = {5},
+  pages   = {938--942},
+  year    = {2021},
 }""",
     "han2020": """@article{han2020,
   author  = {Han, Yitao and Zhang, Shuowen and Duan, Lingjie and Zhang, Rui},
@@ -177,6 +196,15 @@ BIBTEX = {
   year      = {2021},
   note      = {arXiv:2008.09376},
 }""",
+    "torres2022": """@article{torres2022,
+  author  = {de Jesus Torres, Andrea and Sanguinetti, Luca and Bj{\\"o}rnson, Emil},
+  title   = {Electromagnetic Interference in {RIS}-Aided Communications},
+  journal = {IEEE Wireless Communications Letters},
+  volume  = {11},
+  number  = {4},
+  pages   = {668--672},
+  year    = {2022},
+}""",
 }
 """Key to BibTeX entry."""
 
@@ -199,6 +227,9 @@ OF_LAW = {
 }
 """Law of correlation, phase noise or path loss to the paper that a study with it should cite."""
 
+OF_HARDWARE = {"amplitude": "abeywickrama2020", "coupling": "gradoni2021", "interference": "torres2022"}
+"""Table of a surface to the paper that a study with it should cite."""
+
 OF_PRECODER = {"rzf": "peel2005", "mmse": "bjornson2017", "wmmse": "shi2011"}
 """Precoder to the paper that a study with it should cite."""
 
@@ -213,6 +244,8 @@ def papers_of(points: Iterable["Point"], extra: Iterable[str] = ()) -> list[str]
             keys.add(OF_LAW["local_scattering"])
         if point.transmission.csi in ("lmmse", "ls"):
             keys.add("bjornson2017")
+        for surface in point.system.surfaces.values():
+            keys |= {paper for part, paper in OF_HARDWARE.items() if getattr(surface, part) is not None}
         if point.transmission.precoder in OF_PRECODER:
             keys.add(OF_PRECODER[point.transmission.precoder])
         if (scenario := point.system.scenario) is not None:

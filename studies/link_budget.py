@@ -51,6 +51,8 @@ class LinkBudget:
 def link_budget(point: Point, seed: int = 0) -> LinkBudget:
     """Return the link budget of a point."""
     system, theta1, theta2 = build(point, seed)
+    if any(surface.coupling is not None and surface.random for surface in point.system.surfaces.values()):
+        system = _uncoupled(system)  # coupled elements at random have no closed form
     sights = _sights(point.system, seed)
     gains = {path: _mean_gain(_alone(system, path), theta1, theta2) for path in point.system.paths}
     total = _mean_gain(system, theta1, theta2) if system.line_of_sight else sum(gains.values())
@@ -63,10 +65,15 @@ def link_budget(point: Point, seed: int = 0) -> LinkBudget:
     )
 
 
+def _uncoupled(system: ris.DoubleRIS) -> ris.DoubleRIS:
+    one, two = (dataclasses.replace(part, coupling=None) for part in (system.hardware1, system.hardware2))
+    return dataclasses.replace(system, hardware1=one, hardware2=two)
+
+
 def _alone(system: ris.DoubleRIS, path: str) -> ris.DoubleRIS:
     """Return the system with one path alone."""
     unused: dict[str, Any] = {hop: None for hops in PATHS.values() for hop in hops if hop not in PATHS[path]}
-    return dataclasses.replace(system, **unused)
+    return dataclasses.replace(system, **unused, emi1=None, emi2=None)
 
 
 def _mean_gain(system: ris.DoubleRIS, theta1: NDArray[np.float64], theta2: NDArray[np.float64]) -> float:

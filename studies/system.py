@@ -1,5 +1,6 @@
 """From the system of a study file to that of `ris`."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -12,6 +13,7 @@ from ris.montecarlo import MEMORY_LIMIT
 from studies.config.correlation import CorrelationLaw
 from studies.config.line_of_sight import Ray, UserRay
 from studies.config.system import Directions, System
+from studies.hardware import make_hardware, make_interference
 from studies.laws import make_correlation, make_phase_noise
 from studies.scenario import drop
 
@@ -34,7 +36,18 @@ def build_system(table: System, seed: int = 0) -> ris.DoubleRIS:
         If its covariances would take more than `MEMORY_LIMIT`.
     """
     _check_memory(table)
-    return _system(table) if table.scenario is None else drop(table, seed)
+    return _with_hardware(table, _system(table) if table.scenario is None else drop(table, seed))
+
+
+def _with_hardware(table: System, system: ris.DoubleRIS) -> ris.DoubleRIS:
+    """Return the system with the hardware of the surfaces in use, and interference at them."""
+    parts: dict[str, Any] = {}
+    for name, surface in table.surfaces.items():
+        array = channels.UniformPlanarArray(surface.rows, surface.columns, surface.spacing)
+        number = name.removeprefix("surface")
+        parts[f"hardware{number}"] = make_hardware(surface, array)
+        parts[f"emi{number}"] = make_interference(surface, array)
+    return dataclasses.replace(system, **parts)
 
 
 def _system(table: System) -> ris.DoubleRIS:

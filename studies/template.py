@@ -30,6 +30,12 @@ correlation = {{ law = "isotropic" }}
 # Laws: none, von_mises (concentration), uniform (half_width), wrapped_normal (standard_deviation),
 # quantization (bits), sum (terms).
 phase_noise = {{ law = "von_mises", concentration = 2.0 }}
+# More of its hardware, which designs of phases do not know of:
+# failures = {{ law = "absorbing", probability = 0.1 }}     # or "random_phase", "stuck" (phase)
+# amplitude = {{ minimum = 0.2 }}                           # depends on the phase; also offset, steepness
+# interference = {{ power_dbm = -90 }}                      # at an element; also correlation
+#   coupling = {{ length = 0.2 }}                           # of dipoles; beside phase noise with
+#       normalisation = "realization" alone; also radius, reference_ohm
 
 [system.surface2]              # near the users
 rows = 8

@@ -194,3 +194,15 @@ def test_lines_of_sight_raise_gains_and_cost_rank():
     assert ratio("single only, 5 dBm") == pytest.approx(1, abs=0.1)
     for paths in ("all paths", "single only", "double only"):
         assert ratio(f"{paths}, 30 dBm") < 0.65
+
+
+def test_faults_cost_by_what_failed_elements_still_do():
+    for chance in (0.2, 0.5, 0.8):
+        absorbing, random, stuck = (
+            rate("hardware", label, chance) for label in ("absorbing", "random phase", "stuck at pi")
+        )
+        assert absorbing < random < stuck
+    whole = rate("hardware", "absorbing", 0)
+    for label in ("absorbing, amplitude from 0.2", "absorbing, interference"):
+        assert 0.4 * whole < rate("hardware", label, 0) < 0.6 * whole
+    assert rate("hardware", "absorbing", 0.8) < 0.15 * whole

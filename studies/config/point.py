@@ -1,5 +1,6 @@
 """One point of a sweep: a system and its transmission."""
 
+from collections.abc import Iterator
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -73,6 +74,27 @@ class Point(Table):
                 f"expected at most {self.system.bs.antennas} (system.bs.antennas) with 'zf', got {count}"
             )
             faults.append(Fault("system.users.count", problem))
+        faults += self._hardware_faults()
         if faults:
             raise FaultsError(faults)
         return self
+
+    def _hardware_faults(self) -> Iterator[Fault]:
+        """Yield faults of hardware for which the means that a transmission needs have no closed form."""
+        transmission = self.transmission
+        surfaces = self.system.surfaces
+        disturbed = [name for name, surface in surfaces.items() if surface.interference is not None]
+        for name, surface in surfaces.items():
+            if surface.coupling is None or not surface.random:
+                continue
+            if transmission.long_term or transmission.csi != "perfect" or disturbed:
+                yield Fault(
+                    f"system.{name}.coupling",
+                    "expected no phase noise or random failures beside it, but for perfect CSI, "
+                    "normalisation = 'realization' and no interference",
+                )
+        if disturbed and transmission.long_term and transmission.precoder != "mrt":
+            yield Fault(
+                "transmission.normalisation",
+                f"expected 'realization' beside interference at a surface, with {transmission.precoder!r}",
+            )
