@@ -20,7 +20,7 @@ ris2_user = { k_factor_db = [1, 2], azimuth_deg = [10, 40], elevation_deg = -8 }
 [transmission]
 precoder = "zf"
 allocation = "max_min"
-csi = "ls"
+csi = "perfect"
 pilots = { power_dbm = 0, length = 2, covariance = "gain" }"""
 FAULTY = """spacing = 0.5
 failures = { law = "stuck", probability = 0.25, phase = 1.0 }
