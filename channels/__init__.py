@@ -7,6 +7,7 @@ from channels.correlation import (
     isotropic_correlation,
     local_scattering_correlation,
 )
+from channels.coupling import mutual_impedance, scattering_matrix
 from channels.errors import InvalidArgumentError, MemoryLimitError, NearFieldWarning
 from channels.fading import Hop, LineOfSight, UserHop
 from channels.geometry import (
@@ -20,6 +21,8 @@ from channels.geometry import (
     is_near_field,
     sightline,
 )
+from channels.hardware import ElementFailures, Hardware, PhaseDependentAmplitude
+from channels.interference import Interference
 from channels.near_field import (
     effective_degrees_of_freedom,
     line_of_sight,
@@ -51,9 +54,12 @@ __all__ = [
     "AntennaArray",
     "ArbitraryArray",
     "Correlation",
+    "ElementFailures",
     "FreeSpace",
+    "Hardware",
     "Hop",
     "IndoorOffice",
+    "Interference",
     "InvalidArgumentError",
     "LineOfSight",
     "LogDistance",
@@ -63,6 +69,7 @@ __all__ = [
     "Node",
     "Orientation",
     "PathLoss",
+    "PhaseDependentAmplitude",
     "PhaseNoise",
     "QuantizationNoise",
     "Sightline",
@@ -88,7 +95,9 @@ __all__ = [
     "isotropic_correlation",
     "line_of_sight",
     "local_scattering_correlation",
+    "mutual_impedance",
     "noise_power_dbm",
+    "scattering_matrix",
     "sightline",
     "spherical_steering",
     "spherical_wave",

@@ -2,8 +2,9 @@
 
 from typing import Literal
 
-__all__ = ["Office", "ScatteringDimensions", "ScatteringMethod"]
+__all__ = ["FailedState", "Office", "ScatteringDimensions", "ScatteringMethod"]
 
+FailedState = Literal["absorbing", "random_phase"]
 Office = Literal["mixed", "open"]
 ScatteringDimensions = Literal[2, 3]
 ScatteringMethod = Literal["quadrature", "small_angle"]

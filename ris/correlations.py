@@ -8,20 +8,7 @@ from numpy.typing import NDArray
 from channels.correlation import Correlation, GridCorrelation
 from channels.fading import UserHop
 
-__all__ = ["diagonal", "each", "reflected", "times", "trace"]
-
-
-def reflected(A: Correlation, B: Correlation, x: NDArray[Any], r: float) -> float:
-    """E tr(A E X B X^H E^H), X = diag(x): r^2 x^H (A o B^T) x, and what coinciding elements add."""
-    if isinstance(A, GridCorrelation) and isinstance(B, GridCorrelation) and A.grid == B.grid:
-        product = GridCorrelation(A.lags * B.lags[::-1, ::-1])
-        diagonal = product.size * float(product.lags[A.grid[0] - 1, A.grid[1] - 1].real)
-        form = np.vdot(x, product.times(x[:, None])[:, 0]).real
-    else:
-        matrix = A.matrix * B.matrix.T
-        diagonal = float(np.trace(matrix).real)
-        form = np.vdot(x, matrix @ x).real
-    return float(r**2 * form + (1 - r**2) * diagonal)
+__all__ = ["diagonal", "each", "times", "trace"]
 
 
 def trace(R: Correlation) -> float:

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from channels.fading import Hop, UserHop
+from channels.interference import Interference
 from channels.streams import Stream
 from ris._kernels.hop import draw_vectors, explicit_product
-from ris._kernels.surface import reflect
 from ris.options import Csi
+from ris.reflection import SurfaceReflection
 from ris.system import DoubleRIS
 
 __all__ = ["ExplicitEngine"]
@@ -33,7 +34,7 @@ class ExplicitEngine:
     stream : Stream
         Where the numbers come from; every hop and surface draws from a child of its own.
     csi : {"perfect", "nominal"}
-        What the precoding channels see of the phase noise.
+        What the precoding channels see of phase noise and hardware.
 
     Attributes
     ----------
@@ -54,26 +55,31 @@ class ExplicitEngine:
         self.bs_ris1 = _HopDraw.of(system.bs_ris1 if reaches1 else None, stream.child("bs_ris1"))
         self.bs_ris2 = _HopDraw.of(system.bs_ris2 if system.single2 else None, stream.child("bs_ris2"))
         self.ris1_ris2 = _HopDraw.of(system.ris1_ris2 if system.double else None, stream.child("ris1_ris2"))
-        self.shifts = np.exp(1j * theta1), np.exp(1j * theta2)
-        self.laws = system.phase_noise1.kernel_table(), system.phase_noise2.kernel_table()
-        self.keys = stream.child("phase_noise1").key, stream.child("phase_noise2").key
+        self.surfaces = (
+            SurfaceReflection(system, 1, theta1, stream),
+            SurfaceReflection(system, 2, theta2, stream),
+        )
+        self.emi = _EmiFactor.of(system.emi1), _EmiFactor.of(system.emi2)
         largest = max(system.antennas, system.elements1, system.elements2)
         self.bytes_per_realization = 16 * largest * self.users * self.copies
 
-    def draw(self, first: int, count: int) -> NDArray[np.float64]:
-        """Return the channels of that many realizations from number `first` on.
+    def draw(self, first: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Return the channels of that many realizations from number `first` on, and what interferes.
 
         Returns
         -------
-        ndarray, shape (M, 2, C, count)
+        channels : ndarray, shape (M, 2, C, count)
             Axes (antenna, real or imaginary part, column, realization).
+        emi : ndarray, shape (K, count), or None
+            Power of the interference that the surfaces reflect to the users; None without.
         """
         K = self.users
         h = np.zeros((self.antennas, count, K * self.copies), np.complex128)
+        emi = [np.zeros((K, count))]
         if self.bs_user:
             h += self._copied(self.bs_user.draw(first, count, K))
         if self.ris2_user:
-            v2 = self._reflected(1, self._copied(self.ris2_user.draw(first, count, K)), first)
+            v2 = self._reflected(1, self._copied(self.ris2_user.draw(first, count, K)), first, emi)
             if self.bs_ris2:
                 h += self.bs_ris2.apply(v2, first)
         if self.bs_ris1:
@@ -82,16 +88,37 @@ class ExplicitEngine:
                 v1 = self._copied(self.ris1_user.draw(first, count, K))
             if self.ris1_ris2:
                 v1 = v1 + self.ris1_ris2.apply(v2, first)
-            h += self.bs_ris1.apply(self._reflected(0, v1, first), first)
-        parts = np.stack([h.real, h.imag])
-        return np.ascontiguousarray(parts.transpose(1, 0, 3, 2))
+            h += self.bs_ris1.apply(self._reflected(0, v1, first, emi), first)
+        parts = np.ascontiguousarray(np.stack([h.real, h.imag]).transpose(1, 0, 3, 2))
+        return parts, np.sum(emi, axis=0) if any(self.emi) else None
 
-    def _reflected(self, surface: int, columns: NDArray[np.complex128], first: int) -> NDArray[np.complex128]:
-        reflect(columns, self.users, self.shifts[surface], self.laws[surface], self.keys[surface], first)
+    def _reflected(
+        self, surface: int, columns: NDArray[np.complex128], first: int, emi: list[NDArray[np.float64]]
+    ) -> NDArray[np.complex128]:
+        self.surfaces[surface].reflect(columns, first)
+        at_surface = self.emi[surface]
+        if at_surface is not None:
+            emi.append(at_surface.power(columns[:, :, : self.users]))
         return columns
 
     def _copied(self, columns: NDArray[np.complex128]) -> NDArray[np.complex128]:
         return columns if self.copies == 1 else np.concatenate([columns, columns], axis=-1)
+
+
+class _EmiFactor:
+    """Interference at a surface, by a factor of its covariance."""
+
+    def __init__(self, emi: Interference) -> None:
+        self.factor = np.ascontiguousarray(emi.correlation.factor.conj().T) * np.sqrt(emi.power)
+
+    @classmethod
+    def of(cls, emi: Interference | None) -> "_EmiFactor | None":
+        return None if emi is None else cls(emi)
+
+    def power(self, columns: NDArray[np.complex128]) -> NDArray[np.float64]:
+        """Return v^H power R v of columns with axes (element, realization, column), shape (column, B)."""
+        seen = _times(self.factor, np.ascontiguousarray(columns))
+        return np.asarray(np.sum(seen.real**2 + seen.imag**2, axis=0).T)
 
 
 class _UserDraw:

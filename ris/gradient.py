@@ -25,7 +25,7 @@ from ris.moments import ClosedFormMoments
 from ris.perfect_moments import mean_weights, perfect_moments
 from ris.rates import rate_from_moments
 from ris.surface_tables import SurfaceTables, TableSet, TableState
-from ris.system import DoubleRIS
+from ris.system import DoubleRIS, check_phase_noise_alone
 
 __all__ = ["Powers", "UserValues"]
 
@@ -67,12 +67,18 @@ class UserValues:
     batch_shape : tuple of int
         Batch axes of the systems taken.
 
+    Raises
+    ------
+    InvalidArgumentError
+        If there is more than Rayleigh fading and phase noise (`check_phase_noise_alone`).
+
     Notes
     -----
     Preparation costs O(K^2 N^3), once, for rates. For the cost afterwards see `ris.surface_tables`.
     """
 
     def __init__(self, system: DoubleRIS, powers: Powers | None, part: slice | None = None) -> None:
+        check_phase_noise_alone(system)
         self._link = Link(system, np.zeros(system.elements1), np.zeros(system.elements2), part)
         self._powers = powers
         self.batch_shape = self._link.a.shape[:-1]

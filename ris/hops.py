@@ -1,4 +1,4 @@
-"""Realizations of every hop and of the phase noise, to import into other simulators."""
+"""Realizations of every hop, of phase noise and of failed elements, to import into other simulators."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from channels.checks import integer, positive
 from channels.errors import InvalidArgumentError, MemoryLimitError
 from channels.fading import Hop, UserHop
+from channels.hardware import Hardware
 from channels.phase_noise import PhaseNoise
 from channels.streams import Stream
 from ris._kernels.hop import draw_matrices, draw_vectors
@@ -33,6 +34,10 @@ class HopRealizations:
         Channel vectors of the users as columns.
     phase_noise1, phase_noise2 : ndarray, shapes (n, N1) and (n, N2)
         Phase noise of the surfaces, radians.
+    failed1, failed2 : ndarray, shapes (n, N1) and (n, N2)
+        Reflection coefficients of the failed elements, complex; NaN for those that work.
+    hardware1, hardware2 : Hardware
+        Of the surfaces: amplitudes follow the phase shifts that are chosen later.
     """
 
     bs_ris1: Draws
@@ -43,6 +48,10 @@ class HopRealizations:
     bs_user: Draws
     phase_noise1: NDArray[np.float64]
     phase_noise2: NDArray[np.float64]
+    failed1: NDArray[np.complex128]
+    failed2: NDArray[np.complex128]
+    hardware1: Hardware
+    hardware2: Hardware
 
     def channels(self, theta1: Any = None, theta2: Any = None) -> NDArray[np.complex128]:
         """Compose the users' channels at given phase shifts.
@@ -57,18 +66,18 @@ class HopRealizations:
         ndarray, shape (n, M, K)
             h_k = d_k + A1 T1 u1k + A2 T2 u2k + A1 T1 D T2 u2k, as in `DoubleRIS`.
         """
-        T1 = _reflection("theta1", theta1, self.phase_noise1)
-        T2 = _reflection("theta2", theta2, self.phase_noise2)
+        T1 = _reflection("theta1", theta1, self.phase_noise1, self.hardware1, self.failed1)
+        T2 = _reflection("theta2", theta2, self.phase_noise2, self.hardware2, self.failed2)
         parts = [] if self.bs_user is None else [self.bs_user]
         at_surface1 = [] if self.ris1_user is None else [self.ris1_user]
         if self.ris2_user is not None:
-            reflected = T2 * self.ris2_user
+            reflected = self.hardware2.reflected(T2, self.ris2_user)
             if self.bs_ris2 is not None:
                 parts.append(self.bs_ris2 @ reflected)
             if self.ris1_ris2 is not None:
                 at_surface1.append(self.ris1_ris2 @ reflected)
         if self.bs_ris1 is not None and at_surface1:
-            parts.append(self.bs_ris1 @ (T1 * sum(at_surface1)))
+            parts.append(self.bs_ris1 @ self.hardware1.reflected(T1, sum(at_surface1)))
         return np.asarray(sum(parts))
 
 
@@ -80,7 +89,7 @@ def draw_hops(
     first: int = 0,
     memory_limit: float = MEMORY_LIMIT,
 ) -> HopRealizations:
-    """Draw every hop matrix and the phase noise of both surfaces.
+    """Draw every hop matrix, and phase noise and failed elements of both surfaces.
 
     The numbers are those that `draw_channels` with the same seed and engine "explicit" draws: composed at the
     same phase shifts, they make the same channels up to rounding.
@@ -110,7 +119,7 @@ def draw_hops(
     check_single(system, "simulate")
     stream = as_stream(seed)
     M, N1, N2, K = system.antennas, system.elements1, system.elements2, system.users
-    entries = M * (N1 + N2) + N1 * N2 + K * (M + N1 + N2) + N1 + N2
+    entries = M * (N1 + N2) + N1 * N2 + K * (M + N1 + N2) + 2 * (N1 + N2)
     if 2 * 16 * n * entries > positive("memory_limit", memory_limit):
         raise MemoryLimitError(
             "drawing the hops", 32 * n * entries, int(memory_limit), "ask for fewer realizations at a time"
@@ -130,6 +139,9 @@ def draw_hops(
             return np.empty((n, 0))
         return law.sample(elements, n, stream.child(name), first)
 
+    def failed(hardware: Hardware, name: str, elements: int) -> NDArray[np.complex128]:
+        return hardware.sample_failures(elements, n, stream.child(name), first)
+
     return HopRealizations(
         bs_ris1=between("bs_ris1"),
         bs_ris2=between("bs_ris2"),
@@ -139,6 +151,10 @@ def draw_hops(
         bs_user=to_users("bs_user"),
         phase_noise1=noise("phase_noise1", N1),
         phase_noise2=noise("phase_noise2", N2),
+        failed1=failed(system.hardware1, "failures1", N1),
+        failed2=failed(system.hardware2, "failures2", N2),
+        hardware1=system.hardware1,
+        hardware2=system.hardware2,
     )
 
 
@@ -164,9 +180,15 @@ def _vectors(hop: UserHop, n: int, key: NDArray[np.uint32], first: int) -> NDArr
     return vectors
 
 
-def _reflection(name: str, theta: Any, noise: NDArray[np.float64]) -> NDArray[np.complex128]:
+def _reflection(
+    name: str,
+    theta: Any,
+    noise: NDArray[np.float64],
+    hardware: Hardware,
+    failed: NDArray[np.complex128],
+) -> NDArray[np.complex128]:
     phases = check_phases(name, theta, noise.shape[1])
     if phases.shape not in (noise.shape[1:], noise.shape):
         raise InvalidArgumentError(name, f"shape {noise.shape[1:]} or {noise.shape}", f"shape {phases.shape}")
-    phasors: NDArray[np.complex128] = np.exp(1j * (phases + noise))
-    return phasors[..., None]
+    coefficients: NDArray[np.complex128] = hardware.coefficients(phases + noise, failed)
+    return coefficients

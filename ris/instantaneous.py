@@ -128,6 +128,13 @@ def instantaneous_phases(
     One iteration costs a few products of the hops with K columns, for all realizations at once.
     """
     one_of("objective", objective, InstantaneousObjective)
+    if not (hops.hardware1.ideal and hops.hardware2.ideal):
+        raise InvalidArgumentError(
+            "hops",
+            "phase noise alone to design phases for (hardware1 and hardware2 = channels.Hardware() by "
+            "dataclasses.replace; the hops stay)",
+            "hardware",
+        )
     power, noise_power = non_negative("power", power), positive("noise_power", noise_power)
     positive("tolerance", tolerance)
     integer("max_iterations", max_iterations, minimum=1)
@@ -213,6 +220,12 @@ def simulate_instantaneous(
     """
     integer("realizations", realizations, minimum=1)
     power, noise_power = non_negative("power", power), positive("noise_power", noise_power)
+    if system.emi1 is not None or system.emi2 is not None:
+        raise InvalidArgumentError(
+            "system",
+            "no interference at the surfaces (emi1 and emi2 = None by dataclasses.replace)",
+            "interference",
+        )
     if not callable(choose):
         raise InvalidArgumentError("choose", "a function of the hops", repr(choose))
     M, N1, N2, K = system.antennas, system.elements1, system.elements2, system.users

@@ -7,11 +7,13 @@ import array_api_compat
 import numpy as np
 
 from channels.checks import as_array, finite
+from channels.coupling import reflection_matrix
 from channels.errors import InvalidArgumentError
 from channels.fading import UserHop
-from ris.backend import Array, adjoint, conjugate, imaginary, is_complex, real, stacked, unify
+from ris.backend import Array, adjoint, conjugate, imaginary, is_complex, matmul, real, stacked, unify
+from ris.element_moments import IDEAL, ElementMoments
 from ris.noise_moments import Reflection
-from ris.system import DoubleRIS
+from ris.system import DoubleRIS, check_coupling
 
 __all__ = ["BsTraces", "Link", "Surface", "check_phases"]
 
@@ -64,9 +66,8 @@ class Link:
 
     def __init__(self, system: DoubleRIS, theta1: Any, theta2: Any, part: slice | None = None) -> None:
         if system.line_of_sight:
-            raise InvalidArgumentError(
-                "system", "Rayleigh fading in all hops for a phase design or a gradient", "a hop with a mean"
-            )
+            raise InvalidArgumentError("system", "Rayleigh fading in all hops", "a hop with a mean")
+        check_coupling(system)
         hops = (system.bs_ris1, system.bs_ris2, system.ris1_ris2)
         to_users = (system.ris1_user, system.ris2_user, system.bs_user)
         xp, arrays = unify(
@@ -104,7 +105,9 @@ class Link:
             RB2 if single2 else no_side,
         )
         self._system, self._missing = system, missing
-        self._theta1, self._theta2 = theta1, theta2
+        self._theta = theta1, theta2
+        self._noise = system.phase_noise1, system.phase_noise2
+        self._hardware = system.hardware1, system.hardware2
         self._covariances = R1b, R1d, R1k, R2b, R2d, R2k
         self._factors = F1k, F2k
 
@@ -113,17 +116,38 @@ class Link:
         """Traces of the BS-side covariances."""
         return BsTraces(*self.bs_sides)
 
+    def _elements(self, surface: int) -> ElementMoments:
+        """Moments of the elements of surface 1 or 2; of coupled ones, `_seen` has all that they do."""
+        if self._hardware[surface - 1].coupling is not None:
+            return IDEAL
+        return self._coefficients(surface)
+
+    def _coefficients(self, surface: int) -> ElementMoments:
+        noise, hardware = self._noise[surface - 1], self._hardware[surface - 1]
+        return ElementMoments.of(noise, hardware, self._theta[surface - 1])
+
+    def _seen(self, covariance: Array, surface: int) -> Array:
+        """Absorb what is certain of surface 1 or 2: the phase shifts or, T coupled, T^H R T."""
+        theta, hardware = self._theta[surface - 1], self._hardware[surface - 1]
+        if hardware.coupling is None:
+            return _steered(covariance, theta)
+        xp = array_api_compat.array_namespace(theta)
+        T = reflection_matrix(xp.exp(1j * theta) * self._coefficients(surface).mean, hardware.coupling)
+        return matmul(adjoint(T), matmul(covariance, T))
+
     def surface1(self) -> "Surface":
         """Surface 1 seen from the BS; its user sides are the users' and then that of the hop to surface 2."""
         system, (R1b, R1d, R1k, *_) = self._system, self._covariances
         users = [(R1k, self._factors[0])] if system.single1 else []
         onward = [(R1d[..., None, :, :], None)] if system.double else []
-        law, K = system.phase_noise1, system.users
+        moments, K = IDEAL, system.users
+        if users or onward:
+            moments = self._elements(1)
         return Surface(
-            [_steered(R1b, self._theta1)] if users or onward else [self._missing],
+            [self._seen(R1b, 1)] if users or onward else [self._missing],
             [*users, *onward] or [(self._missing[None, ...], None)],
             [*(_places(K, R1k) if users else [0] * K), -1],
-            (law.moment(1), law.moment(2)),
+            moments,
         )
 
     def surface2(self) -> "Surface":
@@ -133,12 +157,14 @@ class Link:
         hop2, hopD = system.bs_ris2, system.ris1_ris2
         if len(sides) == 2 and hop2 and hopD and hop2.right is hopD.right:
             sides = [R2b]  # one covariance for both hops, as in the published model: half the work
-        law, K = system.phase_noise2, system.users
+        moments, K = IDEAL, system.users
+        if sides:
+            moments = self._elements(2)
         return Surface(
-            [_steered(side, self._theta2) for side in sides] or [self._missing],
+            [self._seen(side, 2) for side in sides] or [self._missing],
             [(R2k, self._factors[1])] if sides else [(self._missing[None, ...], None)],
             _places(K, R2k) if sides else [0] * K,
-            (law.moment(1), law.moment(2)),
+            moments,
         )
 
 
@@ -179,7 +205,7 @@ class BsTraces:
 
 
 class Surface:
-    """The covariances on both sides of one surface, and the moments of its phase noise.
+    """The covariances on both sides of one surface, and the moments of its elements.
 
     Parameters
     ----------
@@ -189,8 +215,8 @@ class Surface:
         Covariances towards the users, J in all, and their factors where products cost less with them.
     places : list of int
         Where in `user_sides` each row of a result stands: K users share one entry or have their own.
-    noise : tuple of float
-        First and second circular moments of the phase noise.
+    moments : ElementMoments
+        Of its elements.
     """
 
     def __init__(
@@ -198,10 +224,10 @@ class Surface:
         bs_sides: list[Array],
         user_sides: list[tuple[Array, Array | None]],
         places: list[int],
-        noise: tuple[float, float],
+        moments: ElementMoments,
     ) -> None:
         self.bs_sides, self.user_sides, self.places = bs_sides, user_sides, places
-        self.r, self.r2 = noise
+        self.moments = moments
 
     @property
     def user_matrices(self) -> Array:
@@ -209,16 +235,20 @@ class Surface:
         return stacked([matrices for matrices, _ in self.user_sides])
 
     def noisy(self) -> tuple[Reflection, Reflection]:
-        """Reflections of the first and the last BS side with phase noise."""
-        return self._reflections(self.r, self.r2)
+        """Reflections of the first and the last BS side by the elements as they are."""
+        return self._reflections(self.moments)
 
     def nominal(self) -> tuple[Reflection, Reflection]:
-        """Reflections of the first and the last BS side without phase noise."""
-        return self._reflections(1.0, 1.0)
+        """Reflections of the first and the last BS side as the phase shifts alone would make them."""
+        return self._reflections(IDEAL)
 
     def vector(self, table: Array) -> Array:
-        """Give every user its entry of a real table of shape (..., J)."""
+        """Give every user the real part of its entry of a table of shape (..., J)."""
         return _taken(real(table), self.places, -1)
+
+    def complex_vector(self, table: Array) -> Array:
+        """Give every user its entry of a table of shape (..., J)."""
+        return _taken(table, self.places, -1)
 
     def matrix(self, table: Array) -> Array:
         """Give every pair of users the real part of its entry of a table of shape (..., J, J)."""
@@ -232,8 +262,8 @@ class Surface:
         entries = sum(matrices.shape[-3] for matrices, _ in self.user_sides)
         return _taken(xp.eye(entries, device=array_api_compat.device(first)), self.places, -2)
 
-    def _reflections(self, r: float, r2: float) -> tuple[Reflection, Reflection]:
-        made = [Reflection.of(side, self.user_sides, r, r2) for side in self.bs_sides]
+    def _reflections(self, moments: ElementMoments) -> tuple[Reflection, Reflection]:
+        made = [Reflection.of(side, self.user_sides, moments) for side in self.bs_sides]
         return made[0], made[-1]
 
 

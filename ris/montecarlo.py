@@ -16,6 +16,7 @@ from channels.streams import Stream
 from ris._kernels.statistics import measure
 from ris.csi import AnyCsi, PilotCsi
 from ris.estimates import Estimate, Observations
+from ris.mean_gain import mean_emi_power
 from ris.options import Csi, Engine, Precision
 from ris.precoders import MAXIMUM_RATIO, Precoder, check_precoder
 from ris.sampler import ChannelSampler, Tile, check_threads
@@ -91,7 +92,7 @@ def draw_channels(
     kind = np.complex128 if precision == "double" else np.complex64
     out = np.empty((realizations, system.antennas, system.users), kind)
 
-    def keep(done: int, tile: Tile) -> None:
+    def keep(done: int, tile: Tile, _: NDArray[np.float64] | None) -> None:
         drawn = np.moveaxis(tile, -1, 0)
         out.real[done : done + len(drawn)] = drawn[:, :, 0]
         out.imag[done : done + len(drawn)] = drawn[:, :, 1]
@@ -128,6 +129,11 @@ class Simulation:
         Of |h_k^H f_j|^2 and of |h_k|^2 |h_j|^2, shape (K, K, 1).
     observed : Observations, optional
         Of what the caller of `simulate` observes beside these.
+    mean_emi : ndarray, shape (K,), optional
+        Mean power of the interference that the surfaces reflect to each user, in closed form, as the
+        hardening bound and the ratio of moments take it.
+    emi_powers : Observations, optional
+        Of that power, shape (K,).
     precoder : MRT, ZF, RZF, MMSE or WMMSE
         How the BS precodes.
     unconverged : int
@@ -141,6 +147,8 @@ class Simulation:
     interferences: Observations
     gain_products: Observations
     observed: Observations | None = None
+    mean_emi: NDArray[np.float64] | None = field(default=None, kw_only=True)
+    emi_powers: Observations | None = field(default=None, kw_only=True)
     precoder: Precoder = field(default=MAXIMUM_RATIO, kw_only=True)
     unconverged: int = field(default=0, kw_only=True)
 
@@ -168,6 +176,11 @@ class Simulation:
     def gain_product(self) -> Estimate:
         """E |h_k|^2 |h_j|^2, shape (K, K)."""
         return _squeezed(self.gain_products.estimate())
+
+    @property
+    def emi_power(self) -> Estimate | None:
+        """Mean power of the interference that the surfaces reflect to each user, shape (K,); None without."""
+        return None if self.emi_powers is None else self.emi_powers.estimate()
 
     @property
     def ergodic_rate(self) -> Estimate:
@@ -213,9 +226,8 @@ class Simulation:
             per_user=self.per_user.merge(other.per_user),
             interferences=self.interferences.merge(other.interferences),
             gain_products=self.gain_products.merge(other.gain_products),
-            observed=None
-            if self.observed is None or other.observed is None
-            else self.observed.merge(other.observed),
+            observed=_merged(self.observed, other.observed),
+            emi_powers=_merged(self.emi_powers, other.emi_powers),
             unconverged=self.unconverged + other.unconverged,
         )
 
@@ -231,11 +243,16 @@ class Simulation:
     def _summed(self, value: NDArray[np.float64], gradient: NDArray[np.float64]) -> Estimate:
         return self.per_user.function(float(value.sum()), gradient.sum(axis=0))
 
+    @property
+    def _noise(self) -> NDArray[np.float64]:
+        """Mean noise power of each user, what surfaces reflect included."""
+        return np.full(self._users, self.noise_power) + (0.0 if self.mean_emi is None else self.mean_emi)
+
     @functools.cached_property
     def _hardening(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         # Rate log2(total / rest) with rest = P (F - C^2 + I) + s2 sum Q and total = rest + P C^2.
         C, F, J, Q, _ = self.per_user.mean.reshape(5, -1)
-        P, s2 = self.power, self.noise_power
+        P, s2 = self.power, self._noise
         rest = P * (F - C**2 + J) + s2 * Q.sum()
         total = rest + P * C**2
         by_rest = 1 / total - 1 / rest
@@ -245,7 +262,7 @@ class Simulation:
     def _ratio(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         # Rate log2(total / rest) with rest = P J + s2 sum Q and total = rest + P F.
         _, F, J, Q, _ = self.per_user.mean.reshape(5, -1)
-        P, s2 = self.power, self.noise_power
+        P, s2 = self.power, self._noise
         rest = P * J + s2 * Q.sum()
         total = rest + P * F
         by_rest = 1 / total - 1 / rest
@@ -312,11 +329,16 @@ def simulate(
     drawn: Csi = "perfect" if isinstance(csi, PilotCsi) else csi
     sampler = ChannelSampler(system, theta1, theta2, as_stream(seed), drawn, engine, precision)
     _check_memory(sampler, 0, threads, memory_limit)
+    mean_emi = None
+    if system.emi1 is not None or system.emi2 is not None:
+        mean_emi = mean_emi_power(system, sampler.theta1, sampler.theta2)
     transmitter = Transmitter(system, sampler, precoder, csi, as_stream(seed), power, noise_power, threads)
 
-    def measure_tile(done: int, tile: Tile) -> Simulation:
+    def measure_tile(done: int, tile: Tile, emi: NDArray[np.float64] | None) -> Simulation:
         precoders, unconverged = transmitter.precoders(tile, first + done)
-        per_user, interference, product = _measured(tile[:, :, : system.users], precoders, transmitter.noise)
+        share = 0.0 if emi is None else emi / noise_power
+        noise = np.broadcast_to(transmitter.noise * (1 + share), (system.users, tile.shape[-1]))
+        per_user, interference, product = _measured(tile[:, :, : system.users], precoders, noise)
         observed = None if observe is None else Observations.of(observe(per_user[4].T))
         transmitter.correct(per_user[4], per_user[3])
         return Simulation(
@@ -327,6 +349,8 @@ def simulate(
             Observations.of(np.moveaxis(interference, -1, 0)[..., None]),
             Observations.of(np.moveaxis(product, -1, 0)[..., None]),
             observed,
+            mean_emi=mean_emi,
+            emi_powers=None if emi is None else Observations.of(emi.T),
             precoder=precoder,
             unconverged=unconverged,
         )
@@ -344,12 +368,16 @@ def as_stream(seed: int | Stream) -> Stream:
 
 
 def _measured(
-    channels: Tile, precoders: Tile, noise: float
+    channels: Tile, precoders: Tile, noise: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     _, _, K, B = channels.shape
     per_user, interference, product = np.empty((5, K, B)), np.empty((K, K, B)), np.empty((K, K, B))
     measure(per_user, interference, product, channels, precoders, noise)
     return per_user, interference, product
+
+
+def _merged(mine: Observations | None, its: Observations | None) -> Observations | None:
+    return None if mine is None or its is None else mine.merge(its)
 
 
 def _check_memory(sampler: ChannelSampler, result: int, threads: int, limit: float) -> None:

@@ -1,19 +1,20 @@
-r"""Exact moments of what one surface does to the channel, over its phase noise.
+r"""Exact moments of what one surface does to the channel, over what its elements do at random.
 
 A surface enters the moments of the channel through traces tr(A E B E^H): A is a covariance on its BS side
-with the phase shifts absorbed, B one on its user side, and E = diag(e_1 .. e_N), e_n = exp(j phi_n), its
-phase noise. With phi_n iid, symmetric and of zero mean, only r = E e^{j phi} and r2 = E e^{2j phi} matter.
-For a stack of user-side covariances B_k and two BS-side covariances A and C this module gives
+with the phase shifts absorbed, B one on its user side, and E = diag(e_1 .. e_N) what phase noise and hardware
+add, independent from element to element (`ris.element_moments`). For a stack of user-side covariances B_k and
+two BS-side covariances A and C this module gives
 
     mean            E tr(A E B_k E^H)
     fourth_moments  E tr(A E B_k E^H) tr(C E B_j E^H) and E tr(A E B_k E^H C E B_j E^H)
 
-and the same where only one of the factors sees the noise. Matrices may be any, not only Hermitian.
+and the same where only one of the factors sees E. Matrices may be any, not only Hermitian.
 
-Derivation. A product of two e and two e^* averages to r^4 where its four indices differ. Where an e meets an
-e^* the factor r^2 becomes 1 (excess sg = 1 - r^2), where two e meet it becomes r2 (excess tau = r2 - r^2);
-three equal indices leave the excess r k3, k3 = 2 r^3 - r r2 - r, four leave what is missing to 1. Inclusion
-and exclusion over the coincidences turns the sum over distinct indices into sums over free ones.
+Derivation. With e = mu + z the traces expand into sums over indices n of products of mu, z and their
+conjugates. As the z_n are independent and of zero mean, a product of them counts only where each z meets
+another: two at one element average to s = E|z|^2 or t = E z^2, three to u = E z|z|^2 or its conjugate. Four
+average to s^2 or |t|^2 for each way to pair them, at two elements or at one, and where all four are at one
+element to w = E|z|^4 - 2 s^2 - |t|^2 besides. M = diag(mu), and s, t, u, w in the formulas stand for vectors.
 """
 
 import math
@@ -23,8 +24,17 @@ from dataclasses import dataclass
 import array_api_compat
 
 from ris.backend import Array, adjoint, conjugate, matmul, stacked, vecdot
+from ris.element_moments import ElementMoments
 
-__all__ = ["Reflection", "amplitude_product", "fourth_moments", "inner_chain", "outer_chain"]
+__all__ = [
+    "Reflection",
+    "amplitude",
+    "amplitude_product",
+    "fourth_moments",
+    "inner_chain",
+    "mean_traces",
+    "outer_chain",
+]
 
 BLOCK_BYTES = 2**25
 """Temporaries of the sums over pairs of users are worked through in blocks of about this many bytes."""
@@ -40,40 +50,45 @@ class Reflection:
         BS-side covariance, phase shifts absorbed: conj(x_m) A_mn x_n with x = exp(j theta).
     B : array, shape (..., J, N, N)
         User-side covariances.
-    r, r2 : float
-        First and second circular moments of the phase noise; 1 and 1 without noise.
+    moments : ElementMoments
+        Of the elements of the surface.
+    X : array, shape (..., J, N, N)
+        A M B_k.
     P : array, shape (..., J, N, N)
-        A' B_k, with A' = r^2 A + (1 - r^2) diag(A) the average of E^H A E.
+        A' B_k, with A' = M^H A M + diag(s_n A_nn) the average of E^H A E.
     AB, BA : array, shape (..., J, N)
-        Diagonals of A B_k and of B_k A.
+        Diagonals of A M B_k and of B_k M^H A.
     """
 
     A: Array
     B: Array
-    r: float
-    r2: float
+    moments: ElementMoments
+    X: Array
     P: Array
     AB: Array
     BA: Array
 
     @classmethod
-    def of(cls, A: Array, sides: Sequence[tuple[Array, Array | None]], r: float, r2: float) -> "Reflection":
+    def of(
+        cls, A: Array, sides: Sequence[tuple[Array, Array | None]], moments: ElementMoments
+    ) -> "Reflection":
         """Multiply out what the moments share.
 
         `sides` are stacks of covariances B_k, J in all, each with factors F_k, B_k = F_k F_k^H, or None.
         """
-        array_api_compat.array_namespace(A)
         B = stacked([matrices for matrices, _ in sides])
-        smoothed = _smoothed(A, r)[..., None, :, :]
-        column = adjoint(A)[..., None, :, :]
+        AM = A * _columns(moments.mean)
+        MA = _rows(_conjugate(moments.mean)) * A
+        X = stacked([_product(AM[..., None, :, :], *side) for side in sides])
         return cls(
             A=A,
             B=B,
-            r=r,
-            r2=r2,
-            P=stacked([_product(smoothed, *side) for side in sides]),
-            AB=vecdot(column, B, axis=-2),
-            BA=_row_dot(B, A),
+            moments=moments,
+            X=X,
+            P=_rows(_conjugate(_stacks(moments.mean))) * X
+            + _rows(_stacks(moments.variance) * _diagonal(A)[..., None, :]) * B,
+            AB=vecdot(adjoint(AM)[..., None, :, :], B, axis=-2),
+            BA=_row_dot(B, MA),
         )
 
     @property
@@ -88,12 +103,18 @@ class Reflection:
 
     @property
     def mean(self) -> Array:
-        """E tr(A E B_k E^H) = r^2 tr(A B_k) + (1 - r^2) sum_n A_nn B_nn, shape (..., J)."""
-        return self.r**2 * _sum(self.BA) + (1 - self.r**2) * _sum(self.dA * self.dB)
+        """E tr(A E B_k E^H) = tr(M^H A M B_k) + sum_n s_n A_nn (B_k)_nn, shape (..., J)."""
+        return _mean_trace(self.BA, self.dA * self.dB, self.moments)
+
+
+def mean_traces(A: Array, B: Array, moments: ElementMoments) -> Array:
+    """E tr(A E B_k E^H) alone, shape (..., J), at a cost of N^2; parameters as those of `Reflection`."""
+    BA = _row_dot(B, _rows(_conjugate(moments.mean)) * A)
+    return _mean_trace(BA, _diagonal(A)[..., None, :] * _diagonal(B), moments)
 
 
 def fourth_moments(first: Reflection, second: Reflection) -> tuple[Array, Array]:
-    """Means over the phase noise of products of two traces and of the chained trace.
+    """Means over the elements of products of two traces and of the chained trace.
 
     Parameters
     ----------
@@ -109,124 +130,127 @@ def fourth_moments(first: Reflection, second: Reflection) -> tuple[Array, Array]
     return _product_mean(first, second, aligned), _chained_mean(first, second, aligned)
 
 
+def _mean_trace(BA: Array, dS: Array, moments: ElementMoments) -> Array:
+    """sum_n mu_n (B M^H A)_nn + s_n A_nn B_nn, given the diagonals of B M^H A and A o B."""
+    return _sum(_stacks(moments.mean) * BA) + _sum(_stacks(moments.variance) * dS)
+
+
 def _product_mean(first: Reflection, second: Reflection, aligned: Array) -> Array:
     """E tr(A E B_k E^H) tr(C E B_j E^H).
 
-    With S = A o B_k^T and T = C o B_j^T the product is (e^H S e)(e^H T e). Off the diagonals S and T have
-    row sums ro, ru, column sums co, cu and totals a, b; OU = sum O o U and OUt = sum O o U^T over their
-    off-diagonal parts. Then, with c1 = ro.ru - OU, c2 = co.cu - OU, c3 = ro.cu - OUt, c4 = co.ru - OUt,
+    With D = B_j, dX the diagonal of X and (AB)_n = (A M B)_nn, (BA)_n = (B M^H A)_nn, likewise for C and D,
 
-        trS trT + r^2 (trS b + trT a) + r^4 (a b - c1 - c2 - c3 - c4 - OU - OUt)
-        + r2 r^2 (c1 + c2) + r2^2 OU + r^2 (c3 + c4) + OUt.
+        E tr(A E B E^H) E tr(C E D E^H) + sum_n [ s (BA CD + AB DC) + t BA DC + t^* AB CD ]
+        + sum_n [ u^* (dA dB CD + AB dC dD) + u (dA dB DC + BA dC dD) + w dA dB dC dD ]
+        + sum_ab t_a^* t_b A_ab B_ba C_ab D_ba + sum_ab s_a s_b A_ab B_ba C_ba D_ab,
+
+    the sums over a and b being `aligned` and `_crossed_sum`.
     """
-    rr, r2 = first.r**2, first.r2
+    s, t, u, w = _excesses(first)
     dS, dT = first.dA * first.dB, second.dA * second.dB
-    ro, ru = first.AB - dS, second.AB - dT
-    co, cu = first.BA - dS, second.BA - dT
-    a, b = _sum(ro), _sum(ru)
-    trS, trT = _sum(dS), _sum(dT)
-    OU = aligned - _dot(dS, dT)
-    OUt = _crossed_sum(first, second) - _dot(dS, dT)
-    c1, c2 = _dot(ro, ru) - OU, _dot(co, cu) - OU
-    c3, c4 = _dot(ro, cu) - OUt, _dot(co, ru) - OUt
     return (
-        _outer(trS, trT)
-        + rr * (_outer(trS, b) + _outer(a, trT))
-        + rr**2 * (_outer(a, b) - c1 - c2 - c3 - c4 - OU - OUt)
-        + r2 * rr * (c1 + c2)
-        + r2**2 * OU
-        + rr * (c3 + c4)
-        + OUt
+        _outer(first.mean, second.mean)
+        + _dot(first.BA, s * second.AB + t * second.BA + u * dT)
+        + _dot(first.AB, s * second.BA + _conjugate(t) * second.AB + _conjugate(u) * dT)
+        + _dot(dS, _conjugate(u) * second.AB + u * second.BA + w * dT)
+        + aligned
+        + _crossed_sum(first, second)
     )
 
 
 def _chained_mean(first: Reflection, second: Reflection, aligned: Array) -> Array:
     """E tr(A E B_k E^H C E B_j E^H).
 
-    With D = B_j, sg = 1 - r^2, tau = r2 - r^2, dX the diagonal of X,
+    In the notation of `_product_mean`, with (BC)_n = (B M^H C)_nn, (DA)_n = (D M^H A)_nn,
 
-        r^4 full + r^2 (sg s1 + tau s2) + r k3 s3 + sg^2 (f1 + f2) + tau^2 f3 + (k4 - 2 sg^2 - tau^2) f4
+        tr(A' B C' D) + sum_n s [ dB (C M D M^H A)_nn + dD (A M B M^H C)_nn ] + sum_n [ t BC DA + t^* AB CD ]
+        + sum_n [ u^* (dA dB CD + dC dD AB) + u (dB dC DA + dD dA BC) + w dA dB dC dD ]
+        + sum_ab s_a s_b A_ab dB_b C_ba dD_a + sum_ab t_a^* t_b A_ab B_ba C_ab D_ba (`aligned`),
 
-    where full = tr(ABCD),
-    s1 = tr(A diag(dB) C D) + tr(diag(dA) B C D) + tr(A B diag(dC) D) + tr(A B C diag(dD)),
-    s2 = sum_n (BC)_nn (DA)_nn + (AB)_nn (CD)_nn,
-    s3 = sum_n dB dC (DA)_nn + dA dB (CD)_nn + dD dA (BC)_nn + dC dD (AB)_nn,
-    f1 = sum_ab A_ab dB_b C_ba dD_a, f2 = sum_ac dA_a B_ac dC_c D_ca,
-    f3 = sum_ab A_ab B_ba C_ab D_ba (`aligned`), f4 = sum_n dA dB dC dD,
-    k3 = 2 r^3 - r r2 - r and k4 = (1 + r^2)^2 - 4 r^2 (1 + r^2) + 2 r^2 (1 + r2).
-    full, two terms of s1 and f2 are together tr(A'B C'D), A' = r^2 A + sg diag(dA), one product.
+    where A' = M^H A M + diag(s dA) holds the pairs around A, and C' those around C.
     """
-    r, r2 = first.r, first.r2
-    rr = r**2
-    sg, tau = 1 - rr, r2 - rr
-    k3 = 2 * r**3 - r * r2 - r
-    k4 = (1 + rr) ** 2 - 4 * rr * (1 + rr) + 2 * rr * (1 + r2)
+    s, t, u, w = _excesses(first)
+    mirrored = _rows(_conjugate(first.moments.mean))
     dA, dC, dB = first.dA, second.dA, first.dB
     AB, DA, CD, BC = first.AB, first.BA, second.AB, second.BA
-    smoothed = _trace_sum(first.P, second.P)
-    CDA = _row_dot(second.P, first.A) - sg * dC * DA
-    ABC = _row_dot(first.P, second.A) - sg * dA * BC
-    s1_rest = _dot(dB, CDA) + _dot(ABC, dB)
-    s2 = _dot(BC, DA) + _dot(AB, CD)
-    s3 = _dot(dB * dC, DA) + _dot(dA * dB, CD) + _dot(dA * BC, dB) + _dot(dC * AB, dB)
-    f1 = _diagonal_pair_sum(first, second)
-    f4 = _dot(dA * dB, dC * dB)
+    around_B = s * _row_dot(second.X, mirrored * first.A) + u * dC * DA + _conjugate(u) * dA * CD
+    around_D = s * _row_dot(first.X, mirrored * second.A) + u * dA * BC + _conjugate(u) * dC * AB
     return (
-        smoothed
-        + sg * s1_rest
-        + rr * tau * s2
-        + r * k3 * s3
-        + sg**2 * f1
-        + tau**2 * aligned
-        + (k4 - 2 * sg**2 - tau**2) * f4
+        _trace_sum(first.P, second.P)
+        + _dot(dB, around_B)
+        + _dot(around_D + w * dA * dC * dB, dB)
+        + _dot(t * BC, DA)
+        + _dot(_conjugate(t) * AB, CD)
+        + _diagonal_pair_sum(first, second)
+        + aligned
     )
 
 
-def outer_chain(noisy: Reflection, nominal: Reflection) -> Array:
-    """E tr(A E B_k C B_j E^H) = tr(A' B_k C B_j), shape (..., J, J): the noise surrounds the chain B_k C B_j.
+def outer_chain(random: Reflection, nominal: Reflection) -> Array:
+    """E tr(A E B_k C B_j E^H) = tr(A' B_k C B_j), shape (..., J, J): E surrounds the chain B_k C B_j.
 
     Parameters
     ----------
-    noisy, nominal : Reflection
-        Of the same surface and stack B: A with its phase noise, C without (r = 1).
+    random, nominal : Reflection
+        Of the same surface and stack B: A with the moments of its elements, C with ideal ones.
     """
-    return _trace_sum(noisy.P, nominal.P)
+    return _trace_sum(random.P, nominal.P)
 
 
-def inner_chain(first: Reflection, second: Reflection, r: float) -> Array:
-    """E tr(A E B_k E^H C B_j) = r^2 tr(A B_k C B_j) + (1 - r^2) sum_n (B_k)_nn (C B_j A)_nn.
+def inner_chain(random: Reflection, nominal: Reflection) -> Array:
+    """E tr(A E B_k E^H C B_j) = tr(A M B_k M^H C B_j) + sum_n s_n (B_k)_nn (C B_j A)_nn.
 
     Parameters
     ----------
-    first, second : Reflection
-        Of the same surface and stack B without noise (r = 1), with BS-side covariances A and C.
-    r : float
-        First circular moment of the phase noise.
+    random, nominal : Reflection
+        As for `outer_chain`.
 
     Returns
     -------
     array, shape (..., J, J)
     """
-    return r**2 * _trace_sum(first.P, second.P) + (1 - r**2) * _dot(first.dB, _row_dot(second.P, first.A))
+    moments = random.moments
+    onward = random.X * _columns(_conjugate(_stacks(moments.mean)))
+    return _trace_sum(onward, nominal.P) + _dot(
+        _stacks(moments.variance) * random.dB, _row_dot(nominal.P, random.A)
+    )
 
 
-def amplitude_product(first: Reflection, second: Reflection, r: float) -> Array:
-    """E tr(A E B_k) conj(tr(C E B_j)) = r^2 tr(A B_k) conj(tr(C B_j)) + (1 - r^2) sum_n a_n conj(c_n).
+def amplitude(nominal: Reflection, moments: ElementMoments) -> Array:
+    """E tr(A E B_k) = sum_n mu_n (B_k A)_nn, shape (..., J).
 
-    Here a and c are the diagonals of B_k A and B_j C. Parameters and shape of the result are those of
-    `inner_chain`.
+    Parameters
+    ----------
+    nominal : Reflection
+        With ideal elements.
+    moments : ElementMoments
+        Of E.
     """
-    other = conjugate(second.BA)
-    return r**2 * _outer(_sum(first.BA), _sum(other)) + (1 - r**2) * _dot(first.BA, other)
+    return _sum(_stacks(moments.mean) * nominal.BA)
 
 
-def _smoothed(A: Array, r: float) -> Array:
-    """A' = r^2 A + (1 - r^2) diag(A), the average of E^H A E."""
-    if r == 1:
-        return A
-    xp = array_api_compat.array_namespace(A)
-    identity = xp.eye(A.shape[-1], dtype=A.dtype, device=array_api_compat.device(A))
-    return r**2 * A + (1 - r**2) * (_diagonal(A)[..., None, :] * identity)
+def amplitude_product(first: Reflection, second: Reflection, moments: ElementMoments) -> Array:
+    """E tr(A E B_k) conj(tr(C E B_j)), shape (..., J, J).
+
+    It is E tr(A E B_k) conj(E tr(C E B_j)) + sum_n s_n a_n conj(c_n), with a and c the diagonals of B_k A and
+    B_j C.
+
+    Parameters
+    ----------
+    first, second : Reflection
+        Of the same surface and stack B with ideal elements, with BS-side covariances A and C.
+    moments : ElementMoments
+        Of E.
+    """
+    means = _outer(amplitude(first, moments), conjugate(amplitude(second, moments)))
+    return means + _dot(_stacks(moments.variance) * first.BA, conjugate(second.BA))
+
+
+def _excesses(reflection: Reflection) -> tuple[Array | float, ...]:
+    """s, t, u and w, each a float or of shape (..., 1, N)."""
+    moments = reflection.moments
+    each = (moments.variance, moments.pseudovariance, moments.third, moments.fourth)
+    return tuple(_stacks(value) for value in each)
 
 
 def _product(A: Array, B: Array, factors: Array | None) -> Array:
@@ -237,9 +261,10 @@ def _product(A: Array, B: Array, factors: Array | None) -> Array:
 
 
 def _aligned_sum(first: Reflection, second: Reflection) -> Array:
-    """sum_ab A_ab (B_k)_ba C_ab (B_j)_ba, shape (..., J, J)."""
+    """sum_ab t_a^* t_b A_ab (B_k)_ba C_ab (B_j)_ba, shape (..., J, J)."""
     xp = array_api_compat.array_namespace(first.A)
-    weight = xp.matrix_transpose(first.A * second.A)[..., None, :, :]
+    t = first.moments.pseudovariance
+    weight = xp.matrix_transpose(_rows(_conjugate(t)) * first.A * second.A * _columns(t))[..., None, :, :]
     total = 0
     for rows in _row_blocks(first.B):
         block = first.B[..., rows, :]
@@ -248,9 +273,10 @@ def _aligned_sum(first: Reflection, second: Reflection) -> Array:
 
 
 def _crossed_sum(first: Reflection, second: Reflection) -> Array:
-    """sum_ab A_ab (B_k)_ba C_ba (B_j)_ab, shape (..., J, J)."""
+    """sum_ab s_a s_b A_ab (B_k)_ba C_ba (B_j)_ab, shape (..., J, J)."""
     xp = array_api_compat.array_namespace(first.A)
-    weight = (first.A * xp.matrix_transpose(second.A))[..., None, :, :]
+    s = first.moments.variance
+    weight = (_rows(s) * first.A * xp.matrix_transpose(second.A) * _columns(s))[..., None, :, :]
     total = 0
     for rows in _row_blocks(first.B):
         columns = xp.matrix_transpose(first.B[..., :, rows])
@@ -276,10 +302,11 @@ def _row_dot(stack: Array, matrix: Array) -> Array:
 
 
 def _diagonal_pair_sum(first: Reflection, second: Reflection) -> Array:
-    """sum_ab A_ab (B_k)_bb C_ba (B_j)_aa, shape (..., J, J)."""
+    """sum_ab s_a s_b A_ab (B_k)_bb C_ba (B_j)_aa, shape (..., J, J)."""
     xp = array_api_compat.array_namespace(first.A)
+    s = _stacks(first.moments.variance)
     weight = xp.matrix_transpose(first.A) * second.A
-    return _dot(matmul(first.dB, weight), first.dB)
+    return _dot(matmul(s * first.dB, weight), s * first.dB)
 
 
 def _row_blocks(stack: Array) -> list[slice]:
@@ -300,6 +327,25 @@ def _dot(left: Array, right: Array) -> Array:
     """Inner products without conjugation of all pairs, (..., J, n) and (..., I, n) to (..., J, I)."""
     xp = array_api_compat.array_namespace(left, right)
     return matmul(left, xp.matrix_transpose(right))
+
+
+def _rows(vector: float | Array) -> float | Array:
+    """A factor for each row of a matrix; a float is one for all."""
+    return vector if isinstance(vector, float) else vector[..., :, None]
+
+
+def _columns(vector: float | Array) -> float | Array:
+    """A factor for each column of a matrix."""
+    return vector if isinstance(vector, float) else vector[..., None, :]
+
+
+def _stacks(vector: float | Array) -> float | Array:
+    """The same vector for every entry of a stack: shape (..., N) to (..., 1, N)."""
+    return vector if isinstance(vector, float) else vector[..., None, :]
+
+
+def _conjugate(vector: float | Array) -> float | Array:
+    return vector if isinstance(vector, float) else conjugate(vector)
 
 
 def _outer(left: Array, right: Array) -> Array:

@@ -16,7 +16,7 @@ __all__ = [
 ]
 
 Csi = Literal["perfect", "nominal"]
-"""What the BS knows: its channels with the phase noise, or as the phase shifts alone would make them."""
+"""What the BS knows: its channels as they are, or as ideal elements at the phase shifts would make them."""
 
 PilotCovariance = Literal["exact", "nominal", "gain"]
 """The users' covariances that an LMMSE estimate uses: with the phase noise, without it, or gains alone."""

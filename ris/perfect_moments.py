@@ -10,10 +10,17 @@ itself and tr(RBa L RBb L^H), in that order, where it joins two.
 
 from ris.backend import Array, imaginary
 from ris.link import BsTraces, Link, Surface
-from ris.noise_moments import Reflection, fourth_moments
+from ris.noise_moments import Reflection, fourth_moments, mean_traces
 from ris.pairs import both, on_diagonal, outer, pair, split, split_pairs, symmetric, transposed
 
-__all__ = ["mean_weights", "pair_moments", "perfect_moments", "surface1_tables", "surface2_tables"]
+__all__ = [
+    "mean_gains",
+    "mean_weights",
+    "pair_moments",
+    "perfect_moments",
+    "surface1_tables",
+    "surface2_tables",
+]
 
 
 def perfect_moments(link: Link, tables1: list[Array], tables2: list[Array]) -> tuple[Array, Array, Array]:
@@ -21,11 +28,21 @@ def perfect_moments(link: Link, tables1: list[Array], tables2: list[Array]) -> t
 
     Affine in the tables of each surface, for given tables of the other.
     """
-    bs = link.bs
-    _, over1, over2 = mean_weights(link, tables1, tables2)
-    mean = link.a * bs.sk + over1 * bs.s1 + over2 * bs.s2
-    G, J = pair_moments(link, tables1, tables2, bs)
-    return mean, J + on_diagonal(G), G + on_diagonal(J)  # the same user twice: both pairings
+    G, J = pair_moments(link, tables1, tables2, link.bs)
+    return (
+        _mean_gain(link, tables1, tables2),
+        J + on_diagonal(G),
+        G + on_diagonal(J),
+    )  # the same user twice: both pairings
+
+
+def mean_gains(link: Link) -> Array:
+    """E|h_k|^2 alone, shape (..., K), at a cost of N^2 for each user."""
+    one, two = link.surface1(), link.surface2()
+    tables1 = [one.vector(mean_traces(one.bs_sides[0], one.user_matrices, one.moments))]
+    sides2 = two.bs_sides[0], two.bs_sides[-1]
+    tables2 = [two.vector(mean_traces(side, two.user_matrices, two.moments)) for side in sides2]
+    return _mean_gain(link, tables1, tables2)
 
 
 def mean_weights(link: Link, tables1: list[Array], tables2: list[Array]) -> tuple[Array, Array, Array]:
@@ -36,6 +53,11 @@ def mean_weights(link: Link, tables1: list[Array], tables2: list[Array]) -> tupl
     T1, T1d = split(tables1[0])
     single1 = link.b * T1
     return single1, single1 + link.d * T1d * tables2[1], link.c * tables2[0]
+
+
+def _mean_gain(link: Link, tables1: list[Array], tables2: list[Array]) -> Array:
+    _, over1, over2 = mean_weights(link, tables1, tables2)
+    return link.a * link.bs.sk + over1 * link.bs.s1 + over2 * link.bs.s2
 
 
 def pair_moments(link: Link, tables1: list[Array], tables2: list[Array], bs: BsTraces) -> tuple[Array, Array]:

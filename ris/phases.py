@@ -5,8 +5,9 @@ The mean gain of user k over all fading and phase noise is (`ris.moments`)
     E|h_k|^2 = a_k tr RBk + b_k tr RB1 T(R1b, R1k) + c_k tr RB2 T(R2b, R2k)
              + d_k tr RB1 T(R1b, R1d) T(R2d, R2k)
 
-with T(A, B) = E tr(A Th B Th^H) = r^2 v^H S v + (1 - r^2) tr S, S = A o B^T (element by element) and
-v = exp(j theta) of that surface. S is positive semidefinite, all weights are >= 0, and so is every T.
+with T(A, B) = E tr(A Th B Th^H) = mu^2 v^H S v + s tr S, S = A o B^T (element by element) and
+v = exp(j theta) of that surface, and mu the mean and s the variance of what its elements add (phase noise,
+failures), all alike. S is positive semidefinite, all weights are >= 0, and so is every T.
 
 Closed form. v^H S v <= sum_mn |S_mn|, with equality if and only if S_mn = v_m conj(v_n) |S_mn| for all m, n.
 So if the matrices S of all pairs (A, B) at a surface share one vector c of unit-modulus entries with
@@ -21,7 +22,7 @@ positive semidefinite matrices. Given the phases of the other surface it is v^H 
 convex and so above its tangents: v^H S v >= 2 Re(v^H S v') - v'^H S v'. The best v for the tangent at v',
 exp(j arg(S v')), therefore never lowers the sum (minorise and maximise), and the steps alternate over the
 surfaces. The best of several ascents is a local maximum. How far it can be from the global one follows from
-T <= r^2 min(sum |S_mn|, N lambda_max(S)) + (1 - r^2) tr S.
+T <= mu^2 min(sum |S_mn|, N lambda_max(S)) + s tr S.
 
 Lines of sight add terms linear in each v and products of paths: the same ascent, on the forms of
 `ris.rician_phases`, without a certificate and without a bound.
@@ -41,10 +42,11 @@ from channels.checks import as_array, finite, frozen, integer, real
 from channels.errors import InvalidArgumentError
 from channels.phase_noise import UniformNoise
 from channels.streams import Stream
+from ris.element_moments import ElementMoments
 from ris.link import Link, Surface
 from ris.montecarlo import as_stream
 from ris.rician_phases import RicianGain
-from ris.system import DoubleRIS, check_single
+from ris.system import DoubleRIS, check_designable
 
 __all__ = [
     "MeanGain",
@@ -120,14 +122,15 @@ def optimal_phases(system: DoubleRIS) -> PhaseDesign:
     Raises
     ------
     InvalidArgumentError
-        If the system has batch axes or arrays of another library.
+        If the system has batch axes or arrays of another library, or the elements of a surface are not alike
+        (`check_designable`).
 
     Notes
     -----
     The mean gain is not the rate: with several users the interference also depends on the phases, and
     `ris.design_phases` may do better. For the derivation see the module.
     """
-    check_single(system, "design phases for")
+    check_designable(system)
     return _design(system, np.ones(system.users), "all users")
 
 
@@ -151,7 +154,7 @@ def steered_phases(system: DoubleRIS, user: int) -> PhaseDesign:
     InvalidArgumentError
         As for `optimal_phases`, and if there is no such user.
     """
-    check_single(system, "design phases for")
+    check_designable(system)
     if integer("user", user, minimum=0) >= system.users:
         raise InvalidArgumentError("user", f"a number below K = {system.users}", repr(user))
     return _design(system, np.arange(system.users) == user, f"user {user}")
@@ -227,14 +230,14 @@ class _Forms:
         S of every pair of covariances in play.
     single, double : array, shape (N, N)
         Weighted sums of S: for the single reflection, and for the surface's factor of the double one.
-    r : float
-        First circular moment of the phase noise.
+    moments : ElementMoments
+        Of the elements, all alike.
     """
 
     pairs: list[NDArray[Any]]
     single: NDArray[Any]
     double: NDArray[Any]
-    r: float
+    moments: ElementMoments
 
     @classmethod
     def of(cls, surface: Surface, elements: int, single: NDArray[Any], double: NDArray[Any]) -> "_Forms":
@@ -247,7 +250,7 @@ class _Forms:
             np.broadcast_to(A * np.tensordot(weights, B, axes=1).T, (elements, elements))
             for A, weights in terms
         )
-        return cls([S for S in pairs if S.any()], next(sums), next(sums), surface.r)
+        return cls([S for S in pairs if S.any()], next(sums), next(sums), surface.moments)
 
     @property
     def elements(self) -> int:
@@ -255,7 +258,7 @@ class _Forms:
         return len(self.single)
 
     def mean(self, S: NDArray[Any], v: NDArray[Any]) -> NDArray[np.float64]:
-        """r^2 v^H S v + (1 - r^2) tr S, of one v or of every column."""
+        """mu^2 v^H S v + s tr S, of one v or of every column."""
         return self.noisy(S, _form(S, v))
 
     def ceiling(self, S: NDArray[Any], v: NDArray[Any]) -> NDArray[np.float64]:
@@ -267,8 +270,8 @@ class _Forms:
         return self.noisy(S, np.asarray(bound))
 
     def noisy(self, S: NDArray[Any], form: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what phase noise makes of v^H S v on average, at values of this form."""
-        return np.asarray(self.r**2 * form + (1 - self.r**2) * np.trace(S).real)
+        """Return what the elements make of v^H S v on average, at values of this form."""
+        return np.asarray(self.moments.mean**2 * form + self.moments.variance * np.trace(S).real)
 
 
 class MeanGain:

@@ -47,7 +47,7 @@ class PilotEstimator:
             estimates = affine_estimates(
                 csi,
                 rician_second_moments(system, theta1, theta2),
-                lambda: rician_second_moments(system, theta1, theta2, noisy=False),
+                lambda: rician_second_moments(system, theta1, theta2, "nominal"),
             )
             c = estimates.constants
             self._constants = np.stack([c.real, c.imag]).transpose(2, 0, 1)[..., None]

@@ -61,7 +61,7 @@ def rate_from_moments(
 
     User k receives h_k^H sum_j f_j s_j + noise, with E|s_j|^2 = power / sum_i E|f_i|^2. With
     C_k = E h_k^H f_k, F_k = E|h_k^H f_k|^2 and I_k the sum of E|h_k^H f_j|^2 over j != k plus
-    noise_power sum_i E|f_i|^2 / power,
+    (noise_power + emi_power_k) sum_i E|f_i|^2 / power,
 
         hardening:  log2(1 + C_k^2 / (F_k - C_k^2 + I_k)),
         ratio:      log2(1 + F_k / I_k).
@@ -74,7 +74,8 @@ def rate_from_moments(
         Total transmit power (>= 0) and noise power at a user (> 0), linear, in the same unit.
     bound : {"hardening", "ratio"}
         "hardening" (use-and-then-forget; Marzetta, Larsson, Yang and Ngo, Fundamentals of Massive MIMO,
-        2016): a lower bound on the capacity when the user knows its mean gain only. "ratio": the ratio of
+        2016): a lower bound on the capacity when the user knows its mean gain only; interference at the
+        surfaces is independent of what is sent, so that it counts by its mean power. "ratio": the ratio of
         mean powers, an approximation of the ergodic rate and no bound.
 
     Returns
@@ -89,12 +90,14 @@ def rate_from_moments(
     """
     one_of("bound", bound, Bound)
     power, noise_power = _check_powers(power, noise_power)
-    xp, (C, J, precoder, power, noise_power) = unify(
-        moments.mean_gain, moments.interference, moments.precoder_gain, power, noise_power
+    xp, (C, J, precoder, emi, power, noise_power) = unify(
+        moments.mean_gain, moments.interference, moments.precoder_gain, moments.emi_power, power, noise_power
     )
     F = xp.linalg.diagonal(J)
     # Multiplied by the power, so that power 0 gives rate 0.
-    noise = (noise_power * xp.sum(precoder, axis=-1))[..., None]
+    noise = noise_power[..., None] * xp.sum(precoder, axis=-1)[..., None]
+    if emi is not None:
+        noise = noise + emi * xp.sum(precoder, axis=-1)[..., None]
     others = power[..., None] * (xp.sum(J, axis=-1) - F) + noise
     if bound == "ratio":
         signal = power[..., None] * F

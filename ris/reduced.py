@@ -16,6 +16,9 @@ Gram matrix is the diagonal one of their gains. For nominal CSI there are 2 K co
 phase noise, then the K users as the phase shifts alone would have it; both pass through the same hops, and a
 user's fading is the same in both, which makes its Gram matrix the 2 by 2 block matrix of equal diagonals.
 
+Interference that meets a surface with covariance R reaches a user at the power v^H R v, v the user's column
+as the surface reflects it: the columns are at hand, so that the powers are drawn jointly with the channels.
+
 The mean left right^H of a Rician hop acts on the columns themselves: left (right^H V) is added to the draw.
 Given V it is fixed, so that the law stays exact; only its few rows right^H V travel from array to array.
 
@@ -30,12 +33,12 @@ from numpy.typing import NDArray
 from channels.correlation import Correlation, GridCorrelation
 from channels.factors import DenseFactor, Factor, factor_of
 from channels.fading import Hop, UserHop
-from channels.phase_noise import PhaseNoise
+from channels.interference import Interference
 from channels.scratch import Scratch
 from channels.streams import Stream
 from ris._kernels.reduced import draw_columns, factor_grams, gram
-from ris._kernels.surface import reflect_parts
 from ris.options import Csi, Precision
+from ris.reflection import SurfaceReflection
 from ris.system import DoubleRIS
 
 __all__ = ["ReducedEngine"]
@@ -86,30 +89,50 @@ class ReducedEngine:
         self.at_bs = arrival("bs", [hop for hop in (hop2, *hops1) if hop], system.bs_user)
         self.at_surface1 = arrival("surface1", [hop3] if hop3 else [], system.ris1_user if single1 else None)
         self.at_surface2 = arrival("surface2", [], system.ris2_user if hops2 else None)
-        self.from_surface1 = _Departure(
-            hops1, theta1, system.phase_noise1, system.users, stream.child("phase_noise1"), factors
-        )
-        self.from_surface2 = _Departure(
-            hops2, theta2, system.phase_noise2, system.users, stream.child("phase_noise2"), factors
-        )
+        self.from_surface1 = _Departure(hops1, SurfaceReflection(system, 1, theta1, stream), factors)
+        self.from_surface2 = _Departure(hops2, SurfaceReflection(system, 2, theta2, stream), factors)
+        self.emi = _EmiFactor.of(system.emi1, factors), _EmiFactor.of(system.emi2, factors)
+        self.users = system.users
         largest = max(system.antennas, system.elements1, system.elements2)
         self.bytes_per_realization = 16 * largest * self.columns
 
-    def draw(self, first: int, count: int) -> Columns:
-        """Return the channels of that many realizations from number `first` on.
+    def draw(self, first: int, count: int) -> tuple[Columns, NDArray[np.float64] | None]:
+        """Return the channels of that many realizations from number `first` on, and what interferes.
 
         Returns
         -------
-        ndarray, shape (M, 2, C, count)
+        channels : ndarray, shape (M, 2, C, count)
             Axes (antenna, real or imaginary part, column, realization).
+        emi : ndarray, shape (K, count), or None
+            Power of the interference that the surfaces reflect to the users; None without.
         """
         scratch = self.scratch
-        passing2 = self.from_surface2.passing(self.at_surface2, [], first, count, scratch)
+        emi = np.zeros((self.users, count)) if any(self.emi) else None
+        passing2 = self.from_surface2.passing(self.at_surface2, [], first, count, scratch, self.emi[1], emi)
         to_bs, to_surface1 = passing2[: self.single2], passing2[self.single2 :]
-        passing1 = self.from_surface1.passing(self.at_surface1, to_surface1, first, count, scratch)
+        passing1 = self.from_surface1.passing(
+            self.at_surface1, to_surface1, first, count, scratch, self.emi[0], emi
+        )
         h = np.empty((self.at_bs.size, 2, self.columns, count), self.dtype)
         self.at_bs.draw(h, [*to_bs, *passing1], first, scratch)
-        return h
+        return h, emi
+
+
+class _EmiFactor:
+    """Interference at a surface, by a factor of its covariance."""
+
+    def __init__(self, emi: Interference, factors: "_Factors") -> None:
+        self.level, self.factor = float(emi.power), factors.of(emi.correlation)
+
+    @classmethod
+    def of(cls, emi: Interference | None, factors: "_Factors") -> "_EmiFactor | None":
+        return None if emi is None else cls(emi, factors)
+
+    def add(self, total: NDArray[np.float64], columns: Columns, scratch: Scratch) -> None:
+        """Add v^H power R v of the first columns to the total, shape (K, B)."""
+        seen = scratch.array("inner", (self.factor.rank, *columns.shape[1:]))
+        self.factor.adjoint_times(seen, columns, scratch)
+        total += self.level * np.sum(np.square(seen, dtype=np.float64), axis=(0, 1))[: len(total)]
 
 
 class _Arrival:
@@ -196,28 +219,36 @@ class _Departure:
     def __init__(
         self,
         hops: list[Hop],
-        theta: NDArray[Any],
-        law: PhaseNoise,
-        users: int,
-        stream: Stream,
+        surface: SurfaceReflection,
         factors: "_Factors",
     ) -> None:
-        self.shifts, self.law = np.exp(1j * theta), law.kernel_table()
-        self.noisy, self.key = users, stream.key
+        self.surface = surface
         by_hop = [factors.of(hop.right) for hop in hops]
         self.factors = list(dict.fromkeys(by_hop))
         self.places = [self.factors.index(factor) for factor in by_hop]
         self.means = [factors.of_mean(hop.mean.right) if hop.mean else None for hop in hops]
 
     def passing(
-        self, arrival: _Arrival, arriving: list[Passing], first: int, count: int, scratch: Scratch
+        self,
+        arrival: _Arrival,
+        arriving: list[Passing],
+        first: int,
+        count: int,
+        scratch: Scratch,
+        interference: "_EmiFactor | None",
+        emi: NDArray[np.float64] | None,
     ) -> list[Passing]:
-        """Draw what arrives and return (F_right^H V)^H (F_right^H V) for each hop, and right^H V of means."""
+        """Draw what arrives and return, for each hop, its Gram matrix and right^H V of its mean.
+
+        The Gram matrix is (F_right^H V)^H (F_right^H V). The power of the interference is added to `emi`.
+        """
         if not self.factors:
             return []
         columns = scratch.array("columns", (arrival.size, 2, arrival.columns, count))
         arrival.draw(columns, arriving, first, scratch)
-        reflect_parts(columns, self.noisy, self.shifts, self.law, self.key, first)
+        self.surface.reflect_parts(columns, first)
+        if interference is not None and emi is not None:
+            interference.add(emi, columns, scratch)
         made = []
         for factor in self.factors:
             inner = scratch.array("inner", (factor.rank, *columns.shape[1:]))

@@ -1,11 +1,12 @@
 r"""First and second moments of channels with lines of sight, on surfaces of any size.
 
 The sums over paths and pairings of `ris.wick` for the slots (h_k, h_j^*), where a surface meets at most one
-covariance on either side. With the reflections absorbed, x = exp(j theta), it leaves
+covariance on either side. With T the reflection matrix that h_k meets and T' that of h_j it leaves
 
-    E tr(A E X B X^H E^H) = r^2 tr(A X B X^H) + (1 - r^2) sum_n A_nn B_nn,
+    E tr(A T B T'^H) = tr(A E T B E T'^H) + sum_n s_n A_nn B_nn,
 
-where A and B are covariances or products of two rays; only a covariance meets vectors, never its matrix.
+where A and B are covariances or products of two rays, and s_n is the variance of the coefficient of element
+n. Only a covariance meets vectors, never its matrix, but at surfaces with mutual coupling.
 """
 
 import functools
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 
 from channels.correlation import Correlation
 from channels.fading import Hop, UserHop
-from ris.correlations import diagonal, each, reflected, times
+from ris.correlations import diagonal, each, times
+from ris.mean_surface import MeanSurface, Seen, mean_surfaces, turned, turned_back
 from ris.system import DoubleRIS
 from ris.wick import PATHS, Hops, Slot, State, expectation
 
@@ -28,9 +30,9 @@ Complex = NDArray[np.complex128]
 
 
 def rician_second_moments(
-    system: DoubleRIS, theta1: NDArray[Any], theta2: NDArray[Any], noisy: bool = True
+    system: DoubleRIS, theta1: NDArray[Any], theta2: NDArray[Any], seen: Seen = "perfect"
 ) -> tuple[Complex, Complex]:
-    """Return E h_k, shape (K, M), and E h_k h_j^H, shape (K, K, M, M).
+    """Return E h_k, shape (K, M), and E h_k g_j^H, shape (K, K, M, M); g_j is h_j, or sees less of it.
 
     Parameters
     ----------
@@ -38,8 +40,8 @@ def rician_second_moments(
         A single system (no batch axes) of NumPy arrays.
     theta1, theta2 : ndarray, shapes (N1,) and (N2,), radians
         Phase shifts.
-    noisy : bool
-        Whether the channels see the phase noise.
+    seen : {"perfect", "nominal", "mixed"}
+        Whether phase noise and hardware act in both channels, in neither, or in h_k alone.
 
     Notes
     -----
@@ -50,20 +52,12 @@ def rician_second_moments(
     left = {name: _left_end(hop) for name, hop in hops.items()}
     right = {name: _right_end(hop) for name, hop in hops.items() if isinstance(hop, Hop)}
     rays = {name: (len(end.rays),) * 2 for name, end in left.items()}
-    r1, r2 = (law.moment(1) if noisy else 1.0 for law in (system.phase_noise1, system.phase_noise2))
+    one, two = mean_surfaces(system, theta1, theta2, seen)
     surface1 = functools.partial(
-        _surface,
-        [right.get("bs_ris1")],
-        [left.get("ris1_ris2"), left.get("ris1_user")],
-        np.exp(1j * theta1),
-        r1,
+        _surface, one, [right.get("bs_ris1")], [left.get("ris1_ris2"), left.get("ris1_user")]
     )
     surface2 = functools.partial(
-        _surface,
-        [right.get("bs_ris2"), right.get("ris1_ris2")],
-        [left.get("ris2_user")],
-        np.exp(1j * theta2),
-        r2,
+        _surface, two, [right.get("bs_ris2"), right.get("ris1_ris2")], [left.get("ris2_user")]
     )
     bs = functools.partial(_bs, [left.get(name) for name in ("bs_ris1", "bs_ris2", "bs_user")])
     M, K = system.antennas, system.users
@@ -146,33 +140,35 @@ def _bs(ends: Sequence[_End | None], *states: State) -> NDArray[Any]:
 
 
 def _surface(
-    left: Sequence[_End | None], right: Sequence[_End | None], x: Complex, r: float, *states: State
+    surface: MeanSurface, left: Sequence[_End | None], right: Sequence[_End | None], *states: State
 ) -> NDArray[Any]:
     """Part of a surface, shape (1 or K, 1 or K, 1, 1); `left` are the ends of hops towards the BS."""
     A, b = _found(left, states[: len(left)])
     B, w = _found(right, states[len(left) :])
-    b = {slot: x.conj() * ray for slot, ray in b.items()}
+    T, s = (surface.first, surface.second), surface.variance
     value: NDArray[Any]
     if A is not None and B is not None:
         (R,) = A.covariances
-        known = {id(own): reflected(R, own, x, r) for own in {id(own): own for own in B.covariances}.values()}
+        known = {
+            id(own): surface.reflected(R, own) for own in {id(own): own for own in B.covariances}.values()
+        }
         value = B.pairs(np.array([known[id(own)] for own in B.covariances]))
     elif A is not None:
         (R,) = A.covariances
-        form = times(R, (x * w[0]).T).T @ (x * w[1]).conj().T
-        value = r**2 * form + (1 - r**2) * (w[0] * diagonal(R)) @ w[1].conj().T
+        value = times(R, turned(T[0], w[0]).T).T @ turned(T[1], w[1]).conj().T
+        value = value + (w[0] * s * diagonal(R)) @ w[1].conj().T
     elif B is not None:
+        ends = turned_back(T[0], b[0]), turned_back(T[1], b[1])
         forms = [
-            r**2 * b[0].conj() @ times(R, b[1].T) + (1 - r**2) * (b[0].conj() * diagonal(R)) @ b[1].T
+            ends[0].conj() @ times(R, ends[1].T) + (b[0].conj() * s * diagonal(R)) @ b[1].T
             for R in B.covariances
         ]
         value = B.pairs(np.array(forms)[:, 0, 0])
     else:
-        amplitudes = {slot: np.sum(b[slot].conj() * w[slot], axis=-1) for slot in b}
+        amplitudes = {slot: np.sum(b[slot].conj() * turned(T[slot], w[slot]), axis=-1) for slot in b}
         value = np.ones((1, 1), np.complex128)
         value = value if 0 not in b else value * amplitudes[0][:, None]
         value = value if 1 not in b else value * amplitudes[1].conj()[None, :]
-        value = r ** len(b) * value
         if len(b) == 2:
-            value = value + (1 - r**2) * (w[0] * b[0].conj() * b[1]) @ w[1].conj().T
+            value = value + (w[0] * b[0].conj() * s * b[1]) @ w[1].conj().T
     return np.asarray(value)[..., None, None]

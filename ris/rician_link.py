@@ -8,17 +8,21 @@ are made from (1; axis -1). Channel j of family 1 is the sum of the channels of 
 then filtered at the BS by L_j, plus a constant c_j: estimates from pilots are that.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 import array_api_compat
 import numpy as np
 
+from channels.coupling import reflection_matrix
 from channels.errors import InvalidArgumentError
 from channels.fading import Hop, UserHop
-from ris.backend import Array, adjoint, is_complex, unify
+from channels.hardware import Hardware
+from ris.backend import Array, adjoint, is_complex, real, unify
+from ris.element_moments import IDEAL, ElementMoments
 from ris.link import batch_shape, check_phases
-from ris.system import DoubleRIS
+from ris.system import DoubleRIS, check_coupling
 from ris.wick import PATHS, Hops
 
 __all__ = ["End", "Ends", "RicianLink"]
@@ -85,10 +89,12 @@ class RicianLink:
     Raises
     ------
     InvalidArgumentError
-        If the mean of a hop between arrays has a rank above `MOST_RAYS`.
+        If the mean of a hop between arrays has a rank above `MOST_RAYS`, or elements with mutual coupling do
+        something at random.
     """
 
     def __init__(self, system: DoubleRIS, theta1: Any, theta2: Any, part: slice | None = None) -> None:
+        check_coupling(system)
         paths = [path for path in PATHS.values() if all(getattr(system, hop) is not None for hop in path)]
         self._hops: dict[str, Hop | UserHop] = {hop: getattr(system, hop) for path in paths for hop in path}
         theta1 = check_phases("theta1", theta1, system.elements1)
@@ -105,7 +111,22 @@ class RicianLink:
         self._arrays = dict(zip(named, map(_as_complex, moved), strict=True))
         self.namespace, self._system = xp, system
         self.batch, self.users, self.antennas = batch, system.users, system.antennas
-        self.laws = system.phase_noise1, system.phase_noise2
+
+    @functools.cached_property
+    def elements(self) -> tuple[ElementMoments, ElementMoments]:
+        """Moments of the elements of both surfaces; of coupled ones, the ends have all that they do."""
+        one, two = (
+            IDEAL if self._hardware(i).coupling is not None else self._coefficients(i) for i in (1, 2)
+        )
+        return one, two
+
+    def _hardware(self, surface: int) -> Hardware:
+        hardware: Hardware = getattr(self._system, f"hardware{surface}")
+        return hardware
+
+    def _coefficients(self, surface: int) -> ElementMoments:
+        noise = getattr(self._system, f"phase_noise{surface}")
+        return ElementMoments.of(noise, self._hardware(surface), real(self._arrays[f"theta{surface}"]))
 
     def constant(self, value: Any) -> Array:
         """Return a constant as an array of the kind of all others."""
@@ -126,7 +147,6 @@ class RicianLink:
             L_j and c_j.
         """
         members = self.constant(np.eye(self.users) if members is None else members)
-        x1, x2 = (self.namespace.exp(1j * self._arrays[f"theta{i}"]) for i in (1, 2))
         direct = self._user_end("bs_user", members, filters)
         if constants is not None:
             own = direct.rays[1]
@@ -137,9 +157,9 @@ class RicianLink:
             **{name: self._user_end(name, members) for name in ("ris1_user", "ris2_user")},
             **{f"{name}.left": self._left_end(name, filters) for name in ("bs_ris1", "bs_ris2")},
             "ris1_ris2.left": self._left_end("ris1_ris2"),
-            "bs_ris1.right": self._right_end("bs_ris1", x1),
-            "bs_ris2.right": self._right_end("bs_ris2", x2),
-            "ris1_ris2.right": self._right_end("ris1_ris2", x2),
+            "bs_ris1.right": self._right_end("bs_ris1", 1),
+            "bs_ris2.right": self._right_end("bs_ris2", 2),
+            "ris1_ris2.right": self._right_end("ris1_ris2", 2),
         }
         rays = {name: _ray_counts(ends.get(f"{name}.left", ends.get(name, NO_END))) for name in self._hops}
         if constants is not None:
@@ -192,14 +212,24 @@ class RicianLink:
         rays = self._rays(f"{name}.mean.left")
         return End(links, (rays, [_turned(ray, filters) for ray in rays]))
 
-    def _right_end(self, name: str, x: Array) -> End:
-        """The end of a hop between arrays nearer to the users, with the phase shifts there absorbed."""
+    def _right_end(self, name: str, surface: int) -> End:
+        """The end of a hop between arrays nearer to the users.
+
+        What is certain of the surface there is absorbed: the phase shifts or, elements coupled, all of T.
+        """
         if name not in self._hops:
             return NO_END
-        xp = self.namespace
-        steered = xp.conj(x)[..., :, None] * self._arrays[f"{name}.right"] * x[..., None, :]
+        xp, right, rays = self.namespace, self._arrays[f"{name}.right"], self._rays(f"{name}.mean.right")
+        x = xp.exp(1j * self._arrays[f"theta{surface}"])
+        coupling = self._hardware(surface).coupling
+        if coupling is None:
+            steered = xp.conj(x)[..., :, None] * right * x[..., None, :]
+            rays = [xp.conj(ray) * x[..., None, None, :] for ray in rays]
+        else:
+            T = reflection_matrix(x * self._coefficients(surface).mean, coupling)
+            steered = adjoint(T) @ right @ T
+            rays = [xp.conj(ray) @ T[..., None, :, :] for ray in rays]
         R = xp.matrix_transpose(steered)[..., None, None, :, :]
-        rays = [xp.conj(ray) * x[..., None, None, :] for ray in self._rays(f"{name}.mean.right")]
         return End(dict.fromkeys(PAIRS, (self.constant([[1.0]]), R)), (rays, rays))
 
     def _rays(self, name: str) -> list[Array]:

@@ -8,33 +8,33 @@ slots (h_k^*, f_j, f_j^*, h_k) for E|h_k^H f_j|^2, and (h_k^*, h_k, h_j^*, h_j) 
 The factor of the BS is a sum over antennas without more ado: two neighbouring slots share one antenna.
 
 The factor of a surface is a sum over its elements, an index n for each slot that passes it, of covariances
-and rays on both sides times the mean of the product of phasors e_n (or e_n^*) of those slots that see the
-phase noise. The phasors of different elements are independent. Written by joint cumulants, the mean of the
+and rays on both sides times the mean of the product of e_n (or e_n^*) of those slots that see what phase
+noise and hardware add. Different elements are independent. Written by joint cumulants, the mean of the
 product is the sum over all partitions of the slots into groups, of the products over the groups of
 
-    kappa(p, q), the joint cumulant of p times e and q times e^*, if all indices of the group agree, else 0,
+    kappa_n(p, q), the joint cumulant of p times e_n and q times e_n^*, if all indices of the group agree,
+    else 0 (`ris.element_moments` has them),
 
 as the mean is the sum over partitions that do not separate what is dependent. So each partition leaves a sum
 over free indices, one a group, of products of vectors and matrices (`ris.contraction`).
 """
 
-import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import array_api_compat
 
-from channels.phase_noise import PhaseNoise
 from ris.affine_estimates import affine_estimates
 from ris.backend import Array, adjoint, conjugate, real
 from ris.contraction import contract
 from ris.csi import AnyCsi, PilotCsi
+from ris.element_moments import ElementMoments
 from ris.pairs import diagonal
 from ris.rician_link import End, Ends, RicianLink
 from ris.wick import Slot, State, expectation
 
-__all__ = ["rician_moments"]
+__all__ = ["rician_mean_gains", "rician_moments"]
 
 H, H_CONJ, F, F_CONJ = Slot(False, 0), Slot(True, 0), Slot(False, 1), Slot(True, 1)
 """Channels h_k, precoders f_j, and both conjugated."""
@@ -50,7 +50,15 @@ def rician_moments(link: RicianLink, csi: AnyCsi) -> tuple[Array, Array, Array |
     if csi == "perfect":
         # |h_k|^2 |h_j|^2 has the same slots, joined otherwise.
         return precoder, interference, channels.mean(H_CONJ, F, F_CONJ, H, antennas=(0, 1, 1, 0)), precoder
-    return diagonal(channels.mean(H_CONJ, F)), interference, None, precoder
+    # The precoder is turned so that this mean is real.
+    coherent = diagonal(channels.complex_mean(H_CONJ, F))
+    return array_api_compat.array_namespace(coherent).abs(coherent), interference, None, precoder
+
+
+def rician_mean_gains(link: RicianLink) -> Array:
+    """Return E|h_k|^2 alone, shape (..., K)."""
+    channels = _Channels(link, link.ends(), noisy=(True, True), alike=True)
+    return channels.mean(F_CONJ, F)[..., 0, :]
 
 
 class _Channels:
@@ -61,7 +69,7 @@ class _Channels:
     link, ends
         The system, and the ends of its hops with what makes the precoders.
     noisy : pair of bool
-        Whether the channels of each family see the phase noise.
+        Whether the channels of each family see phase noise and hardware.
     alike : bool
         Whether both families are the channels of the users.
     """
@@ -71,14 +79,18 @@ class _Channels:
         self._known: dict[Sequence[Slot], list[_Surface]] = {}
 
     def mean(self, *slots: Slot, antennas: Sequence[int] = (0, 0, 1, 1)) -> Array:
-        """Real part of the mean of a product of channels; slots of one antenna are joined at the BS."""
+        """Real part of `complex_mean`."""
+        return real(self.complex_mean(*slots, antennas=antennas))
+
+    def complex_mean(self, *slots: Slot, antennas: Sequence[int] = (0, 0, 1, 1)) -> Array:
+        """Mean of a product of channels; slots of one antenna are joined at the BS."""
         places = dict(enumerate(antennas[: len(slots)]))
 
         def at_bs(*states: State) -> Array:
             scale, vectors, edges = self._at_bs(states, slots)
             return scale * _contracted(vectors, edges, places)
 
-        return real(self._spread(expectation(slots, self._ends.hops, at_bs, *self._surfaces(slots))))
+        return self._spread(expectation(slots, self._ends.hops, at_bs, *self._surfaces(slots)))
 
     def vectors(self) -> Array:
         """Return E h_k, shape (..., K, M)."""
@@ -109,9 +121,9 @@ class _Channels:
 
     def _surfaces(self, slots: Sequence[Slot]) -> list["_Surface"]:
         if slots not in self._known:
-            both = zip((self._ends.surface1, self._ends.surface2), self._link.laws, strict=True)
+            both = zip((self._ends.surface1, self._ends.surface2), self._link.elements, strict=True)
             settings = (self._ends.one, slots, self._noisy, self._alike)
-            self._known[slots] = [_Surface(ends, law, *settings) for ends, law in both]
+            self._known[slots] = [_Surface(ends, moments, *settings) for ends, moments in both]
         return self._known[slots]
 
     def _spread(self, total: Array, *antennas: int) -> Array:
@@ -136,7 +148,7 @@ class _Surface:
     def __init__(
         self,
         ends: Sequence[End],
-        law: PhaseNoise,
+        moments: ElementMoments,
         one: Array,
         slots: Sequence[Slot],
         noisy: Sequence[bool],
@@ -144,7 +156,7 @@ class _Surface:
     ) -> None:
         self._ends, self._one, self._slots = ends, one, slots
         self._noisy = [slot for slot, one in enumerate(slots) if noisy[one.family]]
-        self._cumulant = functools.cache(functools.partial(_cumulant, law))
+        self._moments = moments
         conjugates = [Slot(not one.conjugate, one.family) for one in slots]
         others = [Slot(one.conjugate, 1 - one.family) for one in slots]
         self._conjugation = _places(slots, conjugates)
@@ -171,13 +183,19 @@ class _Surface:
         quiet = [[slot] for slot in passing if slot not in self._noisy]
         for groups in _partitions([slot for slot in passing if slot in self._noisy]):
             counts = [sum(self._slots[slot].conjugate for slot in group) for group in groups]
-            weight = math.prod(
-                self._cumulant(len(group) - conjugated, conjugated)
+            cumulants = [
+                self._moments.cumulant(len(group) - conjugated, conjugated)
                 for group, conjugated in zip(groups, counts, strict=True)
-            )
+            ]
+            weight = math.prod(one for one in cumulants if isinstance(one, float))
             if weight != 0:
                 places = {slot: place for place, group in enumerate([*groups, *quiet]) for slot in group}
-                total = total + weight * _contracted(vectors, edges, places)
+                own = {
+                    place: [one[..., None, None, :]]
+                    for place, one in enumerate(cumulants)
+                    if not isinstance(one, float)
+                }
+                total = total + weight * _contracted(vectors, edges, places, own)
         return scale * total
 
 
@@ -222,28 +240,16 @@ def _gathered(one: Array, ends: Sequence[End], states: Sequence[State], slots: S
 
 
 def _contracted(
-    vectors: dict[int, list[Array]], edges: Sequence[tuple[int, int, Array]], places: dict[int, int]
+    vectors: dict[int, list[Array]],
+    edges: Sequence[tuple[int, int, Array]],
+    places: dict[int, int],
+    own: Mapping[int, list[Array]] | None = None,
 ) -> Array:
-    """Contract with each slot's index put in its place."""
-    weights: dict[int, list[Array]] = {place: [] for place in places.values()}
-    for slot, own in vectors.items():
-        weights[places[slot]] += own
+    """Contract with each slot's index put in its place; `own` are further vectors, by place."""
+    weights: dict[int, list[Array]] = {place: list((own or {}).get(place, [])) for place in places.values()}
+    for slot, of_slot in vectors.items():
+        weights[places[slot]] += of_slot
     return contract(weights, [(places[first], places[second], X) for first, second, X in edges])
-
-
-def _cumulant(law: PhaseNoise, plain: int, conjugated: int) -> float:
-    """Joint cumulant of a phasor of the noise, taken so many times, and its conjugate."""
-    turns = [1] * plain + [-1] * conjugated
-
-    def moment(group: Sequence[int]) -> float:
-        order = abs(sum(group))
-        return law.moment(order) if order else 1.0
-
-    def cumulant(group: list[int]) -> float:
-        finer = (parts for parts in _partitions(group) if len(parts) > 1)
-        return moment(group) - sum(math.prod(map(cumulant, parts)) for parts in finer)
-
-    return cumulant(turns)
 
 
 def _partitions(items: list[int]) -> Iterator[list[list[int]]]:

@@ -2,9 +2,10 @@ r"""Phase shifts for the mean gain of systems with lines of sight, by ascent.
 
 Given the phases of the other surface the mean gain, summed over users with weights w_k, is quadratic in
 x = exp(j theta): x^H S x + 2 Re(l^H x) + constant, S positive semidefinite. Below, G_i = E A_i^H A_i,
-X_i = diag(x_i), U_ik = E u_ik u_ik^H, r_i is the first circular moment of the phase noise, and
+X_i = diag(x_i), U_ik = E u_ik u_ik^H, r_i is the mean and s_i the variance of what the elements add (phase
+noise, failures), all alike, and
 
-    smooth(R, X, r) = X^H (r^2 R + (1 - r^2) diag(R)) X.
+    smooth(R, X, i) = X^H (r_i^2 R + s_i diag(R)) X.
 
 Surface 1. With what arrives there, a_k = u_1k + D v_k, where v_k = X_2 E_2 u_2k has the second moments V_k
 and the mean r_2 X_2 u_2k, and what goes past it, g_k = d_k + A_2 v_k,
@@ -14,7 +15,7 @@ and the mean r_2 X_2 u_2k, and what goes past it, g_k = d_k + A_2 v_k,
     E a g^H = (u_1 + D v) d^H + u_1 v^H A_2^H + D V A_2^H                       (all hops by their means).
 
 Surface 2. With B = A_1 E_1 X_1 D + A_2 towards the BS, b_k = d_k + A_1 E_1 X_1 u_1k past it, and
-M = smooth(G_1, X_1, r_1),
+M = smooth(G_1, X_1, 1),
 
     S = r_2^2 E[B^H B] o (sum w U_2)^T,    l^* = r_2 sum w u_2 o E[b^H B],
     E B^H B = D^H M D + g_D tr(R_1d M) R_2d + G_2 + r_1 (D^H X_1^H A_1^H A_2 + its adjoint),
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 
 from channels.fading import Hop, UserHop
 from ris.correlations import each
+from ris.element_moments import ElementMoments
 from ris.rician_gain import rician_second_moments
 from ris.system import DoubleRIS
 
@@ -52,7 +54,14 @@ class RicianGain:
     def __init__(self, system: DoubleRIS, weights: NDArray[Any]) -> None:
         self._system, self._weights = system, np.asarray(weights, np.float64)
         self.elements = system.elements1, system.elements2
-        self._r = system.phase_noise1.moment(1), system.phase_noise2.moment(1)
+        self._moments = tuple(
+            ElementMoments.of(*law, np.zeros(elements))
+            for law, elements in zip(
+                ((system.phase_noise1, system.hardware1), (system.phase_noise2, system.hardware2)),
+                self.elements,
+                strict=True,
+            )
+        )
         M, (N1, N2) = system.antennas, self.elements
         self._A1, self._G1 = _towards_bs(system.bs_ris1, M, N1)
         self._A2, self._G2 = _towards_bs(system.bs_ris2, M, N2)
@@ -75,8 +84,8 @@ class RicianGain:
         return self._form1(x[1]) if surface == 0 else self._form2(x[0])
 
     def _form1(self, x2: Complex) -> tuple[Complex, Complex]:
-        r1, r2 = self._r
-        V = _smooth(self._U2, x2.conj(), r2)
+        r1, r2 = (moments.mean for moments in self._moments)
+        V = _smooth(self._U2, x2.conj(), self._moments[1])
         u, v, d = (self._weights[:, None] ** 0.5 * rows for rows in (self._u1, r2 * self._u2 * x2, self._d))
         Dv = v @ self._D.T
         arriving = self._U1 + self._D @ V @ self._D.conj().T + np.vdot(self._R2d, V) * self._R1d
@@ -86,8 +95,8 @@ class RicianGain:
         return r1**2 * self._G1 * arriving.T, slope.conj()
 
     def _form2(self, x1: Complex) -> tuple[Complex, Complex]:
-        r1, r2 = self._r
-        M = _smooth(self._G1, x1, r1)
+        r1, r2 = (moments.mean for moments in self._moments)
+        M = _smooth(self._G1, x1, self._moments[0])
         turned = r1 * (self._A1 * x1)
         cross = turned.conj().T @ self._A2
         towards = self._D.conj().T @ M @ self._D + np.vdot(self._R1d, M) * self._R2d + self._G2
@@ -122,6 +131,7 @@ def _towards_bs(hop: Hop | None, antennas: int, elements: int) -> tuple[Complex,
     return mean, second
 
 
-def _smooth(R: Complex, x: Complex, r: float) -> Complex:
-    """X^H (r^2 R + (1 - r^2) diag(R)) X."""
-    return np.asarray(x.conj()[:, None] * (r**2 * R + (1 - r**2) * np.diag(np.diag(R))) * x)
+def _smooth(R: Complex, x: Complex, moments: ElementMoments) -> Complex:
+    """X^H (r^2 R + s diag(R)) X."""
+    averaged = moments.mean**2 * R + moments.variance * np.diag(np.diag(R))
+    return np.asarray(x.conj()[:, None] * averaged * x)

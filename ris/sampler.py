@@ -55,7 +55,7 @@ class ChannelSampler:
     stream : Stream
         Where the numbers come from; every hop and surface draws from a child of its own.
     csi : {"perfect", "nominal"}
-        What the precoding channels see of the phase noise.
+        What the precoding channels see of phase noise and hardware.
     engine : {"reduced", "explicit"}
         How hops between arrays are drawn.
     precision : {"double", "single"}
@@ -100,19 +100,25 @@ class ChannelSampler:
         """Memory that a thread takes for its tiles, roughly: the arrays in work and the results in flight."""
         return 8 * self._bytes * self.tile
 
-    def draw(self, number: int) -> Tile:
-        """Draw the tile of that number: realizations number * tile and up."""
+    def draw(self, number: int) -> tuple[Tile, NDArray[np.float64] | None]:
+        """Draw the tile of that number, realizations number * tile and up, and what interferes (`each`)."""
         return self._engine.draw(number * self.tile, self.tile)
 
     def each(
-        self, use: Callable[[int, Tile], Result], first: int, realizations: int, threads: int
+        self,
+        use: Callable[[int, Tile, NDArray[np.float64] | None], Result],
+        first: int,
+        realizations: int,
+        threads: int,
     ) -> Iterator[Result]:
         """Draw realizations from number `first` on in threads, and use them there.
 
         Parameters
         ----------
         use : callable
-            Called with how many realizations come before those of a tile, and with the tile, cut to measure.
+            Called with how many realizations come before those of a tile; with the tile, cut to measure; and
+            with the power of the interference that the surfaces reflect to each user, shape (K, realization),
+            or None where there is none.
         first, realizations, threads : int
             Number of the first realization, how many, and in how many threads.
 
@@ -126,7 +132,8 @@ class ChannelSampler:
         def run(number: int) -> Result:
             start = number * self.tile
             wanted = slice(max(first - start, 0), min(stop - start, self.tile))
-            return use(max(start - first, 0), self.draw(number)[..., wanted])
+            tile, emi = self.draw(number)
+            return use(max(start - first, 0), tile[..., wanted], None if emi is None else emi[:, wanted])
 
         # BLAS inside the threads must not start threads of its own: many times slower, and other bits.
         with one_blas_thread(), ThreadPoolExecutor(threads) as pool:

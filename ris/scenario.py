@@ -17,6 +17,8 @@ from channels.correlation import Correlation, isotropic_correlation, local_scatt
 from channels.errors import InvalidArgumentError, MemoryLimitError, NearFieldWarning
 from channels.fading import Hop, LineOfSight, UserHop
 from channels.geometry import Node, Sightline, UserDrop, fraunhofer_distance_m, sightline
+from channels.hardware import Hardware
+from channels.interference import Interference
 from channels.near_field import spherical_steering, spherical_wave
 from channels.options import ScatteringMethod
 from channels.pathloss import PathLoss, noise_power_dbm
@@ -180,6 +182,8 @@ class Scenario:
         Bandwidth (> 0) and noise figure (>= 0) of the users' receivers.
     phase_noise1, phase_noise2 : PhaseNoise
         Laws of the phase noise at the two surfaces; none by default.
+    hardware1, hardware2, emi1, emi2 : Hardware, Interference or None
+        As for `DoubleRIS`; interference in watts at an element.
     scattering_method : {"quadrature", "small_angle"}
         How `local_scattering_correlation` works; the small-angle form is the faster one.
 
@@ -221,6 +225,10 @@ class Scenario:
     noise_figure_db: float
     phase_noise1: PhaseNoise = dataclasses.field(default_factory=NoNoise)
     phase_noise2: PhaseNoise = dataclasses.field(default_factory=NoNoise)
+    hardware1: Hardware = dataclasses.field(default_factory=Hardware)
+    hardware2: Hardware = dataclasses.field(default_factory=Hardware)
+    emi1: Interference | None = None
+    emi2: Interference | None = None
     scattering_method: ScatteringMethod = "quadrature"
 
     def __post_init__(self) -> None:
@@ -435,7 +443,8 @@ class Scenario:
                 hops[name] = self._user_hop(name, hop)
             else:
                 hops[name] = self._hop(name, hop)
-        return DoubleRIS(**hops, phase_noise1=self.phase_noise1, phase_noise2=self.phase_noise2)
+        kept = ("phase_noise1", "phase_noise2", "hardware1", "hardware2", "emi1", "emi2")
+        return DoubleRIS(**hops, **{name: getattr(self, name) for name in kept})
 
     def _hop(self, name: str, hop: HopDraw) -> Hop:
         covariances = self._fixed_covariances[name]

@@ -2,9 +2,10 @@ r"""Moments of one surface as functions of its phase shifts, with their derivati
 
 `ris.noise_moments` gives the means, products and chained traces of a surface at given phase shifts. An ascent
 asks for them at many, so here everything that the phase shifts do not change is multiplied out beforehand.
-With x = exp(j theta) and X = diag(x) the BS-side covariance is A = X^H R X. Notation and constants otherwise
-as in `ris.noise_moments`: A and C of two BS sides, B_k of the users, r, r2, sg, tau, k3; * and o work element
-by element.
+With x = exp(j theta) and X = diag(x) the BS-side covariance is A = X^H R X, and the elements add phase noise
+alone. Notation otherwise as in `ris.noise_moments`: A and C of two BS sides, B_k of the users; r is the mean,
+sg the variance s, tau the pseudovariance t and r k3 the product of mean and third moment u of
+`ris.element_moments`; * and o work element by element.
 
     alpha_k = diag(A B_k) = conj(x) * (S_k x),   S_k = R o B_k^T,   diag(B_k A) = conj(alpha_k)
 
@@ -120,10 +121,9 @@ class SurfaceTables:
     def __init__(self, surface: Surface, means_alone: bool = False) -> None:
         R = [np.asarray(side) for side in surface.bs_sides]
         B = np.asarray(surface.user_matrices)
-        r, r2 = surface.r, surface.r2
-        self.rr, self.sg, self.tau = r**2, 1 - r**2, r2 - r**2
-        self.rk3 = r * (2 * r**3 - r * r2 - r)
-        k4 = (1 + self.rr) ** 2 - 4 * self.rr * (1 + self.rr) + 2 * self.rr * (1 + r2)
+        moments = surface.moments
+        self.rr, self.sg, self.tau = moments.mean**2, moments.variance, moments.pseudovariance
+        self.rk3 = moments.mean * moments.third
         self.pairs = [] if means_alone else [(0, 0)] if len(R) == 1 else [(0, 0), (0, 1), (1, 1)]
         self.users = np.triu_indices(B.shape[-3])
         self.dB = _diagonal(B)
@@ -156,7 +156,7 @@ class SurfaceTables:
             outer = np.sum(_transposed(A) * C * dBk[..., :, None] * dBj[..., None, :], axis=(-2, -1))
             inner = np.sum(dA[..., :, None] * Bk * dC[..., None, :] * _transposed(Bj), axis=(-2, -1))
             equal = np.sum(dA * dC * dBk * dBj, axis=-1)
-            f = self.sg**2 * (outer + inner).real + (k4 - 2 * self.sg**2 - self.tau**2) * equal
+            f = self.sg**2 * (outer + inner).real + moments.fourth * equal
             self.constant.append(self._square(f))
             left, flat = A * _transposed(C) * _transposed(B), (*B.shape[:-2], -1)
             crossed = _dot(left.reshape(*left.shape[:-2], -1), B.reshape(flat)).real

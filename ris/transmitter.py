@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from channels.errors import InvalidArgumentError
 from channels.streams import Stream
 from ris.csi import AnyCsi, PilotCsi
 from ris.linear_precoding import column_powers, columns, products, transmitted
 from ris.long_term import LongTerm
-from ris.mean_gain import mean_precoder_gain
+from ris.mean_gain import mean_precoder_gain, nominal_turns
 from ris.pilots import PilotEstimator
 from ris.precoders import MMSE, MRT, RZF, WMMSE, ZF, Precoder
 from ris.precoding import check_precoders
@@ -75,6 +76,18 @@ class Transmitter:
         self._long_term: LongTerm | None = None
         self.noise = noise_power
         theta1, theta2 = sampler.theta1, sampler.theta2
+        long_term = not isinstance(precoder, WMMSE) and precoder.normalisation == "long_term"
+        disturbed = system.emi1 is not None or system.emi2 is not None
+        if disturbed and long_term and not isinstance(precoder, MRT):  # `correct` knows nothing of it
+            raise InvalidArgumentError(
+                "precoder",
+                "MRT, or normalisation = 'realization', beside interference at the surfaces",
+                repr(precoder),
+            )
+        self._turns: NDArray[np.complex128] | None = None
+        alike = system.hardware1.alike and system.hardware2.alike
+        if csi == "nominal" and (system.line_of_sight or not alike):
+            self._turns = nominal_turns(system, theta1, theta2)
         if isinstance(csi, PilotCsi):
             self._pilots = PilotEstimator(system, theta1, theta2, csi, stream.child("pilots"))
             self._errors = self._pilots.errors
@@ -130,9 +143,14 @@ class Transmitter:
             rates += self._long_term.slope[:, None] * excess
 
     def _known(self, tile: Tile, first: int) -> Tile:
-        if self._pilots is None:
-            return tile[:, :, -self._users :]
-        return self._pilots.estimates(tile, first)
+        if self._pilots is not None:
+            return self._pilots.estimates(tile, first)
+        known = tile[:, :, -self._users :]
+        if self._turns is None:
+            return known
+        re, im = known[:, 0], known[:, 1]
+        cosines, sines = self._turns.real[:, None], self._turns.imag[:, None]
+        return np.stack([re * cosines - im * sines, re * sines + im * cosines], axis=1)
 
     def _preliminary(
         self,
@@ -141,7 +159,7 @@ class Transmitter:
         gains: NDArray[np.float64] | None,
         threads: int,
     ) -> LongTerm:
-        def moments(done: int, tile: Tile) -> tuple[Any, Any]:
+        def moments(done: int, tile: Tile, _: Any) -> tuple[Any, Any]:
             known = self._known(tile, FIRST_PRELIMINARY + done)
             made = check_precoders(precoder, columns(precoder, known, *self._powers, self._errors))
             return products(tile[:, :, : self._users], made), column_powers(made)

@@ -104,6 +104,9 @@ def compute_block(task: Task, number: int, threads: int | None = None) -> Block:
     for kind in KINDS:
         observations = getattr(simulation, kind)
         arrays[f"{kind}_mean"], arrays[f"{kind}_comoment"] = observations.mean, observations.comoment
+    if simulation.mean_emi is not None and simulation.emi_powers is not None:
+        emi = simulation.emi_powers
+        arrays |= {"emi_exact": simulation.mean_emi, "emi_mean": emi.mean, "emi_comoment": emi.comoment}
     if observer.binned:
         arrays["sinr_counts"] = observer.counts
     if number == 0:
@@ -126,13 +129,22 @@ def _closed_forms(
     values: dict[str, Any] = {}
     if point.power_model is not None:
         values["consumption_w"] = consumption_w(point.power_model, power, system)
-    if chosen_precoder(point.transmission) != MAXIMUM_RATIO:
+    if not _has_closed_forms(point):
         return values
     moments = ris.closed_form_moments(system, theta1, theta2, known_csi(point.transmission))
     values |= _values_of_moments(moments, power, noise_power)
     if point.power_model is not None:
         values["energy_efficiency"] = values["hardening_sum_rate"] / values["consumption_w"]
     return values | {"interference": moments.interference}
+
+
+def _has_closed_forms(point: Point) -> bool:
+    """Whether a point has closed forms; where none of its means has any, `Point` refuses it."""
+    transmission = point.transmission
+    csi = known_csi(transmission)
+    nominal = csi == "nominal" or (isinstance(csi, ris.LmmseCsi) and csi.covariance == "nominal")
+    coupled = any(surface.coupling is not None for surface in point.system.surfaces.values())
+    return chosen_precoder(transmission) == MAXIMUM_RATIO and not (coupled and nominal)
 
 
 def _values_of_moments(moments: ris.ClosedFormMoments, power: float, noise_power: float) -> dict[str, Any]:
@@ -195,6 +207,10 @@ class Measurement:
             *parts,
             precoder=self._precoder,
             unconverged=int(arrays["unconverged"]),
+            mean_emi=arrays.get("emi_exact"),
+            emi_powers=None
+            if "emi_mean" not in arrays
+            else Observations(count, arrays["emi_mean"], arrays["emi_comoment"]),
         )
         if self.blocks == 0:
             self.simulation = found
@@ -261,7 +277,7 @@ class Measurement:
         K = self.simulation.interferences.mean.shape[0]
         C, _, _, Q, R = np.moveaxis(means["per_user_mean"].reshape(-1, 5, K), 1, 0)
         J = means["interferences_mean"].reshape(-1, K, K)
-        moments = ris.ClosedFormMoments(C, J, None, Q, self._csi)
+        moments = ris.ClosedFormMoments(C, J, None, Q, self._csi, self.simulation.mean_emi)
         values = _values_of_moments(moments, *self._powers)
         values |= {"ergodic_rate": R, "ergodic_sum_rate": R.sum(axis=-1)}
         if "consumption_w" in self.closed:

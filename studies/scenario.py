@@ -48,7 +48,9 @@ def _made(text: str) -> ris.Scenario:
         sizes = shape.rows, shape.columns, shape.spacing
         return _node(node, channels.UniformPlanarArray(*sizes, _orientation(node)), shape.spacing)
 
-    hops = {name: _hop_law(scenario.law_of(name), scenario.frequency_hz) for name in table.hops}
+    hops: dict[str, Any] = {
+        name: _hop_law(scenario.law_of(name), scenario.frequency_hz) for name in table.hops
+    }
     return ris.Scenario(
         bs=_node(scenario.bs, bs, table.bs.spacing),
         ris1=surface(table.surface1, scenario.surface1),
@@ -98,6 +100,7 @@ def _hop_law(law: tables.HopLaw | None, frequency_hz: float) -> ris.HopLaw:
         shadowing=law.shadowing,
         left_spread=left,
         right_spread=right,
+        k_factor_db=law.k_factor_db,
     )
 
 

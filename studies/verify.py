@@ -14,11 +14,14 @@ rate / 2 with its share of the total false-alarm rate (Bonferroni).
 The skewness g of |h_k|^4 comes from a model, as rare values hide from any pilot draw: |h_k|^2 is a Gamma
 variable of the BS times the sum of w_p Y_p over the paths p, with Y = 1 for the direct path, a Gamma variable
 for a single and a product of two for the double reflection. A covariance X counts as (tr X)^2 / tr X^2
-degrees of freedom. With uncorrelated hops and one path that is the law of |h_k|^2. A line of sight counts
-into the covariances at both ends of its hop, as if it were random too. That leaves out what paths share. So
-the sum is then multiplied by one more Gamma variable if it varies less than the closed form of E|h_k|^4.
+degrees of freedom. With uncorrelated hops and one path that is the law of |h_k|^2. Elements that fail or lose
+amplitude at random make a surface's gain one more Gamma variable, of as many elements as degrees of freedom.
+A line of sight counts into the covariances at both ends of its hop, as if it were random too. That leaves out
+what paths share. So the sum is then multiplied by one more Gamma variable if it varies less than the closed
+form of E|h_k|^4.
 """
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator
@@ -28,7 +31,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import gammaln, log_ndtr, ndtri
+from scipy.special import log_ndtr, ndtri
 
 import channels
 import ris
@@ -146,7 +149,7 @@ def verify(
     integer("systems", systems, minimum=1)
     integer("realizations", realizations, minimum=1000)
     chosen = [random_system(seed, number) for number in range(systems)]
-    rate = FALSE_ALARM / sum(_comparisons(one.system.users, one.csi) for one in chosen)
+    rate = FALSE_ALARM / sum(map(_comparisons, chosen))
     found: list[Comparison] = []
     drawn = 0
     for number, one in enumerate(chosen):
@@ -166,7 +169,7 @@ def random_system(seed: int, number: int) -> RandomSystem:
 
     M = 1..6, N1, N2 = 1..10, K = 1..4; any set of paths; complex covariances of random rank, unequal at the
     two ends of every hop, shared by the users or their own; in half of the systems lines of sight in some
-    hops; a law of phase noise at each surface; random phases; any engine. Drawn again until
+    hops; phase noise, hardware and interference at each surface; random phases; any engine. Drawn again until
     `modelled_skewness` is at most `MOST_SKEWED`.
     """
     candidates = (
@@ -195,6 +198,8 @@ def _matched(gain: NDArray[np.float64], ratio: float) -> NDArray[np.float64]:
 def _gain_moments(one: RandomSystem, user: int) -> NDArray[np.float64]:
     """Raw moments of order 0 to 6 of |h_k|^2 by the model."""
     system = one.system
+    thetas, noise = (one.theta1, one.theta2), (system.phase_noise1, system.phase_noise2)
+    hardware = system.hardware1, system.hardware2
     total = np.eye(1, 7)[0]
     antennas: list[float] = []
 
@@ -208,10 +213,13 @@ def _gain_moments(one: RandomSystem, user: int) -> NDArray[np.float64]:
             else matrix + np.outer(hop.mean[user], hop.mean[user].conj()) / hop.gain[user]
         )
 
-    def reflected(theta: NDArray[np.float64], before: Any, after: Any) -> tuple[float, NDArray[np.float64]]:
-        phasors = np.exp(1j * theta)
+    def reflected(surface: int, before: Any, after: Any) -> tuple[float, NDArray[np.float64]]:
+        phasors = np.exp(1j * thetas[surface])
         product = np.asarray(before) @ (phasors[:, None] * np.asarray(after) * phasors.conj())
-        return float(np.trace(product).real), _gamma(_freedom(product))
+        freedom = _freedom(product)
+        spread = _spread_of_power(hardware[surface], noise[surface], thetas[surface])
+        gain = _gamma(freedom / spread) if spread > 0 else np.ones(7)
+        return float(np.trace(product).real), _gamma(freedom) * gain
 
     def add(weight: float, moments: NDArray[np.float64], at_bs: Any) -> None:
         nonlocal total
@@ -220,19 +228,27 @@ def _gain_moments(one: RandomSystem, user: int) -> NDArray[np.float64]:
 
     if system.bs_user is not None:
         add(float(system.bs_user.gain[user]), np.ones(7), covariance(system.bs_user))
-    for theta, hop, user_hop in (
-        (one.theta1, system.bs_ris1, system.ris1_user),
-        (one.theta2, system.bs_ris2, system.ris2_user),
+    for surface, hop, user_hop in (
+        (0, system.bs_ris1, system.ris1_user),
+        (1, system.bs_ris2, system.ris2_user),
     ):
         if hop is not None and user_hop is not None:
-            trace, moments = reflected(theta, _right(hop), covariance(user_hop))
+            trace, moments = reflected(surface, _right(hop), covariance(user_hop))
             add(float(hop.gain * user_hop.gain[user]) * trace, moments, _left(hop))
     if system.bs_ris1 is not None and system.ris1_ris2 is not None and system.ris2_user is not None:
-        trace1, moments1 = reflected(one.theta1, _right(system.bs_ris1), _left(system.ris1_ris2))
-        trace2, moments2 = reflected(one.theta2, _right(system.ris1_ris2), covariance(system.ris2_user))
+        trace1, moments1 = reflected(0, _right(system.bs_ris1), _left(system.ris1_ris2))
+        trace2, moments2 = reflected(1, _right(system.ris1_ris2), covariance(system.ris2_user))
         gain = float(system.bs_ris1.gain * system.ris1_ris2.gain * system.ris2_user.gain[user])
         add(gain * trace1 * trace2, moments1 * moments2, _left(system.bs_ris1))
     return np.asarray(total * _gamma(min(antennas)))
+
+
+def _spread_of_power(
+    hardware: channels.Hardware, noise: channels.PhaseNoise, theta: NDArray[np.float64]
+) -> float:
+    """Variance over squared mean of |e|^2, the largest of all elements."""
+    _, _, power, _, fourth = hardware.moments(noise, theta)
+    return float(np.max(np.divide(fourth, np.square(power)))) - 1
 
 
 def _right(hop: channels.Hop) -> NDArray[Any]:
@@ -260,8 +276,7 @@ def _freedom(matrix: NDArray[Any]) -> float:
 
 def _gamma(freedom: float) -> NDArray[np.float64]:
     """Raw moments of order 0 to 6 of a Gamma variable of mean 1 and that shape."""
-    orders = np.arange(7)
-    return np.asarray(np.exp(gammaln(freedom + orders) - gammaln(freedom) - orders * np.log(freedom)))
+    return np.cumprod([1.0, *(1 + np.arange(6) / freedom)])
 
 
 def _sum_moments(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -307,6 +322,13 @@ def _drawn(rng: np.random.Generator, number: int) -> RandomSystem:
         bs_user=user_hop(M) if "direct" in paths else None,
         phase_noise1=_noise(rng),
         phase_noise2=_noise(rng),
+    )
+    system = dataclasses.replace(
+        system,
+        hardware1=_hardware(rng, system.elements1),
+        hardware2=_hardware(rng, system.elements2),
+        emi1=_interference(rng, system.elements1, system.single1 or system.double),
+        emi2=_interference(rng, system.elements2, system.single2 or system.double),
     )
     theta1, theta2 = (rng.uniform(-np.pi, np.pi, n) for n in (system.elements1, system.elements2))
     csi = _csi(rng, system, theta1, theta2)
@@ -360,6 +382,26 @@ def _noise(rng: np.random.Generator) -> channels.PhaseNoise:
     return first + second if rng.random() < 0.2 else first
 
 
+def _hardware(rng: np.random.Generator, elements: int) -> channels.Hardware:
+    """Amplitudes in a third of the draws, failures of up to a quarter of the elements in another third."""
+    amplitude, failures = None, None
+    if rng.random() < 1 / 3:
+        minimum, offset, steepness = rng.uniform(0.3, 1), rng.uniform(-math.pi, math.pi), rng.uniform(1, 3)
+        amplitude = channels.PhaseDependentAmplitude(minimum, offset, steepness)
+    if elements > 0 and rng.random() < 1 / 3:
+        chances = rng.uniform(0, 0.25, elements)
+        phases = rng.uniform(-math.pi, math.pi, elements)
+        state = ("absorbing", "random_phase", phases)[rng.integers(3)]
+        failures = channels.ElementFailures(chances if rng.random() < 0.5 else chances[0], state)
+    return channels.Hardware(amplitude=amplitude, failures=failures)
+
+
+def _interference(rng: np.random.Generator, elements: int, reached: bool) -> channels.Interference | None:
+    if not reached or rng.random() < 2 / 3:
+        return None
+    return channels.Interference(rng.uniform(0.1, 3), _covariance(rng, elements))
+
+
 def _threshold(rate: float, skewness: float) -> float:
     """Solve Phi(-x) exp(skewness x^3 / 3) = rate / 2 for x."""
 
@@ -369,9 +411,11 @@ def _threshold(rate: float, skewness: float) -> float:
     return float(brentq(excess, 0, min(40.0, 1 / skewness) if skewness > 0 else 40.0))
 
 
-def _comparisons(users: int, csi: AnyCsi) -> int:
+def _comparisons(one: RandomSystem) -> int:
+    users = one.system.users
     pairs = users * (users + 1) // 2
-    return users + (pairs + pairs - users if csi == "perfect" else users**2 + users) + users
+    emi = users if one.system.emi1 or one.system.emi2 else 0
+    return users + (pairs + pairs - users if one.csi == "perfect" else users**2 + users) + users + emi
 
 
 def _compare(
@@ -398,6 +442,8 @@ def _compare(
         ("mean gain", moments.mean_gain, simulation.mean_gain, ..., moments.precoder_gain),
         ("hardening rate", rate, simulation.hardening_rate, ..., np.ones(K)),
     ]
+    if simulation.emi_power is not None:
+        tests += [("EMI power", moments.emi_power, simulation.emi_power, ..., moments.emi_power)]
     if moments.gain_product is not None:  # symmetric, with the diagonal of the interference
         tests += [
             ("gain product", moments.gain_product, simulation.gain_product, once, moments.gain_product),

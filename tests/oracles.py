@@ -6,26 +6,60 @@ from collections import defaultdict
 import numpy as np
 
 
+def element_cases(law, hardware, n, theta):
+    """Reflection coefficients of element n and their chances, of a phase-noise law with finitely many values.
+
+    A random phase is one of three, which has the same moments E e^p conj(e)^q, p, q <= 2, without a law of
+    amplitudes.
+    """
+
+    def reflected(phase):
+        law, amplitude = hardware.amplitude, 1.0
+        if law is not None:
+            amplitude = (
+                law.minimum + (1 - law.minimum) * (0.5 + 0.5 * np.sin(phase - law.offset)) ** law.steepness
+            )
+        return amplitude * np.exp(1j * phase)
+
+    def own(value):
+        return value if np.ndim(value) == 0 else value[n]
+
+    values = [reflected(theta + phi) for phi in getattr(law, "values", (0.0,))]
+    weights = list(getattr(law, "weights", (1.0,)))
+    if hardware.failures is not None:
+        p = own(hardware.failures.probability)
+        state = hardware.failures.state
+        if isinstance(state, str):
+            failed = [0.0] if state == "absorbing" else list(np.exp(2j * np.pi * np.arange(3) / 3))
+        else:
+            failed = [reflected(own(state))]
+        values += failed
+        weights = [(1 - p) * w for w in weights] + [p / len(failed)] * len(failed)
+    return values, weights
+
+
 class WickOracle:
     """Moments of the channels by brute force: every path, every pairing of the Gaussian factors.
 
     Each channel entry is a sum over paths of products of hop entries and phasors, each hop entry its mean or
     its random part. The mean of a product of
     four such entries is a sum over the choice of four paths and, by Isserlis' theorem, over all ways to pair
-    each Gaussian hop with its conjugates; each term is one einsum. The phase noise is enumerated: law i has
-    finitely many values for each element. Nothing is shared with the closed forms.
+    each Gaussian hop with its conjugates; each term is one einsum. What the elements of a surface do is
+    enumerated: each has finitely many reflection coefficients. Nothing is shared with the closed forms.
     """
 
     def __init__(self, system, theta1, theta2):
         self.system, self.K = system, system.users
         phasors = []
         self.weight = np.ones(1)
-        for theta, law in ((theta1, system.phase_noise1), (theta2, system.phase_noise2)):
-            values = getattr(law, "values", (0.0,))
-            weights = getattr(law, "weights", (1.0,))
-            draws = np.array(list(itertools.product(values, repeat=len(theta))))
-            chance = np.array([np.prod(c) for c in itertools.product(weights, repeat=len(theta))])
-            phasors.append((np.exp(1j * theta)[None, :], np.exp(1j * (theta + draws)), chance))
+        for theta, law, hardware in (
+            (theta1, system.phase_noise1, system.hardware1),
+            (theta2, system.phase_noise2, system.hardware2),
+        ):
+            cases = [element_cases(law, hardware, n, theta[n]) for n in range(len(theta))]
+            draws = np.array(list(itertools.product(*(values for values, _ in cases))), complex)
+            chance = np.array([np.prod(c) for c in itertools.product(*(weights for _, weights in cases))])
+            phasors.append((np.exp(1j * theta)[None, :], draws, chance))
         (nominal1, noisy1, chance1), (nominal2, noisy2, chance2) = phasors
         n1, n2 = len(chance1), len(chance2)
         self.weight = np.repeat(chance1, n2) * np.tile(chance2, n1)
@@ -33,9 +67,12 @@ class WickOracle:
         self.nominal = (np.tile(nominal1, (n1 * n2, 1)), np.tile(nominal2, (n1 * n2, 1)))
 
     def mean_gain(self, nominal):
-        """E h_k^H f_k and E |f_k|^2."""
+        """E h_k^H f_k, complex, and E |f_k|^2."""
         f = "nominal" if nominal else "noisy"
-        both = [[self._mean([(1, k, h, "m"), (0, k, f, "m")]) for k in range(self.K)] for h in ("noisy", f)]
+        both = [
+            [self._complex_mean([(1, k, h, "m"), (0, k, f, "m")], []) for k in range(self.K)]
+            for h in ("noisy", f)
+        ]
         return np.array(both)
 
     def interference(self, nominal):

@@ -45,7 +45,16 @@ def covariance(rng, size, rank=None, real=False, batch=()):
 
 
 def random_system(
-    rng, paths=PATHS, antennas=3, elements=(2, 3), users=2, noise=(None, None), own=True, batch=(), rank=None
+    rng,
+    paths=PATHS,
+    antennas=3,
+    elements=(2, 3),
+    users=2,
+    noise=(None, None),
+    own=True,
+    batch=(),
+    rank=None,
+    hardware=(None, None),
 ):
     """A system with unequal everything; `own` gives every user its own covariances."""
     M, (N1, N2), K = antennas, elements, users
@@ -71,6 +80,8 @@ def random_system(
         bs_user=to_users(M) if "direct" in has else None,
         phase_noise1=noise[0] or channels.NoNoise(),
         phase_noise2=noise[1] or channels.NoNoise(),
+        hardware1=hardware[0] or channels.Hardware(),
+        hardware2=hardware[1] or channels.Hardware(),
     )
 
 

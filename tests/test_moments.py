@@ -10,8 +10,11 @@ from systems import PATH_SETS, DiscreteNoise, covariance, random_phases, random_
 
 import channels
 import ris
+from channels.hardware import ORDERS
+from ris.element_moments import IDEAL, ElementMoments
 from ris.noise_moments import (
     Reflection,
+    amplitude,
     amplitude_product,
     fourth_moments,
     inner_chain,
@@ -30,9 +33,24 @@ def enumerate_noise(law, elements):
     return np.exp(1j * phases), np.prod([w.ravel() for w in weights], axis=0)
 
 
-@pytest.mark.parametrize("law", [COARSE, FINE, DiscreteNoise((np.pi, 0.0, -np.pi), (0.25, 0.5, 0.25))])
+def general_elements(elements):
+    """Every element with three complex coefficients of its own; all draws, their chances, raw moments."""
+    rng = np.random.default_rng(12)
+    values = rng.standard_normal((elements, 3)) + 1j * rng.standard_normal((elements, 3))
+    weights = rng.dirichlet(np.ones(3), elements)
+    choices = np.array(list(np.ndindex(*(3,) * elements)))
+    e, chance = (x[np.arange(elements), choices] for x in (values, weights))
+    raw = [np.sum(weights * values**p * values.conj() ** q, axis=1) for p, q in ORDERS]
+    return (
+        e,
+        np.prod(chance, axis=1),
+        [x.real if p == q else x for x, (p, q) in zip(raw, ORDERS, strict=True)],
+    )
+
+
+@pytest.mark.parametrize("law", [COARSE, FINE, DiscreteNoise((np.pi, 0.0, -np.pi), (0.25, 0.5, 0.25)), None])
 @pytest.mark.parametrize("hermitian", [True, False])
-def test_noise_moments_equal_enumeration(law, hermitian):
+def test_element_moments_equal_enumeration(law, hermitian):
     """All traces over one surface, general complex matrices, 1e-12 of the sum of magnitudes."""
     rng = np.random.default_rng(11)
     N, J = 5, 2
@@ -41,21 +59,27 @@ def test_noise_moments_equal_enumeration(law, hermitian):
     else:
         A, C, *B = rng.standard_normal((2 + J, N, N)) + 1j * rng.standard_normal((2 + J, N, N))
         B = np.stack(B)
-    e, weight = enumerate_noise(law, N)
-    r, r2 = law.moment(1), law.moment(2)
+    if law is None:
+        e, weight, raw = general_elements(N)
+    else:
+        e, weight = enumerate_noise(law, N)
+        r, r2 = law.moment(1), law.moment(2)
+        raw = r, r2, 1.0, r, 1.0
+    moments = ElementMoments.from_raw(*raw)
     left = e.conj()[:, :, None] * A * e[:, None, :]  # E^H A E
     right = e.conj()[:, :, None] * C * e[:, None, :]
     trace = np.einsum("zab,kba->zk", left, B)
     other = np.einsum("zab,kba->zk", right, B)
     one_sided = np.einsum("ab,zb,kba->zk", A, e, B)
     other_sided = np.einsum("ab,zb,kba->zk", C, e, B)
-    noisy_A, noisy_C = Reflection.of(A, [(B, None)], r, r2), Reflection.of(C, [(B, None)], r, r2)
-    plain_A, plain_C = Reflection.of(A, [(B, None)], 1.0, 1.0), Reflection.of(C, [(B, None)], 1.0, 1.0)
+    noisy_A, noisy_C = (Reflection.of(X, [(B, None)], moments) for X in (A, C))
+    plain_A, plain_C = (Reflection.of(X, [(B, None)], IDEAL) for X in (A, C))
     expected = {
         "mean": np.einsum("z,zk->k", weight, trace),
         "product": np.einsum("z,zk,zj->kj", weight, trace, other),
         "chained": np.einsum("z,zab,kbc,zcd,jda->kj", weight, left, B, right, B, optimize=True),
-        "amplitude": np.einsum("z,zk,zj->kj", weight, one_sided, other_sided.conj()),
+        "amplitude": np.einsum("z,zk->k", weight, one_sided),
+        "amplitudes": np.einsum("z,zk,zj->kj", weight, one_sided, other_sided.conj()),
     }
     # E tr(A E B E^H C D) has its noise around B alone: conjugate B instead of A.
     turned = e[:, None, :, None] * B * e.conj()[:, None, None, :]
@@ -66,12 +90,15 @@ def test_noise_moments_equal_enumeration(law, hermitian):
         "mean": noisy_A.mean,
         "product": product,
         "chained": chained,
-        "inner": inner_chain(plain_A, plain_C, r),
+        "inner": inner_chain(noisy_A, plain_C),
         "outer": outer_chain(noisy_A, plain_C),
-        "amplitude": amplitude_product(plain_A, plain_C, r),
+        "amplitude": amplitude(plain_A, moments),
+        "amplitudes": amplitude_product(plain_A, plain_C, moments),
     }
     for name, value in got.items():
-        scale = np.max(np.abs(expected[name]))
+        scale = np.max(
+            np.abs(one_sided if name == "amplitude" else expected[name])
+        )  # the former's mean may be 0
         assert np.max(np.abs(value - expected[name])) <= 1e-12 * scale, name
 
 
@@ -82,6 +109,34 @@ def test_moments_equal_wick_expansion(paths, csi):
     system = random_system(rng, paths, antennas=2, elements=(2, 2), noise=(COARSE, FINE))
     theta1, theta2 = random_phases(rng, system)
     check_against_wick(system, theta1, theta2, csi)
+
+
+HARDWARE = (
+    channels.Hardware(
+        amplitude=channels.PhaseDependentAmplitude(0.3, 0.7, 1.6),
+        failures=channels.ElementFailures([0.3, 1.0], [0.4, 2.0]),
+    ),
+    channels.Hardware(failures=channels.ElementFailures(0.4, "random_phase")),
+    channels.Hardware(failures=channels.ElementFailures(0.3)),
+)
+
+
+@pytest.mark.parametrize(
+    "paths", [PATH_SETS[-1], ("single1", "double"), ("single2", "double"), ("direct", "single1")]
+)
+@pytest.mark.parametrize("csi", ["perfect", "nominal"])
+@pytest.mark.parametrize("hardware", [HARDWARE[:2], HARDWARE[:0:-1], HARDWARE[::-2]])
+def test_moments_with_hardware_equal_wick_expansion(paths, csi, hardware):
+    rng = np.random.default_rng(len(paths) * 100 + len("".join(paths)))
+    system = random_system(
+        rng,
+        paths,
+        antennas=2,
+        elements=(2, 2),
+        noise=(DiscreteNoise.three_point(0.9, 0.5), None),
+        hardware=hardware,
+    )
+    check_against_wick(system, *random_phases(rng, system), csi)
 
 
 @pytest.mark.parametrize("csi", ["perfect", "nominal"])
@@ -102,8 +157,8 @@ def check_against_wick(system, theta1, theta2, csi):
     got = ris.closed_form_moments(system, theta1, theta2, csi=csi)
     oracle = WickOracle(system, theta1, theta2)
     mean, precoder = oracle.mean_gain(csi == "nominal")
-    np.testing.assert_allclose(got.mean_gain, mean, rtol=1e-12)
-    np.testing.assert_allclose(got.precoder_gain, precoder, rtol=1e-12)
+    np.testing.assert_allclose(got.mean_gain, np.abs(mean), rtol=1e-12)
+    np.testing.assert_allclose(got.precoder_gain, precoder.real, rtol=1e-12)
     np.testing.assert_allclose(got.interference, oracle.interference(csi == "nominal"), rtol=1e-12)
     if csi == "perfect":
         np.testing.assert_allclose(got.gain_product, oracle.gain_product(), rtol=1e-12)
@@ -280,10 +335,12 @@ def test_row_blocks_change_nothing(monkeypatch):
 
 @pytest.mark.parametrize("csi", ["perfect", "nominal"])
 @pytest.mark.parametrize("paths", [PATH_SETS[-1], ("double",), ("direct", "single2")])
-def test_array_api_library_gives_the_same(paths, csi):
+@pytest.mark.parametrize("hardware", [(None, None), HARDWARE[1:], HARDWARE[:2]])
+def test_array_api_library_gives_the_same(paths, csi, hardware):
     """The closed forms use the array API standard alone; the strict implementation refuses anything else."""
     rng = np.random.default_rng(6)
-    system = random_system(rng, paths, users=2, noise=(channels.VonMises(2.0), channels.QuantizationNoise(2)))
+    noise = channels.VonMises(2.0), channels.QuantizationNoise(2)
+    system = random_system(rng, paths, users=2, noise=noise, hardware=hardware)
     theta1, theta2 = random_phases(rng, system)
     strict = [array_api_strict.asarray(theta) for theta in (theta1, theta2)]
     expected = ris.closed_form_moments(system, theta1, theta2, csi=csi)

@@ -50,7 +50,8 @@ def test_reflect():
     theta, law, stream = rng.uniform(0, 6, 7), NOISE[1], channels.Stream(5)
     phases = law.sample(7, 6, stream, first=14).T
     got = columns.copy()
-    reflect(got, 3, np.exp(1j * theta), law.kernel_table(), stream.key, 14)
+    no_hardware = channels.Hardware().kernel_table(7)
+    reflect(got, 3, np.exp(1j * theta), law.kernel_table(), stream.key, no_hardware, stream.key, 14)
     expected = columns * np.exp(1j * theta)[:, None, None]
     expected[..., :3] *= np.exp(1j * phases)[..., None]
     np.testing.assert_allclose(got, expected, rtol=1e-13)
@@ -61,7 +62,7 @@ def test_measure():
     h, f = rng.standard_normal((2, 3, 5, 4)) + 1j * rng.standard_normal((2, 3, 5, 4))
     per_user, interference, product = np.empty((5, 4, 5)), np.empty((4, 4, 5)), np.empty((4, 4, 5))
     rows = [np.stack([x.real, x.imag], axis=1).transpose(0, 1, 3, 2) for x in (h, f)]
-    measure(per_user, interference, product, *rows, 0.7)
+    measure(per_user, interference, product, *rows, np.full((4, 5), 0.7))
     per_user, interference, product = (np.moveaxis(x, -1, 0) for x in (per_user, interference, product))
     inner = np.einsum("mtk,mtj->tkj", h.conj(), f)
     power = np.abs(inner) ** 2

@@ -53,7 +53,7 @@ def known_and_true(generic, csi, n=700, seed=8):
     drawn = "nominal" if csi == "nominal" else "perfect"
     sampler = ChannelSampler(system, *phases, stream, drawn, "reduced")
     tiles = []
-    for tile in sampler.each(lambda _, tile: tile, 0, n, 1):
+    for tile in sampler.each(lambda done, tile, emi: tile, 0, n, 1):
         true, known = tile[:, :, :3], tile[:, :, -3:]
         if isinstance(csi, ris.PilotCsi):
             estimator = PilotEstimator(system, *phases, csi, stream.child("pilots"))

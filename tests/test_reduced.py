@@ -103,7 +103,7 @@ def test_bits_do_not_depend_on_the_size_of_tiles(tile, law):
     samplers[1].tile = tile
     draws = []
     for sampler in samplers:
-        tiles = sampler.each(lambda done, drawn: drawn, 3, 300, threads=1)
+        tiles = sampler.each(lambda done, drawn, emi: drawn, 3, 300, threads=1)
         draws.append(np.concatenate(list(tiles), axis=-1))
     assert np.array_equal(*draws)
 

@@ -57,6 +57,18 @@ def street(users=None, **changes):
     return Scenario(**(settings | changes))
 
 
+def test_systems_have_the_hardware_and_the_interference_of_the_scenario():
+    given = {
+        "phase_noise2": channels.VonMises(1.0),
+        "hardware1": channels.Hardware(failures=channels.ElementFailures(0.1)),
+        "hardware2": channels.Hardware(amplitude=channels.PhaseDependentAmplitude(0.2, 1.3, 1.6)),
+        "emi1": channels.Interference(1e-13, np.eye(12)),
+        "emi2": channels.Interference(2e-13, np.eye(12)),
+    }
+    system = street(**given).drops(2, seed=1)
+    assert all(getattr(system, name) is value for name, value in given.items())
+
+
 def by_hand(**changes):
     """A surface at the origin that faces +x; BS 30 m and user 40 m away, at 60 degrees and at broadside."""
     settings = {

@@ -58,7 +58,7 @@ def blocks_of_studies(point, part):
     }
     found = {kind: moments(rows[kind].reshape(-1, BLOCK, *shapes[kind])) for kind in KINDS}
     for number in range(STUDIES // PARTS * BLOCKS):
-        arrays = {"count": np.array(float(BLOCK))}
+        arrays = {"count": np.array(float(BLOCK)), "unconverged": np.array(0.0)}
         for kind, (mean, comoment) in found.items():
             arrays[f"{kind}_mean"], arrays[f"{kind}_comoment"] = mean[number], comoment[number]
         yield Block(arrays, 0.0)
@@ -133,7 +133,7 @@ def test_empirical_coverage_of_stopped_intervals(small):
 
 def _whole(study):
     """One block of all that a study has observed."""
-    arrays = {"count": np.array(float(study.simulation.realizations))}
+    arrays = {"count": np.array(float(study.simulation.realizations)), "unconverged": np.array(0.0)}
     for kind in KINDS:
         observations = getattr(study.simulation, kind)
         arrays |= {f"{kind}_mean": observations.mean, f"{kind}_comoment": observations.comoment}

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
+import channels
 import ris
 from channels.errors import InvalidArgumentError
+from ris.element_moments import ElementMoments
 from studies import verify
 from studies.report import verification_table
 from studies.verify import (
@@ -35,11 +37,10 @@ def test_it_passes_and_does_not_depend_on_threads():
     assert other.comparisons != found.comparisons
 
 
-@pytest.mark.parametrize(
-    ("entry", "factor"), [("mean_gain", 0.8), ("interference", 1.25), ("gain_product", 1.25)]
-)
-def test_it_finds_a_wrong_closed_form(monkeypatch, entry, factor):
+@pytest.mark.parametrize("entry", ["emi_power", "mean_gain", "interference", "gain_product"])
+def test_it_finds_a_wrong_closed_form(monkeypatch, entry):
     right = ris.closed_form_moments
+    factor = 0.8 if entry == "mean_gain" else 1.25  # neither makes a variance negative
 
     def wrong(*arguments):
         moments = right(*arguments)
@@ -50,7 +51,22 @@ def test_it_finds_a_wrong_closed_form(monkeypatch, entry, factor):
     found = verify.verify(systems=6, seed=3, realizations=20_000)
     failed = {comparison.quantity for comparison in found.comparisons if not comparison.passed}
     assert not found.passed
-    assert entry.replace("_", " ") in failed
+    assert entry.replace("_", " ").replace("emi", "EMI") in failed
+
+
+def test_it_finds_closed_forms_that_ignore_hardware(monkeypatch):
+    right = ElementMoments.of
+    monkeypatch.setattr(
+        ElementMoments, "of", lambda noise, hardware, theta: right(noise, channels.Hardware(), theta)
+    )
+    found = verify.verify(systems=6, seed=3, realizations=20_000)
+    failed = {comparison.system for comparison in found.comparisons if not comparison.passed}
+    assert failed
+    assert all(has_hardware(random_system(3, int(name.split(":")[0])).system) for name in failed)
+
+
+def has_hardware(system):
+    return any(h.amplitude or h.failures for h in (system.hardware1, system.hardware2))
 
 
 def test_a_value_that_is_no_number_fails():
@@ -74,6 +90,17 @@ def test_systems_cover_what_they_should():
     assert {one.engine for one in chosen} == {"reduced", "explicit"}
     laws = {type(law).__name__ for s in systems for law in (s.phase_noise1, s.phase_noise2)}
     assert laws >= {"NoNoise", "VonMises", "UniformNoise", "WrappedNormal", "QuantizationNoise", "SumNoise"}
+    assert len({(s.emi1 is None, s.emi2 is None) for s in systems}) == 4
+    hardware = [h for s in systems for h in (s.hardware1, s.hardware2)]
+    assert {(h.amplitude is None, h.failures is None) for h in hardware} == {
+        (a, b) for a in (True, False) for b in (True, False)
+    }
+    states = [h.failures.state for h in hardware if h.failures is not None]
+    assert {state if isinstance(state, str) else "stuck" for state in states} == {
+        "absorbing",
+        "random_phase",
+        "stuck",
+    }
     hops = [hop for s in systems for hop in (s.bs_ris1, s.bs_ris2, s.ris1_ris2) if hop is not None]
     assert any(hop.right.effective_rank() < hop.right.size for hop in hops)
     assert any(np.abs(np.imag(hop.left.matrix)).max() > 0.1 for hop in hops)
@@ -82,6 +109,9 @@ def test_systems_cover_what_they_should():
     assert 60 < sum(s.line_of_sight for s in systems) < 150
     sights = [hop.mean for hop in hops if hop.mean is not None]
     assert len(sights) > 60
+    both = [s for s in systems if s.line_of_sight and has_hardware(s)]
+    assert len(both) > 50
+    assert len([s for s in both if s.emi1 or s.emi2]) > 20
     assert max(map(modelled_skewness, chosen)) <= verify.MOST_SKEWED
 
 
@@ -98,7 +128,8 @@ def test_number_of_comparisons():
         found = verify.verify(systems=1, seed=2, realizations=1000).comparisons if number == 0 else None
         K = one.system.users
         expected = K + K * (K + 1) // 2 + K * (K - 1) // 2 + K if one.csi == "perfect" else 3 * K + K**2
-        assert _comparisons(K, one.csi) == expected
+        expected += K if one.system.emi1 or one.system.emi2 else 0
+        assert _comparisons(one) == expected
         assert found is None or len(found) == expected
 
 
@@ -117,8 +148,6 @@ def test_skewness_of_the_model():
 
 def test_model_of_the_skewness_follows_the_truth():
     # Uncorrelated single and double reflection; sampled skewness has a wide law, so factors of two.
-    import channels
-
     eye = np.eye
     one = channels.Hop(1, eye(4), eye(6))
     system = ris.DoubleRIS(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from channels._kernels.elementary import cos_sin
 from channels._kernels.gaussian import box_muller
-from channels._kernels.philox import philox_block
+from channels._kernels.philox import fraction, joined, philox_block
 
 __all__ = ["fill_phase_noise", "fill_phasor_pair", "fill_phasors", "sample_phase_noise"]
 
@@ -30,20 +30,8 @@ LAYER_MASK = np.uint64(LAYERS - 1)
 SIGN_BIT = np.uint64(LAYERS)
 WORD_BITS = np.uint64(32)
 LOW_WORD = np.uint64(0xFFFFFFFF)
-FRACTION_SHIFT = np.uint64(11)
 
 TURN = 2 * np.pi
-
-
-@njit(cache=True, error_model="numpy", forceinline=True, fastmath=False)
-def _joined(high: Any, low: Any) -> Any:
-    return (np.uint64(high) << WORD_BITS) | np.uint64(low)
-
-
-@njit(cache=True, error_model="numpy", forceinline=True, fastmath=False)
-def _fraction(word: Any) -> Any:
-    # Uniform on [0, 1) from the upper 53 bits of a 64-bit word.
-    return np.float64(np.int64(word >> FRACTION_SHIFT)) * 2.0**-53
 
 
 @njit(cache=True, error_model="numpy", forceinline=True, fastmath=False)
@@ -54,15 +42,15 @@ def _von_mises(
     # point of the layer's rectangle is kept if it is under the density, which left of the next edge it is.
     while True:
         layer = np.int64(word & LAYER_MASK)
-        x = _fraction(word) * row[EDGES + layer]
+        x = fraction(word) * row[EDGES + layer]
         if x >= row[EDGES + layer + 1]:
             attempt += 1
             x0, x1, x2, x3 = philox_block(key0, key1, element, attempt, realization)
             low, high = row[HEIGHTS + layer], row[HEIGHTS + layer + 1]
-            height = low + _fraction(_joined(x0, x1)) * (high - low)
+            height = low + fraction(joined(x0, x1)) * (high - low)
             half_sine = math.sin(0.5 * x)
             if height >= math.exp(row[PARAMETER] * half_sine * half_sine * -2.0):
-                word = _joined(x2, x3)
+                word = joined(x2, x3)
                 continue
         return x if word & SIGN_BIT else -x
 
@@ -73,8 +61,8 @@ def _add_uniform(
 ) -> None:
     for n in range(out.size):
         x0, x1, x2, x3 = philox_block(key0, key1, n >> 1, attempt, realization)
-        word = _joined(x2, x3) if n & 1 else _joined(x0, x1)
-        out[n] += half_width * (2.0 * _fraction(word) - 1.0)
+        word = joined(x2, x3) if n & 1 else joined(x0, x1)
+        out[n] += half_width * (2.0 * fraction(word) - 1.0)
 
 
 @njit(cache=True, error_model="numpy", fastmath=False)
@@ -94,9 +82,9 @@ def _add_von_mises(
     for block in range((out.size + 1) >> 1):
         x0, x1, x2, x3 = philox_block(key0, key1, block, attempt, realization)
         n = 2 * block
-        out[n] += _von_mises(_joined(x0, x1), row, key0, key1, n, attempt, realization)
+        out[n] += _von_mises(joined(x0, x1), row, key0, key1, n, attempt, realization)
         if n + 1 < out.size:
-            out[n + 1] += _von_mises(_joined(x2, x3), row, key0, key1, n + 1, attempt, realization)
+            out[n + 1] += _von_mises(joined(x2, x3), row, key0, key1, n + 1, attempt, realization)
 
 
 @njit(cache=True, error_model="numpy", fastmath=False)
@@ -165,7 +153,7 @@ def _first_points(points, words, row):
     for t in range(points.size):
         word = words[t]
         layer = np.int64(word & LAYER_MASK)
-        x = _fraction(word) * row[EDGES + layer]
+        x = fraction(word) * row[EDGES + layer]
         signed = x if word & SIGN_BIT != 0 else -x
         points[t] = np.inf if x >= row[EDGES + layer + 1] else signed
 
@@ -174,13 +162,13 @@ def _first_points(points, words, row):
 def _draw_words(first_words, second_words, key0, key1, block, attempt, first):
     for t in range(first_words.size):
         x0, x1, x2, x3 = philox_block(key0, key1, block, attempt, first + t)
-        first_words[t], second_words[t] = _joined(x0, x1), _joined(x2, x3)
+        first_words[t], second_words[t] = joined(x0, x1), joined(x2, x3)
 
 
 @njit(cache=True, error_model="numpy", fastmath=False)
 def _add_uniform_row(phases, words, half_width):
     for t in range(phases.size):
-        phases[t] += half_width * (2.0 * _fraction(words[t]) - 1.0)
+        phases[t] += half_width * (2.0 * fraction(words[t]) - 1.0)
 
 
 @njit(cache=True, error_model="numpy", fastmath=False)

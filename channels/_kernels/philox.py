@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-__all__ = ["philox", "philox_block"]
+__all__ = ["fraction", "joined", "philox", "philox_block"]
 
 MASK = np.uint64(0xFFFFFFFF)
 HALF = np.uint64(32)
@@ -13,6 +13,7 @@ MULTIPLIER0 = np.uint64(0xD2511F53)
 MULTIPLIER1 = np.uint64(0xCD9E8D57)
 WEYL0 = np.uint64(0x9E3779B9)
 WEYL1 = np.uint64(0xBB67AE85)
+FRACTION_SHIFT = np.uint64(11)
 
 
 @njit(cache=True, error_model="numpy", forceinline=True, fastmath=False)
@@ -69,3 +70,15 @@ def philox_block(key0: Any, key1: Any, position: Any, attempt: Any, realization:
     """
     number = np.uint64(realization)
     return philox(position, attempt, number & MASK, number >> HALF, key0, key1)
+
+
+@njit(cache=True, error_model="numpy", forceinline=True, fastmath=False)
+def joined(high: Any, low: Any) -> Any:
+    """Return the 64-bit word of two 32-bit ones."""
+    return (np.uint64(high) << HALF) | np.uint64(low)
+
+
+@njit(cache=True, error_model="numpy", forceinline=True, fastmath=False)
+def fraction(word: Any) -> Any:
+    """Return a number uniform on [0, 1), from the upper 53 bits of a 64-bit word."""
+    return np.float64(np.int64(word >> FRACTION_SHIFT)) * 2.0**-53

@@ -16,13 +16,14 @@ def measure(per_user, interference, gain_product, channels, precoders, noise):
     ----------
     per_user : float64 array, shape (5, K, B)
         Overwritten by Re h_k^H f_k, |h_k^H f_k|^2, the sum over j != k of |h_k^H f_j|^2, |f_k|^2 and the rate
-        log2(1 + |h_k^H f_k|^2 / (that sum + noise)).
+        log2(1 + |h_k^H f_k|^2 / (that sum + noise_k)).
     interference, gain_product : float64 array, shape (K, K, B)
         Overwritten by |h_k^H f_j|^2 and |h_k|^2 |h_j|^2.
     channels, precoders : float64 array, shape (M, 2, K, B)
         h and f, axes (antenna, real or imaginary part, user, realization).
-    noise : float
-        noise_power sum_i E|f_i|^2 / power, the noise for precoders not normalised; may be infinite.
+    noise : float64 array, shape (K, B)
+        (noise_power + emi_k) sum_i E|f_i|^2 / power, the noise for precoders not normalised, with the power
+        of the interference that the surfaces reflect; may be infinite.
     """
     _, _, K, B = channels.shape
     real, imag = np.empty(B), np.empty(B)
@@ -42,7 +43,7 @@ def measure(per_user, interference, gain_product, channels, precoders, noise):
         _inner_product(per_user[3, k], imag, precoders[:, :, k], precoders[:, :, k])
         _inner_product(gains[k], imag, channels[:, :, k], channels[:, :, k])
         for t in range(B):
-            per_user[4, k, t] = math.log2(1.0 + per_user[1, k, t] / (per_user[2, k, t] + noise))
+            per_user[4, k, t] = math.log2(1.0 + per_user[1, k, t] / (per_user[2, k, t] + noise[k, t]))
     for k in range(K):
         for j in range(K):
             for t in range(B):

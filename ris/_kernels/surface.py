@@ -1,29 +1,34 @@
-"""What a surface does to the columns that meet it: phase shifts, and phase noise for the noisy ones."""
+"""What a surface does to the columns that meet it: phase shifts; phase noise and hardware for some."""
 
 import numpy as np
 from numba import njit
 
+from channels._kernels.hardware import reflection_coefficient
 from channels._kernels.phase_noise import fill_phasor_pair, fill_phasors
 
 __all__ = ["reflect", "reflect_parts"]
 
 
 @njit(cache=True, nogil=True)
-def reflect(columns, noisy, shifts, law, key, first):
-    """Multiply by exp(j(theta_n + phi_n)), the columns from number `noisy` on by exp(j theta_n) alone.
+def reflect(columns, noisy, shifts, law, key, hardware, failure_key, first):
+    """Multiply by reflection coefficients, the columns from number `noisy` on by exp(j theta_n) alone.
 
     Parameters
     ----------
     columns : complex128 array, shape (N, B, C)
         Changed in place.
     noisy : int
-        Number of columns, from the first, that the phase noise reaches.
+        Number of columns, from the first, that phase noise and hardware reach.
     shifts : complex128 array, shape (N,)
         exp(j theta).
     law : float64 array
         Phase-noise law, as its `kernel_table` gives it.
     key : uint32 array, shape (2,)
         Key of the phase noise's stream.
+    hardware : float64 array, shape (N, HARDWARE_COLUMNS) or (0, HARDWARE_COLUMNS)
+        Law of the hardware, as its `kernel_table` gives it.
+    failure_key : uint32 array, shape (2,)
+        Key of the failures' stream.
     first : int
         Number of the first realization.
     """
@@ -33,6 +38,11 @@ def reflect(columns, noisy, shifts, law, key, first):
         fill_phasors(phasors, law, key, first + t)
         for n in range(N):
             turned = phasors[n] * shifts[n]
+            if hardware.shape[0] > 0:
+                re, im, _ = reflection_coefficient(
+                    turned.real, turned.imag, hardware[n], failure_key[0], failure_key[1], n, first + t
+                )
+                turned = complex(re, im)
             for c in range(noisy):
                 columns[n, t, c] *= turned
             for c in range(noisy, C):
@@ -40,7 +50,7 @@ def reflect(columns, noisy, shifts, law, key, first):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def reflect_parts(columns, noisy, shifts, law, key, first):
+def reflect_parts(columns, noisy, shifts, law, key, hardware, failure_key, first):
     """As `reflect`, of columns with axes (element, real or imaginary part, column, realization)."""
     N, _, C, B = columns.shape
     flat = columns.reshape(-1)
@@ -58,6 +68,17 @@ def reflect_parts(columns, noisy, shifts, law, key, first):
         for t in range(B):
             x, y = cosines[place + t], sines[place + t]
             cosine[t], sine[t] = shift_re * x - shift_im * y, shift_re * y + shift_im * x
+        if hardware.shape[0] > 0:
+            for t in range(B):
+                cosine[t], sine[t], _ = reflection_coefficient(
+                    np.float64(cosine[t]),
+                    np.float64(sine[t]),
+                    hardware[n],
+                    failure_key[0],
+                    failure_key[1],
+                    n,
+                    first + t,
+                )
         for c in range(noisy):
             _turn(flat, row + c * B, row + (C + c) * B, cosine, sine)
 

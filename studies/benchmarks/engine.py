@@ -320,7 +320,7 @@ def _drawing(way: str, elements: int, threads: int) -> Callable[[int], int]:
 
     def draw_tiles(count: int) -> int:
         whole = -(-count // (sampler.tile * threads)) * sampler.tile * threads
-        for _ in sampler.each(lambda done, tile: None, 0, whole, threads):
+        for _ in sampler.each(lambda done, tile, emi: None, 0, whole, threads):
             pass
         return whole
 
