@@ -50,7 +50,7 @@ def verify(
 
 @app.command
 def bench(
-    what: Literal["engine", "design"] = "engine",
+    what: Literal["engine", "design", "inference"] = "engine",
     /,
     *,
     quick: Flag = False,
@@ -58,7 +58,7 @@ def bench(
     out: Path = Path("results"),
     force: Flag = False,
 ) -> None:
-    """Measure how fast channels are drawn, or how good the designs of phase shifts are.
+    """Measure how fast channels are drawn, how good designs of phase shifts are, or how fast predictors.
 
     engine: against NumPy, and against what this machine can do. Three tables, from runs that take turns: the
     engines against NumPy at the same law, with the share of the bound; time per realization by number of
@@ -66,6 +66,10 @@ def bench(
 
     design: every method on three systems. One table: sum rate, share of the best, time, gap to the bound.
     Writes bench-design.md.
+
+    inference: the reference network on one core, in torch, onnxruntime and the runtime of the package. One
+    table: time of a prediction and its ratio to torch. Needs the extra "test" for the first two. Writes
+    bench-inference.md.
 
     Example: `ris bench engine --quick`
 
@@ -82,16 +86,19 @@ def bench(
     force
         Overwrite a result file that is there.
     """
-    from studies.benchmarks import design, engine
+    from studies.benchmarks import design, engine, inference
     from studies.files import prepare_outputs
 
     def progress(line: str) -> None:
         print(f"measuring {line}", file=sys.stderr, flush=True)
 
-    path = out / ("bench-engine.h5" if what == "engine" else "bench-design.md")
+    path = out / ("bench-engine.h5" if what == "engine" else f"bench-{what}.md")
     prepare_outputs([path], force=force)
-    result: engine.EngineBenchmark | design.DesignBenchmark
-    result = engine.run(quick, threads, progress) if what == "engine" else design.run(quick, progress)
+    result: engine.EngineBenchmark | design.DesignBenchmark | inference.InferenceBenchmark
+    if what == "engine":
+        result = engine.run(quick, threads, progress)
+    else:
+        result = (design if what == "design" else inference).run(quick, progress)
     print(result.text())
     result.write(path)
     print(f"Written: {path}")

@@ -1,0 +1,85 @@
+"""Operations of a float model in NumPy.
+
+Arrays have axes (batch, user, row, column, channel).
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial, reduce
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.special import expit
+
+from ris.predictors.graph import Node
+from ris.predictors.model import Array
+from ris.predictors.moves import MOVES
+
+__all__ = ["EPSILON", "float_operation"]
+
+EPSILON = 1e-5
+"""Added to the variances of a batch normalisation."""
+
+
+def float_operation(arrays: Mapping[str, Array], node: Node) -> Callable[..., Array]:
+    """Return a function of a node's inputs; `arrays` has its parameters by "node/parameter"."""
+    own = {name.split("/")[1]: array for name, array in arrays.items() if name.startswith(f"{node.name}/")}
+    if node.op in MOVES:
+        return partial(MOVES[node.op], node.attributes, np.float32(0))
+    return partial(_OPERATIONS[node.op], node, own)
+
+
+def dense(weight: Array, groups: int) -> Array:
+    """Return the weights (O, I, ...) of a convolution in groups with zeros between the groups."""
+    per_group = len(weight) // groups
+    inner = weight.shape[1]
+    wide = np.zeros((len(weight), inner * groups, *weight.shape[2:]), weight.dtype)
+    for g in range(groups):
+        rows = slice(g * per_group, (g + 1) * per_group)
+        wide[rows, g * inner : (g + 1) * inner] = weight[rows]
+    return wide
+
+
+def _conv(node: Node, own: dict[str, Array], x: Array) -> Array:
+    kernel = node.attributes["kernel"]
+    weight = dense(own["weight"], node.attributes["groups"])
+    edge = (kernel // 2, kernel // 2)
+    wide = np.pad(x, ((0, 0), (0, 0), edge, edge, (0, 0)))
+    windows = sliding_window_view(wide, (kernel, kernel), (2, 3))
+    made: Array = windows.reshape(*x.shape[:4], -1) @ weight.reshape(len(weight), -1).T + own["bias"]
+    return made
+
+
+def _batch_norm(node: Node, own: dict[str, Array], x: Array) -> Array:
+    factor = own["scale"] / np.sqrt(own["variance"] + np.float32(EPSILON))
+    made: Array = x * factor + (own["shift"] - own["mean"] * factor)
+    return made
+
+
+def _concat(node: Node, own: dict[str, Array], *inputs: Array) -> Array:
+    axes = np.broadcast_shapes(*(x.shape[:4] for x in inputs))
+    return np.concatenate([np.broadcast_to(x, (*axes, x.shape[4])) for x in inputs], 4)
+
+
+def _rank_conv(node: Node, own: dict[str, Array], x: Array) -> Array:
+    ranked = x.reshape(*x.shape[:4], -1, node.attributes["ranks"])
+    windows = sliding_window_view(ranked, node.attributes["kernel"], 5)
+    made: Array = np.einsum("burwclk,ock->burwol", windows, own["weight"]) + own["bias"][:, None]
+    return made.reshape(*x.shape[:4], -1)
+
+
+_OPERATIONS: dict[str, Callable[..., Any]] = {
+    "conv": _conv,
+    "batch_norm": _batch_norm,
+    "sigmoid": lambda node, own, x: expit(x),
+    "tanh": lambda node, own, x: np.tanh(x),
+    "add": lambda node, own, *inputs: reduce(np.add, inputs),
+    "sub": lambda node, own, x, y: x - y,
+    "mul": lambda node, own, x, y: x * y,
+    "concat": _concat,
+    "mean_grid": lambda node, own, x: x.mean((2, 3), keepdims=True),
+    "mean_users": lambda node, own, x: x.mean(1, keepdims=True),
+    "sum_users": lambda node, own, x: x.sum(1, keepdims=True),
+    "gain": lambda node, own, x: x * own["weight"],
+    "rank_conv": _rank_conv,
+}

@@ -1,0 +1,114 @@
+"""Rewriting of a graph before it is quantized: normalisations into convolutions, rectifiers into clipping."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from ris.predictors.float_operations import EPSILON
+from ris.predictors.graph import Graph, Node
+from ris.predictors.model import CONVOLUTIONS, OWN_SCALE, Array
+
+__all__ = ["fold_batch_norms", "fuse_rectifiers", "real_tail", "weight_bits"]
+
+
+def fold_batch_norms(graph: Graph, arrays: Mapping[str, Array]) -> tuple[Graph, dict[str, Array]]:
+    """Return an equal graph without batch normalisations, and its parameters.
+
+    With f = scale / sqrt(variance + EPSILON), a normalisation of a convolution that feeds nothing else makes
+    its weights f w and its bias f (bias - mean) + shift. Any other becomes a convolution of single channels.
+
+    Parameters
+    ----------
+    graph : Graph
+        As trained.
+    arrays : mapping of str to array
+        Its parameters by "node/parameter".
+    """
+    made = dict(arrays)
+    for name in [node.name for node in graph.nodes if node.op == "batch_norm"]:
+        node = graph[name]
+        scale, shift, mean, variance = (
+            made.pop(f"{name}/{one}").astype(np.float64) for one in ("scale", "shift", "mean", "variance")
+        )
+        factor = scale / np.sqrt(variance + EPSILON)
+        source = graph[node.inputs[0]]
+        if source.op == "conv" and _consumers(graph, source) == [node.name]:
+            weight, bias = made[f"{source.name}/weight"], made[f"{source.name}/bias"]
+            graph = _absorbed(graph, source, node)
+        else:
+            channels = len(factor)
+            attributes = {"channels": channels, "kernel": 1, "groups": channels}
+            source = Node(name, "conv", node.inputs, attributes)
+            weight, bias = np.ones((channels, 1, 1, 1)), np.zeros(channels)
+            graph = Graph(tuple(source if one.name == name else one for one in graph.nodes))
+        made[f"{source.name}/weight"] = (weight * factor[:, None, None, None]).astype(np.float32)
+        made[f"{source.name}/bias"] = (factor * (bias - mean) + shift).astype(np.float32)
+    return graph, made
+
+
+def fuse_rectifiers(graph: Graph) -> tuple[Graph, frozenset[str]]:
+    """Return the graph without rectifiers whose input has codes of its own and feeds nothing else.
+
+    Returns
+    -------
+    graph : Graph
+        Without these rectifiers.
+    rectified : frozenset of str
+        Nodes whose results have to be clipped at zero: the ranges of their codes begin there.
+    """
+    rectified = set()
+    real = real_tail(graph)
+    for name in [node.name for node in graph.nodes if node.op == "relu"]:
+        node = graph[name]
+        source = graph[node.inputs[0]]
+        coded = source.op in OWN_SCALE[1:] and source.name not in real
+        if coded and _consumers(graph, source) == [name]:
+            graph = _absorbed(graph, source, node)
+            rectified.add(source.name)
+    return graph, frozenset(rectified)
+
+
+def weight_bits(graph: Graph, interior: int, ends: int = 8) -> dict[str, int]:
+    """Return bits of every convolution's weights: `ends` if there is none before or none behind it."""
+    before = _convolutions_before(graph)
+    followed = set().union(*before.values())
+    return {name: interior if those and name in followed else ends for name, those in before.items()}
+
+
+def real_tail(graph: Graph) -> frozenset[str]:
+    """Return the nodes whose results stay real: convolutions with none behind them, and all that needs these.
+
+    None if there is a "gain" among them, which needs codes.
+    """
+    before = _convolutions_before(graph)
+    tail = set(before) - set().union(*before.values())
+    for node in graph.nodes:
+        if tail & set(node.inputs):
+            tail.add(node.name)
+    return frozenset() if any(graph[name].op == "gain" for name in tail) else frozenset(tail)
+
+
+def _convolutions_before(graph: Graph) -> dict[str, set[str]]:
+    """Convolutions on which each convolution depends."""
+    needed: dict[str, set[str]] = {}
+    for node in graph.nodes:
+        needed[node.name] = set().union(*(needed[name] for name in node.inputs))
+        needed[node.name] |= {name for name in node.inputs if graph[name].op in CONVOLUTIONS}
+    return {node.name: needed[node.name] for node in graph.nodes if node.op in CONVOLUTIONS}
+
+
+def _consumers(graph: Graph, source: Node) -> list[str]:
+    return [node.name for node in graph.nodes if source.name in node.inputs]
+
+
+def _absorbed(graph: Graph, source: Node, follower: Node) -> Graph:
+    """The source in place of its one follower."""
+    nodes = []
+    for node in graph.nodes:
+        inputs = tuple(source.name if name == follower.name else name for name in node.inputs)
+        if node is follower:
+            nodes.append(source)
+        elif node is not source:
+            nodes.append(replace(node, inputs=inputs))
+    return Graph(tuple(nodes))

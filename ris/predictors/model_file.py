@@ -1,0 +1,246 @@
+"""Model files: HDF5 that any reader opens, checked before anything is believed.
+
+A file begins with a user block of 512 bytes: the line "double-ris predictor 1" (1 is the version of the
+schema), a line with the SHA-256 of all bytes behind the block, zeros. Behind it is HDF5. Its root has the
+attributes "kind" ("float" or "integer"), "rows" and "columns" (a surface that fits) and "rounding"
+("f32-rne": float32, half to even), and the datasets
+
+    graph           JSON text: nodes [name, operation, inputs, attributes]
+    metadata        JSON text: what the model is for, how it was made, what it reached
+    weight, ...     arrays of one name, those of all nodes joined in the order of the graph, C order
+    weight_4bit     instead of "weight" for nodes whose weights have up to 4 bits: two's complement, two in a
+                    byte, the low half first; each node begins a byte
+
+The arrays and what they mean are those of `float_layout` and `integer_layout`. Nothing is unpickled,
+nothing is allocated before its size is checked, and a file that is not sound raises one error.
+"""
+
+import hashlib
+import io
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from channels.errors import InvalidArgumentError
+from ris.predictors.graph import Graph, Node
+from ris.predictors.model import Array, FloatModel, IntegerModel, Layout, Model
+
+__all__ = ["ModelFileError", "read_model", "write_model"]
+
+TITLE = b"double-ris predictor 1\n"
+BLOCK = 512
+LARGEST_FILE = 2**28
+LARGEST_TEXT = 2**20
+KINDS: dict[str, type[Model]] = {"float": FloatModel, "integer": IntegerModel}
+ROUNDING = "f32-rne"
+PACKED = "weight_4bit"
+
+
+class ModelFileError(ValueError):
+    """A model file is damaged, or not one.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    fault : str
+        What is wrong with it.
+    """
+
+    def __init__(self, path: str, fault: str) -> None:
+        super().__init__(f"{path}: no sound model file: {fault}")
+        self.path, self.fault = path, fault
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.path, self.fault)
+
+
+def write_model(model: Model, path: str | os.PathLike[str]) -> None:
+    """Write a model; equal models make equal files, and a file is there in full or not at all.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the metadata are not JSON, or too large.
+    """
+    target = Path(path)
+    partial = target.with_name(target.name + ".partial")
+    partial.write_bytes(encode_model(model))
+    partial.replace(target)
+
+
+def read_model(path: str | os.PathLike[str]) -> Model:
+    """Return the model of a file.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is not exactly what `write_model` writes for a sound model.
+    FileNotFoundError
+        If there is none.
+    """
+    if Path(path).stat().st_size > LARGEST_FILE:
+        raise ModelFileError(str(path), f"larger than {LARGEST_FILE} bytes")
+    return decode_model(Path(path).read_bytes(), str(path))
+
+
+def encode_model(model: Model) -> bytes:
+    """Return the bytes of a model file."""
+    image = io.BytesIO()
+    with h5py.File(image, "w", userblock_size=BLOCK, libver="v112") as file:
+        file.attrs["kind"] = np.bytes_(model.kind)
+        file.attrs["rounding"] = np.bytes_(ROUNDING)
+        file.attrs["rows"], file.attrs["columns"] = np.int64(model.rows), np.int64(model.columns)
+        nodes = [[node.name, node.op, node.inputs, node.attributes] for node in model.graph.nodes]
+        datasets = {"graph": _text("graph", nodes), "metadata": _text("metadata", model.metadata)}
+        datasets |= _joined(model)
+        for name, values in datasets.items():
+            # Floats of weights hardly shrink, and chunks and filters cost small arrays more than they save.
+            plain = values.nbytes < 256 or (model.kind == "float" and values.dtype.kind == "f")
+            packing = {} if plain else {"compression": "gzip", "compression_opts": 9, "shuffle": True}
+            file.create_dataset(name, data=values, track_times=False, **packing)
+    body = image.getvalue()[BLOCK:]
+    return _block(body) + body
+
+
+def decode_model(data: bytes, name: str = "data") -> Model:
+    """Return the model in the bytes of a model file; `name` is for errors."""
+    if data[: len(TITLE)] != TITLE:
+        raise ModelFileError(name, "it does not begin as one of this version does")
+    if data[:BLOCK] != _block(data[BLOCK:]):
+        raise ModelFileError(name, "its bytes do not have the hash that it states")
+    try:
+        with h5py.File(io.BytesIO(data), "r") as file:
+            return _decoded(file)
+    except Exception as error:  # HDF5 meets a damaged structure with errors of many types
+        raise ModelFileError(name, str(error) or type(error).__name__) from error
+
+
+def _block(body: bytes) -> bytes:
+    return (TITLE + hashlib.sha256(body).hexdigest().encode() + b"\n").ljust(BLOCK, b"\0")
+
+
+def _text(name: str, value: Any) -> Array:
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=dict)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgumentError(name, "JSON values", str(error)) from None
+    if len(text.encode()) > LARGEST_TEXT:
+        raise InvalidArgumentError(name, f"at most {LARGEST_TEXT} bytes of text", f"{len(text)}")
+    return np.frombuffer(text.encode(), np.uint8)
+
+
+def _decoded(file: h5py.File) -> Model:
+    if set(file.attrs) != {"kind", "rounding", "rows", "columns"}:
+        raise ValueError(f"attributes {sorted(file.attrs)}")
+    if _attribute(file, "rounding", "S7") != ROUNDING.encode():
+        raise ValueError("another rounding")
+    model_type = KINDS[_attribute(file, "kind", None).decode()]
+    rows, columns = (int(_attribute(file, name, "<i8")) for name in ("rows", "columns"))
+    graph = _graph(_json(file, "graph"))
+    metadata = _json(file, "metadata")
+    if not isinstance(metadata, dict):
+        raise ValueError("metadata that are no table")
+    layout = model_type.layout(graph, rows, columns)
+    return model_type(graph, _split(file, layout, graph), rows, columns, metadata)
+
+
+def _attribute(file: h5py.File, name: str, dtype: str | None) -> Any:
+    space = file.attrs.get_id(name)
+    known = space.dtype.kind == "S" and space.dtype.itemsize <= 7 if dtype is None else space.dtype == dtype
+    if space.shape != () or not known:
+        raise ValueError(f"the attribute {name}: {space.dtype} of shape {space.shape}")
+    return file.attrs[name]
+
+
+def _json(file: h5py.File, name: str) -> Any:
+    text = _values(file, name, np.uint8, None)
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} in {name}")
+
+    return json.loads(text.tobytes().decode("utf-8"), parse_constant=refuse)
+
+
+def _graph(nodes: Any) -> Graph:
+    made = []
+    for node in nodes:
+        name, op, inputs, attributes = node
+        if not (isinstance(node, list) and isinstance(inputs, list) and isinstance(attributes, dict)):
+            raise ValueError("a graph of other things than nodes")
+        if not all(isinstance(text, str) for text in (name, op, *inputs)):
+            raise ValueError("a node without names")
+        made.append(Node(name, op, tuple(inputs), attributes))
+    return Graph(tuple(made))
+
+
+def _values(file: h5py.File, name: str, dtype: type[np.generic], entries: int | None) -> Array:
+    """Values of a dataset with one axis, of so many entries; of at most LARGEST_TEXT if None."""
+    link = file.get(name, getlink=True)
+    dataset = file[name] if isinstance(link, h5py.HardLink) else None
+    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+        raise ValueError(f"{name} is no dataset of this file")
+    if dataset.dtype != np.dtype(dtype) or dataset.ndim != 1 or dataset.shape[0] > LARGEST_FILE:
+        raise ValueError(f"{name}: {dataset.dtype} of shape {dataset.shape}")
+    if dataset.shape[0] > LARGEST_TEXT if entries is None else dataset.shape[0] != entries:
+        raise ValueError(f"{name} has {dataset.shape[0]} entries")
+    if dataset.compression not in (None, "gzip"):
+        raise ValueError(f"{name} is compressed by {dataset.compression}")
+    values: Array = dataset[()]
+    return values
+
+
+def _packed(model_arrays: Mapping[str, Array], graph: Graph) -> set[str]:
+    """Weights that go two to a byte."""
+    bits = zip(graph.nodes, model_arrays.get("weight_bits", ()), strict=False)
+    return {f"{node.name}/weight" for node, count in bits if 0 < count <= 4}
+
+
+def _joined(model: Model) -> dict[str, Array]:
+    """Arrays of one name, joined."""
+    packed = _packed(model.arrays, model.graph)
+    parts: dict[str, list[Array]] = {}
+    for name in model.layout(model.graph, model.rows, model.columns):
+        values = model.arrays[name].ravel()
+        if name in packed:
+            halves = np.pad(values, (0, values.size % 2)).astype(np.uint8) & 15
+            parts.setdefault(PACKED, []).append(halves[::2] | halves[1::2] << 4)
+        else:
+            parts.setdefault(name.split("/")[-1], []).append(values)
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def _split(file: h5py.File, layout: Layout, graph: Graph) -> dict[str, Array]:
+    """Arrays by their names in the layout."""
+    known: dict[str, Array] = {}
+    if "weight_bits" in layout:
+        known["weight_bits"] = _values(file, "weight_bits", np.uint8, len(graph.nodes))
+    packed = _packed(known, graph)
+    sizes: dict[str, int] = {}
+    types: dict[str, type[np.generic]] = {}
+    places: dict[str, tuple[str, int]] = {}
+    for name, (dtype, shape) in layout.items():
+        dataset = PACKED if name in packed else name.split("/")[-1]
+        places[name] = dataset, sizes.get(dataset, 0)
+        entries = math.prod(shape)
+        sizes[dataset] = sizes.get(dataset, 0) + (-(-entries // 2) if name in packed else entries)
+        types[dataset] = np.uint8 if name in packed else dtype
+    if set(file) != {"graph", "metadata", *sizes}:
+        raise ValueError(f"the datasets {sorted(file)}")
+    joined = {name: _values(file, name, types[name], size) for name, size in sizes.items()}
+    for name, (_, shape) in layout.items():
+        dataset, first = places[name]
+        entries = math.prod(shape)
+        if name in packed:
+            halves = joined[dataset][first : first + -(-entries // 2)].view(np.int8)
+            values = np.stack([halves << 4 >> 4, halves >> 4], 1).ravel()[:entries]
+        else:
+            values = joined[dataset][first : first + entries]
+        known[name] = values.reshape(shape).copy()
+    return known

@@ -1,0 +1,243 @@
+"""Execution of a graph in torch."""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from channels.errors import InvalidArgumentError
+from ris.predictors.float_operations import EPSILON
+from ris.predictors.graph import Graph, Node
+
+__all__ = ["Network", "execute"]
+
+MOMENTUM = 0.1
+"""Weight of the last batch in the running statistics of a batch normalisation."""
+
+Parameters = Mapping[str, Tensor]
+Attributes = Mapping[str, int]
+
+
+class Network(nn.Module):
+    """A graph with its parameters.
+
+    Parameters are called "node/parameter", as in `Graph.parameters`, in the state dictionary too. Weights
+    begin as normal numbers of variance 2 / (inputs of the sum), biases as zeros (He et al., ICCV 2015); the
+    last convolution of a residual branch begins as zero, so that a deep network begins as a shallow one.
+
+    Parameters
+    ----------
+    graph : Graph
+        What is executed.
+    seed : int
+        Decides the first weights.
+    rows, columns : int
+        Size of the surface; the parameters depend on it after a "flatten" only.
+    """
+
+    def __init__(self, graph: Graph, seed: int = 0, rows: int = 8, columns: int = 8) -> None:
+        super().__init__()
+        self.graph, self.rows, self.columns = graph, rows, columns
+        self._short: dict[str, list[str]] = {node.name: [] for node in graph.nodes}
+        generator = torch.Generator().manual_seed(seed)
+        zero = _ends_of_branches(graph)
+        for name, shape in graph.parameters(rows, columns).items():
+            node, short = name.split("/")
+            self._short[node].append(short)
+            value = _first_value(short, shape, generator)
+            if node in zero and short in ("weight", "scale"):
+                value = torch.zeros(shape)
+            if short in ("mean", "variance"):
+                self.register_buffer(name, value)
+            else:
+                self.register_parameter(name, nn.Parameter(value))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return the output, axes (batch, user, channel, row, column), for an input with the same axes."""
+        channels = self.graph.input_channels
+        if maps.ndim != 5 or maps.shape[2] != channels:
+            axes = f"axes (batch, user, channel, row, column) with {channels} channels"
+            raise InvalidArgumentError("maps", axes, f"shape {tuple(maps.shape)}")
+        values = {self.graph.nodes[0].name: maps}
+        for node in self.graph.nodes[1:]:
+            inputs = [values[name] for name in node.inputs]
+            own = self.own(node)
+            if node.op == "batch_norm" and self.training:
+                own = _batch_statistics(own, inputs[0])
+            values[node.name] = execute(node, own, *inputs)
+        return values[self.graph.nodes[-1].name]
+
+    def own(self, node: Node) -> dict[str, Tensor]:
+        """Return the parameters of a node by their short names ("weight", ...)."""
+        return {short: getattr(self, f"{node.name}/{short}") for short in self._short[node.name]}
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Return copies of all parameters by "node/parameter"."""
+        return {name: value.detach().cpu().numpy().copy() for name, value in self.state_dict().items()}
+
+    def load_arrays(self, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+        """Set all parameters to what `arrays` returned."""
+        self.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in arrays.items()})
+
+
+def execute(node: Node, parameters: Parameters, *inputs: Tensor) -> Tensor:
+    """Return the result of a node for its parameters, by short names, and its inputs."""
+    return _EXECUTE[node.op](node.attributes, parameters, *inputs)
+
+
+def _ends_of_branches(graph: Graph) -> set[str]:
+    """Nodes with weights from which the second input of a residual sum comes straight.
+
+    A sum is residual if its first input is an ancestor of its second.
+    """
+    ancestors: dict[str, set[str]] = {}
+    ends = set()
+    for node in graph.nodes:
+        ancestors[node.name] = {node.name}.union(*(ancestors[name] for name in node.inputs))
+        if node.op == "add" and len(node.inputs) == 2 and node.inputs[0] in ancestors[node.inputs[1]]:
+            end = graph[node.inputs[1]]
+            while end.op not in ("conv", "rank_conv", "batch_norm", "gain") and end.name != node.inputs[0]:
+                end = graph[end.inputs[0]]
+            ends.add(end.name)
+    return ends
+
+
+def _first_value(short: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    if short == "weight" and shape:
+        return torch.randn(shape, generator=generator) * math.sqrt(2 / math.prod(shape[1:]))
+    return torch.ones(shape) if short in ("weight", "scale", "variance") else torch.zeros(shape)
+
+
+def _batch_statistics(own: dict[str, Tensor], maps: Tensor) -> dict[str, Tensor]:
+    """Parameters of a batch normalisation with the statistics of this batch, which move the running ones."""
+    variance, mean = torch.var_mean(maps, (0, 1, 3, 4), correction=0)
+    with torch.no_grad():
+        own["mean"].lerp_(mean, MOMENTUM)
+        own["variance"].lerp_(variance, MOMENTUM)
+    return {**own, "mean": mean, "variance": variance}
+
+
+def _conv(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
+    made = functional.conv2d(
+        maps.flatten(0, 1),
+        own["weight"],
+        own["bias"],
+        padding=attributes["kernel"] // 2,
+        groups=attributes["groups"],
+    )
+    return made.reshape(*maps.shape[:2], *made.shape[1:])
+
+
+def _batch_norm(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
+    factor = own["scale"] / torch.sqrt(own["variance"] + EPSILON)
+    shift = own["shift"] - own["mean"] * factor
+    return maps * factor[:, None, None] + shift[:, None, None]
+
+
+def _add(attributes: Attributes, own: Parameters, *inputs: Tensor) -> Tensor:
+    total = inputs[0]
+    for one in inputs[1:]:
+        total = total + one
+    return total
+
+
+def _concat(attributes: Attributes, own: Parameters, *inputs: Tensor) -> Tensor:
+    batch, users, _, rows, columns = (
+        max(lengths) for lengths in zip(*(one.shape for one in inputs), strict=True)
+    )
+    return torch.cat([one.expand(batch, users, -1, rows, columns) for one in inputs], 2)
+
+
+@cache
+def _steps(hops: int) -> list[tuple[int, int]]:
+    """Rows and columns to what lies within so many steps along rows and columns."""
+    reach = range(-hops, hops + 1)
+    return [(row, column) for row in reach for column in reach if abs(row) + abs(column) <= hops]
+
+
+_AROUND = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1) if (row, column) != (0, 0)]
+"""Rows and columns to the up to 8 neighbours of an element."""
+
+
+def _gathered(maps: Tensor, offsets: list[tuple[int, int]], missing: float) -> Tensor:
+    """Values at the offsets from every element, along a new last axis."""
+    rows, columns = maps.shape[3:]
+    reach = max(max(abs(row), abs(column)) for row, column in offsets)
+    wide = functional.pad(maps, (reach, reach, reach, reach), value=missing)
+    views = [
+        wide[..., reach + row : reach + row + rows, reach + column : reach + column + columns]
+        for row, column in offsets
+    ]
+    return torch.stack(views, -1)
+
+
+def _neighbour_max(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
+    return _gathered(maps, _steps(attributes["hops"]), -math.inf).max(-1).values
+
+
+def _neighbour_median(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
+    gathered = _gathered(maps, _steps(attributes["hops"]), math.inf).sort(-1).values
+    middle = (torch.isfinite(gathered).sum(-1, keepdim=True) - 1) // 2
+    return gathered.gather(-1, middle)[..., 0]
+
+
+def _top_k(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
+    largest = _gathered(maps, _AROUND, -math.inf).topk(attributes["k"], -1).values
+    largest = torch.where(torch.isneginf(largest), 0.0, largest)
+    ranked = torch.cat([maps[..., None], largest], -1)
+    return ranked.movedim(-1, 3).flatten(2, 3)
+
+
+def _rank_conv(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
+    batch, users, _, rows, columns = maps.shape
+    ranked = maps.reshape(batch, users, -1, attributes["ranks"], rows, columns).permute(0, 1, 4, 5, 2, 3)
+    made = functional.conv1d(ranked.flatten(0, 3), own["weight"], own["bias"])
+    return made.reshape(batch, users, rows, columns, -1).permute(0, 1, 4, 2, 3)
+
+
+def _pixel_shuffle(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
+    return functional.pixel_shuffle(maps, attributes["factor"])
+
+
+def _repeat(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
+    return maps.repeat_interleave(attributes["factor"], 3).repeat_interleave(attributes["factor"], 4)
+
+
+def _flatten(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
+    return maps.flatten(2)[..., None, None]
+
+
+def _unflatten(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
+    return maps.reshape(*maps.shape[:2], -1, attributes["rows"], attributes["columns"])
+
+
+_EXECUTE: dict[str, Callable[..., Tensor]] = {
+    "conv": _conv,
+    "batch_norm": _batch_norm,
+    "relu": lambda a, p, maps: functional.relu(maps),
+    "sigmoid": lambda a, p, maps: torch.sigmoid(maps),
+    "tanh": lambda a, p, maps: torch.tanh(maps),
+    "add": _add,
+    "sub": lambda a, p, one, other: one - other,
+    "mul": lambda a, p, one, other: one * other,
+    "concat": _concat,
+    "slice": lambda a, p, maps: maps[:, :, a["start"] : a["stop"]],
+    "mean_grid": lambda a, p, maps: maps.mean((3, 4), keepdim=True),
+    "mean_users": lambda a, p, maps: maps.mean(1, keepdim=True),
+    "sum_users": lambda a, p, maps: maps.sum(1, keepdim=True),
+    "max_users": lambda a, p, maps: maps.amax(1, keepdim=True),
+    "neighbour_max": _neighbour_max,
+    "neighbour_median": _neighbour_median,
+    "gain": lambda a, p, maps: maps * p["weight"],
+    "top_k": _top_k,
+    "rank_conv": _rank_conv,
+    "pixel_shuffle": _pixel_shuffle,
+    "repeat": _repeat,
+    "flatten": _flatten,
+    "unflatten": _unflatten,
+}

@@ -1,0 +1,305 @@
+"""From a trained network to an integer model: calibration, simulated quantization, training with it, export.
+
+Weights are symmetric for each output channel, activations affine for each tensor, after Krishnamoorthi,
+"Quantizing deep convolutional networks for efficient inference" (2018): with codes of b bits a range
+[low, high], widened to contain 0, has scale s = (high - low) / (2^b - 1) and zero point z = rint(-low / s); a
+weight has scale max|w| / (2^(b - 1) - 1) and no zero point; a bias has the product of both scales.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from channels.checks import integer, one_of
+from channels.errors import InvalidArgumentError
+from ris.predictors.folding import fold_batch_norms, fuse_rectifiers, real_tail, weight_bits
+from ris.predictors.graph import Graph, Node
+from ris.predictors.model import CONVOLUTIONS, OWN_SCALE, TABLES, IntegerModel
+from ris.predictors.module import Network, execute
+
+__all__ = ["Observer", "QuantizedNetwork"]
+
+Observer = Literal["min-max", "percentile", "mse"]
+"""How a range follows from numbers: all of them, all but 0.01 % at each end, or the least squared error."""
+
+DECAY = 0.99
+"""What the ranges keep in one step of training."""
+
+BINS = 2048
+TAIL = 1e-4
+SHARES = np.linspace(0.3, 1.0, 71)
+"""Shares of a range that the observer of squared errors tries."""
+
+
+class QuantizedNetwork(nn.Module):
+    """A network that computes as its integer model will, and that can be trained so.
+
+    Gradients pass through the rounding, and stop where a range clips. In training the ranges follow the
+    largest and smallest numbers with exponential forgetting. Normalisations are folded before.
+
+    Parameters
+    ----------
+    network : Network
+        Trained; it is copied.
+    bits : int
+        Bits of the weights, 2 to 8; the first and the last convolutions keep 8.
+    activation_bits : int
+        Bits of results, 1 to 8; the input keeps 8, and what is behind the last weights stays real.
+    delay : int
+        So many steps of training leave activations as they are.
+    """
+
+    low: Tensor
+    high: Tensor
+    steps: Tensor
+
+    def __init__(self, network: Network, bits: int = 8, activation_bits: int = 8, delay: int = 0) -> None:
+        super().__init__()
+        for name, value, least in (("bits", bits, 2), ("activation_bits", activation_bits, 1)):
+            if integer(name, value, least) > 8:
+                raise InvalidArgumentError(name, f"an integer from {least} to 8", repr(value))
+        graph, arrays = fold_batch_norms(network.graph, network.arrays())
+        self.graph, self._rectified = fuse_rectifiers(graph)
+        self.network = Network(self.graph, 0, network.rows, network.columns)
+        self.network.load_arrays(arrays)
+        self._source = _sources(self.graph)
+        self._real = real_tail(self.graph)
+        self._bits = dict.fromkeys(self._source.values(), activation_bits)
+        self._bits[self.graph.nodes[0].name] = 8
+        self._bits |= dict.fromkeys(self._real, 0)
+        self._weight_bits = weight_bits(self.graph, bits)
+        self._number = {node.name: number for number, node in enumerate(self.graph.nodes)}
+        self.delay = integer("delay", delay, 0)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("low", torch.zeros(len(self.graph.nodes)))
+        self.register_buffer("high", torch.zeros(len(self.graph.nodes)))
+
+    @torch.no_grad()
+    def calibrate(self, batches: Iterable[Tensor], observer: Observer = "mse") -> None:
+        """Set the ranges of all results from what the float network makes of some inputs.
+
+        Parameters
+        ----------
+        batches : iterable of Tensor
+            Inputs, axes (batch, user, channel, row, column); 100 batches are plenty.
+        observer : {"min-max", "percentile", "mse"}
+            How a range follows from the numbers.
+        """
+        one_of("observer", observer, Observer)
+        kept = list(batches)
+        if not kept:
+            raise InvalidArgumentError("batches", "one batch or more", "none")
+        low, high = torch.zeros_like(self.low), torch.zeros_like(self.high)
+
+        def widen(node: Node, values: Tensor) -> Tensor:
+            number = self._number[node.name]
+            low[number] = torch.minimum(low[number], values.min())
+            high[number] = torch.maximum(high[number], values.max())
+            return values
+
+        counts = np.zeros((len(self.graph.nodes), BINS))
+
+        def count(node: Node, values: Tensor) -> Tensor:
+            number = self._number[node.name]
+            ends = float(low[number]), float(high[number])
+            if ends[0] < ends[1]:
+                counts[number] += torch.histc(values.float(), BINS, *ends).cpu().numpy()
+            return values
+
+        for maps in kept:
+            self._run(maps, widen, self.network.own)
+        if not torch.isfinite(low + high).all():
+            raise InvalidArgumentError("batches", "finite numbers in all layers", "NaN or infinite ones")
+        if observer != "min-max":
+            for maps in kept:
+                self._run(maps, count, self.network.own)
+            for name, bits in self._bits.items():
+                i = self._number[name]
+                if counts[i].any():
+                    low[i], high[i] = _NARROW[observer](counts[i], float(low[i]), float(high[i]), bits)
+        self.low.copy_(low)
+        self.high.copy_(high)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return the output for an input, both with axes (batch, user, channel, row, column)."""
+        self._check_calibrated()
+        if not self.training:
+            return self._run(maps, self._rounded, self._own)
+        self.steps += 1
+        return self._run(maps, self._followed, self._own)
+
+    def results(self, maps: Tensor) -> dict[str, Tensor]:
+        """Return the results of all nodes as the integer model will have them."""
+        self._check_calibrated()
+        values: dict[str, Tensor] = {}
+        self._run(maps, self._rounded, self._own, values)
+        return values
+
+    @torch.no_grad()
+    def export(self, metadata: Mapping[str, Any] | None = None) -> IntegerModel:
+        """Return the integer model.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If a sum could leave 32 bits, a scale is beyond what float32 serves well, or none is calibrated.
+        """
+        self._check_calibrated()
+        codes = [self._codes(node) for node in self.graph.nodes]
+        arrays: dict[str, NDArray[Any]] = {
+            "scale": np.array([scale.numpy(force=True) for scale, _, _ in codes], np.float32),
+            "zero_point": np.array([int(zero) for _, zero, _ in codes], np.uint8),
+            "bits": np.array([self._bits[self._source[node.name]] for node in self.graph.nodes], np.uint8),
+            "weight_bits": np.array(
+                [self._weight_bits.get(node.name, 0) for node in self.graph.nodes], np.uint8
+            ),
+        }
+        for node in self.graph.nodes[1:]:
+            made = self._exported(node).items()
+            arrays |= {f"{node.name}/{name}": np.asarray(value.numpy(force=True)) for name, value in made}
+        return IntegerModel(self.graph, arrays, self.network.rows, self.network.columns, metadata or {})
+
+    def _check_calibrated(self) -> None:
+        if not torch.any(self.low < self.high):
+            raise InvalidArgumentError("network", "calibrated ranges", "none yet")
+
+    def _run(
+        self,
+        maps: Tensor,
+        activation: Callable[[Node, Tensor], Tensor],
+        own: Callable[[Node], Mapping[str, Tensor]],
+        values: dict[str, Tensor] | None = None,
+    ) -> Tensor:
+        values = {} if values is None else values
+        for node in self.graph.nodes:
+            inputs = [values[name] for name in node.inputs]
+            made = execute(node, own(node), *inputs) if inputs else maps
+            if node.name in self._rectified:
+                made = torch.relu(made)
+            coded = node.op in OWN_SCALE and node.name not in self._real
+            values[node.name] = activation(node, made) if coded else made
+        return values[self.graph.nodes[-1].name]
+
+    def _codes(self, node: Node) -> tuple[Tensor, Tensor, int]:
+        """Scale, zero point and largest code of a node's result."""
+        if node.name in self._real:
+            return torch.ones(()), torch.zeros(()), 0
+        source = self._source[node.name]
+        number, top = self._number[source], 2 ** self._bits[source] - 1
+        return *_affine(self.low[number], self.high[number], top), top
+
+    def _rounded(self, node: Node, values: Tensor) -> Tensor:
+        scale, zero, top = self._codes(node)
+        inside = torch.clamp(values, -zero * scale, (top - zero) * scale)
+        rounded = scale * (_code(values, scale, zero, top) - zero)
+        return inside + (rounded - inside).detach()
+
+    @torch.no_grad()
+    def _follow(self, node: Node, values: Tensor) -> None:
+        number = self._number[node.name]
+        self.low[number].lerp_(values.min().clamp(max=0), 1 - DECAY)
+        self.high[number].lerp_(values.max().clamp(min=0), 1 - DECAY)
+
+    def _followed(self, node: Node, values: Tensor) -> Tensor:
+        self._follow(node, values)
+        return self._rounded(node, values) if self.steps > self.delay else values
+
+    def _weights(self, node: Node) -> tuple[Tensor, Tensor, Tensor]:
+        """Scales of the weights, their codes, and the codes of the biases."""
+        own = {name: value.detach() for name, value in self.network.own(node).items()}
+        weight, bias, top = own["weight"], own["bias"], 2 ** (self._weight_bits[node.name] - 1) - 1
+        source, _, _ = self._codes(self.graph[node.inputs[0]])
+        # A channel of small weights with a large bias: the bias has to fit 32 bits too.
+        scale = torch.maximum(weight.abs().flatten(1).amax(1) / top, bias.abs() / (source * 2**30))
+        scale = torch.where(scale > 0, scale, 1.0)
+        axes = (-1, *[1] * (weight.ndim - 1))
+        codes = torch.clamp(torch.round(weight / scale.reshape(axes)), -top, top)
+        return scale, codes, torch.round(bias / (source * scale))
+
+    def _own(self, node: Node) -> dict[str, Tensor]:
+        """Parameters of a node as the integer model will have them."""
+        own = self.network.own(node)
+        if node.op not in CONVOLUTIONS:
+            return own
+        weight, bias = own["weight"], own["bias"]
+        scale, weight_codes, bias_codes = self._weights(node)
+        source, _, _ = self._codes(self.graph[node.inputs[0]])
+        rounded = weight_codes * scale.reshape(-1, *[1] * (weight.ndim - 1))
+        return {
+            "weight": weight + (rounded - weight).detach(),
+            "bias": bias + (bias_codes * (source * scale) - bias).detach(),
+        }
+
+    def _exported(self, node: Node) -> dict[str, Tensor]:
+        scale, zero, top = self._codes(node)
+        inputs = [self._codes(self.graph[name]) for name in node.inputs]
+        if node.op in CONVOLUTIONS:
+            of_weights, weight, bias = self._weights(node)
+            # The scale of a real result is 1.
+            multiplier = (inputs[0][0] * of_weights) / scale
+            return {"weight": weight.to(torch.int8), "bias": bias.to(torch.int32), "multiplier": multiplier}
+        if node.name in self._real and node.op in ("add", "sub", "mul"):
+            return {"multiplier": torch.ones(() if node.op == "mul" else len(inputs))}
+        if node.name in self._real and node.op in TABLES:
+            return {"table": torch.zeros(len(inputs), 256, dtype=torch.uint8)}
+        if node.op in ("add", "sub"):
+            signs = [1, -1 if node.op == "sub" else 1, *[1] * len(inputs)]
+            factors = [sign * one[0] / scale for sign, one in zip(signs, inputs, strict=False)]
+            return {"multiplier": torch.stack(factors)}
+        if node.op == "mul":
+            return {"multiplier": inputs[0][0] * inputs[1][0] / scale}
+        if node.op not in TABLES:
+            return {}
+        tables = []
+        for source, origin, _ in inputs:
+            numbers = source * (torch.arange(256) - origin)
+            made = numbers if node.op == "concat" else execute(node, self.network.own(node), numbers)
+            if node.name in self._rectified:
+                made = torch.relu(made)
+            tables.append(_code(made, scale, zero, top))
+        return {"table": torch.stack(tables).to(torch.uint8)}
+
+
+def _sources(graph: Graph) -> dict[str, str]:
+    """Node that has the scale of each node's result."""
+    sources: dict[str, str] = {}
+    for node in graph.nodes:
+        sources[node.name] = node.name if node.op in OWN_SCALE else sources[node.inputs[0]]
+    return sources
+
+
+def _affine(low: Tensor, high: Tensor, top: int) -> tuple[Tensor, Tensor]:
+    """Scale and zero point of a range that contains 0; a range of nothing gets any."""
+    scale = (high - low) / top
+    scale = torch.where(scale > 0, scale, 1.0)
+    return scale, torch.clamp(torch.round(-low / scale), 0, top)
+
+
+def _code(values: Tensor, scale: Tensor, zero: Tensor, top: int) -> Tensor:
+    return torch.clamp(torch.round(values / scale) + zero, 0, top)
+
+
+def _percentile(counts: NDArray[np.float64], low: float, high: float, bits: int) -> tuple[float, float]:
+    """Ends between which all but TAIL of the numbers on each side lie."""
+    edges = np.linspace(low, high, BINS + 1)
+    share = np.cumsum(counts) / counts.sum()
+    first, last = int(np.searchsorted(share, TAIL)), int(np.searchsorted(share, 1 - TAIL))
+    return min(float(edges[first]), 0.0), max(float(edges[last + 1]), 0.0)
+
+
+def _least_squares(counts: NDArray[np.float64], low: float, high: float, bits: int) -> tuple[float, float]:
+    """Range whose codes have the least squared error."""
+    edges = np.linspace(low, high, BINS + 1)
+    numbers, top = (edges[1:] + edges[:-1]) / 2, 2**bits - 1
+    scale = SHARES[:, None] * (high - low) / top
+    zero = np.rint(-SHARES[:, None] * low / scale)
+    rounded = scale * (np.clip(np.rint(numbers / scale) + zero, 0, top) - zero)
+    share = float(SHARES[np.argmin(((rounded - numbers) ** 2) @ counts)])
+    return share * low, share * high
+
+
+_NARROW = {"percentile": _percentile, "mse": _least_squares}
