@@ -78,23 +78,24 @@ ALL = {**QUANTITIES, **OPTIONAL}
 
 @dataclass(frozen=True)
 class _Shown:
-    """How a metric looks: its own name, and that of the axis it shares with its like."""
+    """How a metric is called: in a legend, on an axis of its own, and on one that it shares with its like."""
 
     name: str
+    alone: str
     axis: str
     decibel: bool = False
 
 
 _SHOWN: Mapping[Metric, _Shown] = {
-    "hardening_sum_rate": _Shown("hardening bound", "sum rate"),
-    "ratio_sum_rate": _Shown("ratio of moments", "sum rate"),
-    "ergodic_sum_rate": _Shown("ergodic rate (simulation only)", "sum rate"),
-    "hardening_rate": _Shown("hardening bound", "rate of user 1"),
-    "ergodic_rate": _Shown("ergodic rate (simulation only)", "rate of user 1"),
-    "minimum_rate": _Shown("smallest instantaneous rate (simulation only)", "rate"),
-    "outage": _Shown("outage (simulation only)", "outage of user 1"),
-    "energy_efficiency": _Shown("hardening bound", "energy efficiency"),
-    "mean_gain": _Shown("mean gain", "mean gain of user 1", decibel=True),
+    "hardening_sum_rate": _Shown("hardening bound", "sum rate, hardening bound", "sum rate"),
+    "ratio_sum_rate": _Shown("ratio of moments", "sum rate, ratio of moments", "sum rate"),
+    "ergodic_sum_rate": _Shown("ergodic rate (simulation only)", "ergodic sum rate", "sum rate"),
+    "hardening_rate": _Shown("hardening bound", "rate of user 1, hardening bound", "rate of user 1"),
+    "ergodic_rate": _Shown("ergodic rate (simulation only)", "ergodic rate of user 1", "rate of user 1"),
+    "minimum_rate": _Shown("smallest rate (simulation only)", "smallest rate of a realization", "rate"),
+    "outage": _Shown("outage (simulation only)", "outage of user 1", "outage of user 1"),
+    "energy_efficiency": _Shown("hardening bound", "energy efficiency", "energy efficiency"),
+    "mean_gain": _Shown("mean gain", "mean gain of user 1", "mean gain of user 1", decibel=True),
 }
 
 
@@ -122,19 +123,18 @@ def draw(result: StudyResult) -> Figure:
     """
     result = result.over_drops()
     plot = result.study.settings.plot
-    curves = list(dict.fromkeys(curve for panel in plot.panel for curve in _curves(panel, result)))
-    several = len({curve.metric for curve in curves if not _SHOWN[curve.metric].decibel}) > 1
-    labels = [_label(curve, result, several) for curve in curves]
+    labels = [_label(curve, panel, result) for panel in plot.panel for curve in _curves(panel, result)]
+    labels = list(dict.fromkeys(labels))
     width = COLUMN if len(plot.panel) == 1 else PAGE
-    columns = _columns(list(dict.fromkeys(labels)), width)
-    rows = -(-len(set(labels)) // columns)
+    columns = _columns(labels, width)
+    rows = -(-len(labels) // columns)
     with rc_context(STYLE):
         figure = Figure(figsize=(width, 2.35 + 0.14 * (rows + 1)), layout="constrained")
         handles: dict[str, Any] = {}
         row = figure.subplots(1, len(plot.panel), squeeze=False)[0]
         for axes, panel in zip(row, plot.panel, strict=True):
             for curve in _curves(panel, result):
-                number = labels.index(_label(curve, result, several))
+                number = labels.index(_label(curve, panel, result))
                 handles.setdefault(labels[number], _draw_curve(axes, result, curve, number))
             _finish(axes, result, panel)
         # A legend fills column by column; this order reads row by row.
@@ -144,7 +144,7 @@ def draw(result: StudyResult) -> Figure:
             order,
             loc="outside upper center",
             ncols=columns,
-            title="lines: closed form;  markers: simulation, 99 % intervals",
+            title=_legend_title(result),
             title_fontsize=7,
             frameon=False,
             handlelength=3.2,
@@ -201,8 +201,17 @@ def _curves(panel: Panel, result: StudyResult) -> Iterator[_Curve]:
     return (_Curve(metric, scheme) for metric in panel.metrics for scheme in schemes)
 
 
-def _label(curve: _Curve, result: StudyResult, several_metrics: bool) -> str:
-    parts = [_SHOWN[curve.metric].name] if several_metrics else []
+def _legend_title(result: StudyResult) -> str:
+    shown = [curve for panel in result.study.settings.plot.panel for curve in _curves(panel, result)]
+    closed = [_closed_form(result, curve) is not None for curve in shown]
+    lines = (
+        "" if not any(closed) else "lines: closed form;  " if all(closed) else "bold lines: closed form;  "
+    )
+    return f"{lines}markers: simulation, 99 % intervals"
+
+
+def _label(curve: _Curve, panel: Panel, result: StudyResult) -> str:
+    parts = [_SHOWN[curve.metric].name] if len(panel.metrics) > 1 else []
     if len(result.study.schemes) > 1 or not parts:
         parts.append(curve.scheme)
     return ", ".join(parts)
@@ -217,7 +226,7 @@ def _columns(labels: list[str], width: float) -> int:
 
 def _draw_curve(axes: Axes, result: StudyResult, curve: _Curve, number: int) -> Any:
     """Draw a curve, the line first, and return its artists for the legend."""
-    line = _values(result, curve, "closed_form") if ALL[curve.metric].closed else None
+    line = _closed_form(result, curve)
     simulated, error = (_values(result, curve, part) for part in ("simulated", "standard_error"))
     return draw_series(axes, result.values, line, simulated, error, number, _SHOWN[curve.metric].decibel)
 
@@ -233,7 +242,7 @@ def draw_series(
 ) -> tuple[Any, ...]:
     """Draw a line and markers with 99 % intervals in the style of curve `number`; return the artists.
 
-    A line that is None, or NaN from end to end, is that of a curve without closed form: there is none.
+    Without a line a thin one joins the markers.
     """
 
     def shown(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -241,7 +250,7 @@ def draw_series(
 
     colour = COLOURS[number % len(COLOURS)]
     artists: list[Any] = []
-    if line is not None and not np.all(np.isnan(line)):
+    if line is not None:
         artists += axes.plot(x, shown(line), color=colour, linestyle=DASHES[number % len(DASHES)], zorder=2)
     reach = INTERVAL * error
     low, middle, high = shown(markers - reach), shown(markers), shown(markers + reach)
@@ -251,7 +260,8 @@ def draw_series(
             middle,
             yerr=[middle - low, high - middle],
             color=colour,
-            linestyle="none",
+            linestyle="none" if line is not None else DASHES[number % len(DASHES)],
+            linewidth=0.5,
             marker=MARKERS[number % len(MARKERS)],
             markerfacecolor="white",
             markeredgewidth=0.8,
@@ -269,11 +279,19 @@ def _values(result: StudyResult, curve: _Curve, part: Part) -> NDArray[np.float6
     return np.asarray(values.reshape(len(values), -1)[:, 0])
 
 
+def _closed_form(result: StudyResult, curve: _Curve) -> NDArray[np.float64] | None:
+    """Values of the closed form; None if the metric or the scheme has none."""
+    if not ALL[curve.metric].closed:
+        return None
+    values = _values(result, curve, "closed_form")
+    return None if np.all(np.isnan(values)) else values
+
+
 def _finish(axes: Axes, result: StudyResult, panel: Panel) -> None:
     plot = result.study.settings.plot
     shown = [_SHOWN[metric] for metric in panel.metrics]
     units = "dB" if shown[0].decibel else ALL[panel.metrics[0]].units
-    name = f"{shown[0].axis}, {shown[0].name}" if len(shown) == 1 and not shown[0].decibel else shown[0].axis
+    name = shown[0].alone if len(shown) == 1 else shown[0].axis
     axes.set_xlabel(f"{plot.x_label} ({plot.x_unit})" if plot.x_unit else plot.x_label)
     axes.set_ylabel(f"{name[0].upper()}{name[1:]} ({units})")
     if result.values.dtype != object:
