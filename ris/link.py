@@ -1,7 +1,7 @@
 """A system prepared for the moment formulas: path weights, traces at the BS, covariances at the surfaces."""
 
 import functools
-from typing import Any
+from typing import Any, Protocol
 
 import array_api_compat
 import numpy as np
@@ -15,7 +15,7 @@ from ris.element_moments import IDEAL, ElementMoments
 from ris.noise_moments import Reflection
 from ris.system import DoubleRIS, check_coupling
 
-__all__ = ["BsTraces", "Link", "Surface", "check_phases"]
+__all__ = ["BsTraces", "Link", "PathWeights", "Surface", "check_phases"]
 
 
 def check_phases(argument: str, theta: Any, elements: int) -> Array:
@@ -45,6 +45,40 @@ def batch_shape(system: DoubleRIS, theta1: Any, theta2: Any) -> tuple[int, ...]:
     except ValueError:
         shapes = f"batch axes {axes[0]} of the system, {axes[1]} and {axes[2]} of the phase shifts"
         raise InvalidArgumentError("theta1, theta2", "batch axes that broadcast", shapes) from None
+
+
+class PathWeights(Protocol):
+    """Weights of the paths and traces at the BS, as those of `Link`."""
+
+    @property
+    def a(self) -> Array:
+        """Of the direct paths."""
+        ...
+
+    @property
+    def b(self) -> Array:
+        """Of the single reflections at surface 1."""
+        ...
+
+    @property
+    def c(self) -> Array:
+        """Of the single reflections at surface 2."""
+        ...
+
+    @property
+    def d(self) -> Array:
+        """Of the double reflections."""
+        ...
+
+    @property
+    def x(self) -> Array:
+        """Of the cross terms."""
+        ...
+
+    @property
+    def bs(self) -> "BsTraces":
+        """Traces of the BS-side covariances."""
+        ...
 
 
 class Link:

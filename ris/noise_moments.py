@@ -18,8 +18,10 @@ element to w = E|z|^4 - 2 s^2 - |t|^2 besides. M = diag(mu), and s, t, u, w in t
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self, TypeVar
 
 import array_api_compat
 
@@ -27,6 +29,8 @@ from ris.backend import Array, adjoint, conjugate, matmul, stacked, vecdot
 from ris.element_moments import ElementMoments
 
 __all__ = [
+    "AnySide",
+    "BsSide",
     "Reflection",
     "amplitude",
     "amplitude_product",
@@ -40,9 +44,63 @@ BLOCK_BYTES = 2**25
 """Temporaries of the sums over pairs of users are worked through in blocks of about this many bytes."""
 
 
+class BsSide(ABC):
+    """One BS-side covariance A of a surface with a stack of user-side covariances B_k, as the formulas ask.
+
+    Sums over pairs take `other`, the same surface and stack with a BS-side covariance C. N stands for 1 where
+    all elements have the same value.
+
+    Attributes
+    ----------
+    moments : ElementMoments
+        Of the elements of the surface.
+    AB, BA : array, shape (..., J, N)
+        Diagonals of A M B_k and of B_k M^H A.
+    """
+
+    moments: ElementMoments
+    AB: Array
+    BA: Array
+
+    @property
+    @abstractmethod
+    def dA(self) -> Array:
+        """Diagonal of A, shape (..., 1, N)."""
+
+    @property
+    @abstractmethod
+    def dB(self) -> Array:
+        """Diagonals of the B_k, shape (..., J, N)."""
+
+    @property
+    def mean(self) -> Array:
+        """E tr(A E B_k E^H) = tr(M^H A M B_k) + sum_n s_n A_nn (B_k)_nn, shape (..., J)."""
+        return _mean_trace(self.BA, self.dA * self.dB, self.moments)
+
+    @abstractmethod
+    def aligned_sum(self, other: Self) -> Array:
+        """sum_ab t_a^* t_b A_ab (B_k)_ba C_ab (B_j)_ba, shape (..., J, J)."""
+
+    @abstractmethod
+    def crossed_sum(self, other: Self) -> Array:
+        """sum_ab s_a s_b A_ab (B_k)_ba C_ba (B_j)_ab, shape (..., J, J)."""
+
+    @abstractmethod
+    def diagonal_pair_sum(self, other: Self) -> Array:
+        """sum_ab s_a s_b A_ab (B_k)_bb C_ba (B_j)_aa, shape (..., J, J)."""
+
+    @abstractmethod
+    def smoothed_trace(self, other: Self) -> Array:
+        """tr(A' B_k C' B_j), with A' = M^H A M + diag(s_n A_nn) and C' alike, shape (..., J, J)."""
+
+    @abstractmethod
+    def chain_diagonal(self, other: Self) -> Array:
+        """Diagonals of A M B_k M^H C, shape (..., J, N)."""
+
+
 @dataclass(frozen=True, eq=False)
-class Reflection:
-    """One BS-side covariance A of a surface, seen together with a stack of user-side covariances B_k.
+class Reflection(BsSide):
+    """A BS-side covariance and user-side covariances of any kind, as matrices.
 
     Parameters
     ----------
@@ -101,10 +159,46 @@ class Reflection:
         """Diagonals of the B_k, shape (..., J, N)."""
         return _diagonal(self.B)
 
-    @property
-    def mean(self) -> Array:
-        """E tr(A E B_k E^H) = tr(M^H A M B_k) + sum_n s_n A_nn (B_k)_nn, shape (..., J)."""
-        return _mean_trace(self.BA, self.dA * self.dB, self.moments)
+    def aligned_sum(self, other: Self) -> Array:
+        """sum_ab t_a^* t_b A_ab (B_k)_ba C_ab (B_j)_ba, shape (..., J, J)."""
+        xp = array_api_compat.array_namespace(self.A)
+        t = self.moments.pseudovariance
+        weight = xp.matrix_transpose(_rows(_conjugate(t)) * self.A * other.A * _columns(t))[..., None, :, :]
+        total = 0
+        for rows in _row_blocks(self.B):
+            block = self.B[..., rows, :]
+            total = total + _dot(_flat(weight[..., rows, :] * block), _flat(block))
+        return total
+
+    def crossed_sum(self, other: Self) -> Array:
+        """sum_ab s_a s_b A_ab (B_k)_ba C_ba (B_j)_ab, shape (..., J, J)."""
+        xp = array_api_compat.array_namespace(self.A)
+        s = self.moments.variance
+        weight = (_rows(s) * self.A * xp.matrix_transpose(other.A) * _columns(s))[..., None, :, :]
+        total = 0
+        for rows in _row_blocks(self.B):
+            columns = xp.matrix_transpose(self.B[..., :, rows])
+            total = total + _dot(_flat(weight[..., rows, :] * columns), _flat(self.B[..., rows, :]))
+        return total
+
+    def diagonal_pair_sum(self, other: Self) -> Array:
+        """sum_ab s_a s_b A_ab (B_k)_bb C_ba (B_j)_aa, shape (..., J, J)."""
+        xp = array_api_compat.array_namespace(self.A)
+        s = _stacks(self.moments.variance)
+        weight = xp.matrix_transpose(self.A) * other.A
+        return _dot(matmul(s * self.dB, weight), s * self.dB)
+
+    def smoothed_trace(self, other: Self) -> Array:
+        """tr(A' B_k C' B_j), shape (..., J, J)."""
+        return _trace_sum(self.P, other.P)
+
+    def chain_diagonal(self, other: Self) -> Array:
+        """Diagonals of A M B_k M^H C, shape (..., J, N)."""
+        return _row_dot(self.X, _rows(_conjugate(self.moments.mean)) * other.A)
+
+
+AnySide = TypeVar("AnySide", bound=BsSide)
+"""Two sides that meet in a formula are of one kind."""
 
 
 def mean_traces(A: Array, B: Array, moments: ElementMoments) -> Array:
@@ -113,12 +207,12 @@ def mean_traces(A: Array, B: Array, moments: ElementMoments) -> Array:
     return _mean_trace(BA, _diagonal(A)[..., None, :] * _diagonal(B), moments)
 
 
-def fourth_moments(first: Reflection, second: Reflection) -> tuple[Array, Array]:
+def fourth_moments(first: AnySide, second: AnySide) -> tuple[Array, Array]:
     """Means over the elements of products of two traces and of the chained trace.
 
     Parameters
     ----------
-    first, second : Reflection
+    first, second : BsSide
         Of the same surface and stack B, with BS-side covariances A and C.
 
     Returns
@@ -126,7 +220,7 @@ def fourth_moments(first: Reflection, second: Reflection) -> tuple[Array, Array]
     product, chained : array, shape (..., J, J)
         E tr(A E B_k E^H) tr(C E B_j E^H) and E tr(A E B_k E^H C E B_j E^H).
     """
-    aligned = _aligned_sum(first, second)
+    aligned = first.aligned_sum(second)
     return _product_mean(first, second, aligned), _chained_mean(first, second, aligned)
 
 
@@ -135,7 +229,7 @@ def _mean_trace(BA: Array, dS: Array, moments: ElementMoments) -> Array:
     return _sum(_stacks(moments.mean) * BA) + _sum(_stacks(moments.variance) * dS)
 
 
-def _product_mean(first: Reflection, second: Reflection, aligned: Array) -> Array:
+def _product_mean(first: AnySide, second: AnySide, aligned: Array) -> Array:
     """E tr(A E B_k E^H) tr(C E B_j E^H).
 
     With D = B_j, dX the diagonal of X and (AB)_n = (A M B)_nn, (BA)_n = (B M^H A)_nn, likewise for C and D,
@@ -144,7 +238,7 @@ def _product_mean(first: Reflection, second: Reflection, aligned: Array) -> Arra
         + sum_n [ u^* (dA dB CD + AB dC dD) + u (dA dB DC + BA dC dD) + w dA dB dC dD ]
         + sum_ab t_a^* t_b A_ab B_ba C_ab D_ba + sum_ab s_a s_b A_ab B_ba C_ba D_ab,
 
-    the sums over a and b being `aligned` and `_crossed_sum`.
+    the sums over a and b being `aligned` and `BsSide.crossed_sum`.
     """
     s, t, u, w = _excesses(first)
     dS, dT = first.dA * first.dB, second.dA * second.dB
@@ -154,11 +248,11 @@ def _product_mean(first: Reflection, second: Reflection, aligned: Array) -> Arra
         + _dot(first.AB, s * second.BA + _conjugate(t) * second.AB + _conjugate(u) * dT)
         + _dot(dS, _conjugate(u) * second.AB + u * second.BA + w * dT)
         + aligned
-        + _crossed_sum(first, second)
+        + first.crossed_sum(second)
     )
 
 
-def _chained_mean(first: Reflection, second: Reflection, aligned: Array) -> Array:
+def _chained_mean(first: AnySide, second: AnySide, aligned: Array) -> Array:
     """E tr(A E B_k E^H C E B_j E^H).
 
     In the notation of `_product_mean`, with (BC)_n = (B M^H C)_nn, (DA)_n = (D M^H A)_nn,
@@ -170,18 +264,17 @@ def _chained_mean(first: Reflection, second: Reflection, aligned: Array) -> Arra
     where A' = M^H A M + diag(s dA) holds the pairs around A, and C' those around C.
     """
     s, t, u, w = _excesses(first)
-    mirrored = _rows(_conjugate(first.moments.mean))
     dA, dC, dB = first.dA, second.dA, first.dB
     AB, DA, CD, BC = first.AB, first.BA, second.AB, second.BA
-    around_B = s * _row_dot(second.X, mirrored * first.A) + u * dC * DA + _conjugate(u) * dA * CD
-    around_D = s * _row_dot(first.X, mirrored * second.A) + u * dA * BC + _conjugate(u) * dC * AB
+    around_B = s * second.chain_diagonal(first) + u * dC * DA + _conjugate(u) * dA * CD
+    around_D = s * first.chain_diagonal(second) + u * dA * BC + _conjugate(u) * dC * AB
     return (
-        _trace_sum(first.P, second.P)
+        first.smoothed_trace(second)
         + _dot(dB, around_B)
         + _dot(around_D + w * dA * dC * dB, dB)
         + _dot(t * BC, DA)
         + _dot(_conjugate(t) * AB, CD)
-        + _diagonal_pair_sum(first, second)
+        + first.diagonal_pair_sum(second)
         + aligned
     )
 
@@ -246,7 +339,7 @@ def amplitude_product(first: Reflection, second: Reflection, moments: ElementMom
     return means + _dot(_stacks(moments.variance) * first.BA, conjugate(second.BA))
 
 
-def _excesses(reflection: Reflection) -> tuple[Array | float, ...]:
+def _excesses(reflection: BsSide) -> tuple[Array | float, ...]:
     """s, t, u and w, each a float or of shape (..., 1, N)."""
     moments = reflection.moments
     each = (moments.variance, moments.pseudovariance, moments.third, moments.fourth)
@@ -258,30 +351,6 @@ def _product(A: Array, B: Array, factors: Array | None) -> Array:
     if factors is None:
         return matmul(A, B)
     return matmul(matmul(A, factors), adjoint(factors))
-
-
-def _aligned_sum(first: Reflection, second: Reflection) -> Array:
-    """sum_ab t_a^* t_b A_ab (B_k)_ba C_ab (B_j)_ba, shape (..., J, J)."""
-    xp = array_api_compat.array_namespace(first.A)
-    t = first.moments.pseudovariance
-    weight = xp.matrix_transpose(_rows(_conjugate(t)) * first.A * second.A * _columns(t))[..., None, :, :]
-    total = 0
-    for rows in _row_blocks(first.B):
-        block = first.B[..., rows, :]
-        total = total + _dot(_flat(weight[..., rows, :] * block), _flat(block))
-    return total
-
-
-def _crossed_sum(first: Reflection, second: Reflection) -> Array:
-    """sum_ab s_a s_b A_ab (B_k)_ba C_ba (B_j)_ab, shape (..., J, J)."""
-    xp = array_api_compat.array_namespace(first.A)
-    s = first.moments.variance
-    weight = (_rows(s) * first.A * xp.matrix_transpose(second.A) * _columns(s))[..., None, :, :]
-    total = 0
-    for rows in _row_blocks(first.B):
-        columns = xp.matrix_transpose(first.B[..., :, rows])
-        total = total + _dot(_flat(weight[..., rows, :] * columns), _flat(first.B[..., rows, :]))
-    return total
 
 
 def _trace_sum(X: Array, Y: Array) -> Array:
@@ -299,14 +368,6 @@ def _row_dot(stack: Array, matrix: Array) -> Array:
     # Flattened in between, the transpose lies in memory by its own rows, as the stack does.
     columns = xp.reshape(_flat(adjoint(matrix)), matrix.shape)
     return vecdot(columns[..., None, :, :], stack, axis=-1)
-
-
-def _diagonal_pair_sum(first: Reflection, second: Reflection) -> Array:
-    """sum_ab s_a s_b A_ab (B_k)_bb C_ba (B_j)_aa, shape (..., J, J)."""
-    xp = array_api_compat.array_namespace(first.A)
-    s = _stacks(first.moments.variance)
-    weight = xp.matrix_transpose(first.A) * second.A
-    return _dot(matmul(s * first.dB, weight), s * first.dB)
 
 
 def _row_blocks(stack: Array) -> list[slice]:

@@ -9,8 +9,8 @@ itself and tr(RBa L RBb L^H), in that order, where it joins two.
 """
 
 from ris.backend import Array, imaginary
-from ris.link import BsTraces, Link, Surface
-from ris.noise_moments import Reflection, fourth_moments, mean_traces
+from ris.link import BsTraces, Link, PathWeights, Surface
+from ris.noise_moments import AnySide, fourth_moments, mean_traces
 from ris.pairs import both, on_diagonal, outer, pair, split, split_pairs, symmetric, transposed
 
 __all__ = [
@@ -23,17 +23,16 @@ __all__ = [
 ]
 
 
-def perfect_moments(link: Link, tables1: list[Array], tables2: list[Array]) -> tuple[Array, Array, Array]:
+def perfect_moments(
+    link: PathWeights, tables1: list[Array], tables2: list[Array]
+) -> tuple[Array, Array, Array]:
     """Return E|h_k|^2, E|h_k^H h_j|^2 and E|h_k|^2 |h_j|^2.
 
     Affine in the tables of each surface, for given tables of the other.
     """
     G, J = pair_moments(link, tables1, tables2, link.bs)
-    return (
-        _mean_gain(link, tables1, tables2),
-        J + on_diagonal(G),
-        G + on_diagonal(J),
-    )  # the same user twice: both pairings
+    mean = _mean_gain(link, tables1, tables2)
+    return mean, J + on_diagonal(G), G + on_diagonal(J)  # the same user twice: both pairings
 
 
 def mean_gains(link: Link) -> Array:
@@ -45,7 +44,7 @@ def mean_gains(link: Link) -> Array:
     return _mean_gain(link, tables1, tables2)
 
 
-def mean_weights(link: Link, tables1: list[Array], tables2: list[Array]) -> tuple[Array, Array, Array]:
+def mean_weights(link: PathWeights, tables1: list[Array], tables2: list[Array]) -> tuple[Array, Array, Array]:
     """Return weights of RB1 by single reflection, of RB1 in all, and of RB2, shapes (..., K).
 
     E Q_k = a_k RBk + over1_k RB1 + over2_k RB2.
@@ -55,12 +54,14 @@ def mean_weights(link: Link, tables1: list[Array], tables2: list[Array]) -> tupl
     return single1, single1 + link.d * T1d * tables2[1], link.c * tables2[0]
 
 
-def _mean_gain(link: Link, tables1: list[Array], tables2: list[Array]) -> Array:
+def _mean_gain(link: PathWeights, tables1: list[Array], tables2: list[Array]) -> Array:
     _, over1, over2 = mean_weights(link, tables1, tables2)
     return link.a * link.bs.sk + over1 * link.bs.s1 + over2 * link.bs.s2
 
 
-def pair_moments(link: Link, tables1: list[Array], tables2: list[Array], bs: BsTraces) -> tuple[Array, Array]:
+def pair_moments(
+    link: PathWeights, tables1: list[Array], tables2: list[Array], bs: BsTraces
+) -> tuple[Array, Array]:
     """Return G and J, shapes (..., K, K), for the filter that the traces `bs` contain."""
     a, b, c, d, x = link.a, link.b, link.c, link.d, link.x
     T1, U1, V1 = tables1
@@ -96,12 +97,12 @@ def pair_moments(link: Link, tables1: list[Array], tables2: list[Array], bs: BsT
     return G, J
 
 
-def surface1_tables(surface: Surface, R: Reflection) -> list[Array]:
+def surface1_tables(surface: Surface, R: AnySide) -> list[Array]:
     """Mean, product and chained traces over surface 1."""
     return [surface.vector(R.mean), *map(surface.matrix, fourth_moments(R, R))]
 
 
-def surface2_tables(surface: Surface, b: Reflection, d: Reflection) -> list[Array]:
+def surface2_tables(surface: Surface, b: AnySide, d: AnySide) -> list[Array]:
     """Means, product and chained traces over surface 2: from the BS (b), mixed, from surface 1 (d).
 
     Last, the imaginary part of the mixed chained trace; all others are real or need their real part alone.

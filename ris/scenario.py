@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from channels.arrays import direction
 from channels.checks import integer, non_negative, number, one_of, pair, positive
 from channels.correlation import Correlation, isotropic_correlation, local_scattering_correlation
+from channels.draws import normal, uniform
 from channels.errors import InvalidArgumentError, MemoryLimitError, NearFieldWarning
 from channels.fading import Hop, LineOfSight, UserHop
 from channels.geometry import Node, Sightline, UserDrop, fraunhofer_distance_m, sightline
@@ -22,7 +23,7 @@ from channels.interference import Interference
 from channels.near_field import spherical_steering, spherical_wave
 from channels.options import ScatteringMethod
 from channels.pathloss import PathLoss, noise_power_dbm
-from channels.phase_noise import NoNoise, PhaseNoise, UniformNoise
+from channels.phase_noise import NoNoise, PhaseNoise
 from channels.streams import Stream
 from ris.link_budget import BudgetRow, LinkBudget
 from ris.montecarlo import MEMORY_LIMIT, as_stream
@@ -294,7 +295,7 @@ class Scenario:
         integer("first", first, minimum=0)
         stream = as_stream(seed).child("scenario")
         K = self.users.count
-        placing = _uniform(stream.child("users"), 2 * K, count, first)
+        placing = uniform(stream.child("users"), 2 * K, count, first)
         users_m = self.users.place(placing.reshape(count, K, 2))
         hops = {name: self._draw(name, users_m, stream.child(name), first) for name in self._laws}
         return LargeScale(users_m, hops)
@@ -400,14 +401,14 @@ class Scenario:
         shape = (count, *line.distance_m.shape[-1:])
         each = int(np.prod(shape[1:]))
         if law.line_of_sight is None:
-            clear = _uniform(stream.child("line of sight"), each, count, first).reshape(shape)
+            clear = uniform(stream.child("line of sight"), each, count, first).reshape(shape)
             los = clear < law.path_loss.los_probability(line.distance_m, heights)
         else:
             los = np.full(shape, law.line_of_sight)
         shadowing = np.zeros(shape)
         if law.shadowing:
-            normal = _normal(stream.child("shadowing"), each, count, first).reshape(shape)
-            shadowing = law.path_loss.shadowing_std_db(los) * normal
+            deviation = normal(stream.child("shadowing"), each, count, first).reshape(shape)
+            shadowing = law.path_loss.shadowing_std_db(los) * deviation
         left_gain = start.element_gain(line.departure_azimuth, line.departure_elevation)
         right_gain = (
             np.ones(()) if end is None else end.element_gain(line.arrival_azimuth, line.arrival_elevation)
@@ -557,16 +558,5 @@ def _k_factors(law: HopLaw, stream: Stream, shape: tuple[int, ...], first: int) 
     known = law.path_loss.k_factor_law_db()
     assert known is not None  # noqa: S101 - `HopLaw` has seen to it
     mean, deviation = known
-    normal = _normal(stream, int(np.prod(shape[1:])), shape[0], first).reshape(shape)
-    return np.asarray(10 ** ((mean + deviation * normal) / 10))
-
-
-def _uniform(stream: Stream, size: int, count: int, first: int) -> NDArray[np.float64]:
-    """Numbers uniform on [0, 1) for drops first, first + 1, ..., shape (count, size)."""
-    return UniformNoise(0.5).sample(size, count, stream, first) + 0.5
-
-
-def _normal(stream: Stream, size: int, count: int, first: int) -> NDArray[np.float64]:
-    """Standard normal numbers for drops first, first + 1, ..., shape (count, size), after Box and Muller."""
-    u, v = np.moveaxis(_uniform(stream, 2 * size, count, first).reshape(count, size, 2), -1, 0)
-    return np.asarray(np.sqrt(-2 * np.log1p(-u)) * np.cos(2 * np.pi * v))
+    drawn = normal(stream, int(np.prod(shape[1:])), shape[0], first).reshape(shape)
+    return np.asarray(10 ** ((mean + deviation * drawn) / 10))

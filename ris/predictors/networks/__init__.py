@@ -1,1 +1,23 @@
-"""Networks, one idea a file, as graphs."""
+"""Networks as functions that build graphs, one idea a file, and the names by which they are asked for."""
+
+from collections.abc import Callable, Mapping
+
+from ris.predictors.graph import Graph
+from ris.predictors.networks.cnn import cnn
+from ris.predictors.networks.lgcl import lgcl
+from ris.predictors.networks.local_gnn import local_gnn
+from ris.predictors.networks.mlp import mlp
+
+__all__ = ["NETWORKS", "cnn", "lgcl", "local_gnn", "mlp"]
+
+NETWORKS: Mapping[str, Callable[[int, int], Graph]] = {
+    "mlp": lambda channels, side: mlp(channels, side),
+    "cnn": lambda channels, side: cnn(channels),
+    "cnn-wide": lambda channels, side: cnn(channels, width=33),
+    "se": lambda channels, side: cnn(channels, se=True),
+    "gnn-relu": lambda channels, side: local_gnn(channels, "relu"),
+    "gnn-median": lambda channels, side: local_gnn(channels, "median"),
+    "gnn-max": lambda channels, side: local_gnn(channels, "max"),
+    "lgcl": lambda channels, side: lgcl(channels),
+}
+"""Builders by name, given the channels of the input and the rows and columns of the surface."""

@@ -1,0 +1,45 @@
+"""Phases without training, to hold a network against; and the numerical optimum."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from channels.draws import uniform
+from channels.streams import Stream
+from ris.predictors.task import Batch, unit
+
+__all__ = ["equal_phases", "random_phasors", "superposed_steering", "user_steering"]
+
+Phasors = NDArray[np.complex128]
+
+SINGLE_SNR, DOUBLE_SNR = 6, 7
+"""Channels of the maps that hold the logarithms of the strengths."""
+
+
+def equal_phases(batch: Batch) -> Phasors:
+    """Return the same phase everywhere, shape (2 B, rows, columns)."""
+    return np.ones((batch.maps.shape[0], *batch.maps.shape[-2:]), np.complex128)
+
+
+def random_phasors(batch: Batch, stream: Stream) -> Phasors:
+    """Return independent uniform phases."""
+    shape = (batch.maps.shape[0], *batch.maps.shape[-2:])
+    angles = uniform(stream, shape[1] * shape[2], shape[0]).reshape(shape)
+    return np.asarray(np.exp(2j * np.pi * angles))
+
+
+def superposed_steering(batch: Batch) -> Phasors:
+    """Return the phases of the sum of what steers each user's paths, weighted by their amplitudes."""
+    return np.asarray(unit(_steering(batch).sum(axis=1)))
+
+
+def user_steering(batch: Batch, user: int) -> Phasors:
+    """Return the phases that steer one user's paths."""
+    return np.asarray(unit(_steering(batch)[:, user]))
+
+
+def _steering(batch: Batch) -> Phasors:
+    """Sums of what steers single and double reflection, shape (2 B, K, rows, columns)."""
+    maps = np.asarray(batch.maps, np.float64)
+    amplitudes: NDArray[np.float64] = 10 ** (maps[:, :, SINGLE_SNR : DOUBLE_SNR + 1] / 2)
+    single, double = maps[:, :, 0] + 1j * maps[:, :, 1], maps[:, :, 2] + 1j * maps[:, :, 3]
+    return np.asarray(amplitudes[:, :, 0] * single + amplitudes[:, :, 1] * double, np.complex128)

@@ -1,0 +1,249 @@
+"""The instantaneous task: phases from noisy pilots of the users' hops, for the sum rate of one channel.
+
+Rician hops around lines of sight in random directions, all three reflected paths. The BS knows the hops
+between arrays and, of the users' hops, what pilots tell; when the phases are set it knows the channels and
+precodes by maximum ratio or regularised zero forcing.
+"""
+
+import math
+from dataclasses import dataclass
+
+import array_api_compat
+import numpy as np
+from numpy.typing import NDArray
+
+from channels.draws import normal, uniform
+from channels.streams import Stream
+from ris.backend import Array, adjoint
+from ris.predictors.geometry import TRAINED, UNSEEN, Geometry, between, decibels, directions
+from ris.predictors.task import Split
+from ris.predictors.waves import SPACING
+
+__all__ = ["CHANNELS", "InstantaneousBatch", "InstantaneousTask"]
+
+CHANNELS = (
+    "single real",
+    "single imaginary",
+    "double real",
+    "double imaginary",
+    "row",
+    "column",
+    "log10 SNR single",
+    "log10 SNR double",
+    "log10 SNR single, other surface",
+    "log10 SNR of the pilots",
+    "surface 2",
+)
+"""Meaning of the channels of the maps."""
+
+ANTENNAS = 8
+
+USERS = (4, 2, 3)
+"""Numbers of users of the training, step by step."""
+
+RICIAN_DB = (0.0, 10.0)
+SNR_DB, SINGLE_DB, DOUBLE_DB = (-5.0, 10.0), (-6.0, 6.0), (-6.0, 6.0)
+"""As in the statistical task."""
+
+ITERATIONS = 6
+"""For singular vectors."""
+
+Complex = NDArray[np.complex128]
+Real = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class InstantaneousBatch:
+    """Channels of B systems; a `ris.predictors.task.Batch`.
+
+    Attributes
+    ----------
+    maps : array, shape (2 B, K, channels, side, side)
+        Of surface 1, then of surface 2.
+    G1, G2 : array, shapes (B, N, M)
+        From the BS to the surfaces.
+    D : array, shape (B, N, N)
+        From surface 1 to surface 2.
+    h1, h2, known1, known2 : array, shape (B, K, N)
+        Rows from the surfaces to the users, as they are and as pilots tell them.
+    zero_forcing : bool
+        Whether the BS precodes by regularised zero forcing, or by maximum ratio.
+    """
+
+    maps: Array
+    G1: Array
+    G2: Array
+    D: Array
+    h1: Array
+    h2: Array
+    known1: Array
+    known2: Array
+    zero_forcing: bool
+
+    def rates(self, x: Array) -> Array:
+        """Rates of the users, shape (B, K), at phasors x, shape (2 B, side, side)."""
+        return self._rates(x, self.h1, self.h2)
+
+    def known_rates(self, x: Array) -> Array:
+        """Rates if the pilots were free of noise."""
+        return self._rates(x, self.known1, self.known2)
+
+    def _rates(self, x: Array, h1: Array, h2: Array) -> Array:
+        xp = array_api_compat.array_namespace(x)
+        half = x.shape[0] // 2
+        x1, x2 = (xp.reshape(part, (half, 1, -1)) for part in (x[:half, ...], x[half:, ...]))
+        onward = self.G2 + self.D @ (xp.matrix_transpose(x1) * self.G1)
+        H = (h2 * x2) @ onward + (h1 * x1) @ self.G1
+        F = adjoint(H)
+        if self.zero_forcing:
+            users = H.shape[-2]
+            eye = xp.eye(users, dtype=H.dtype, device=array_api_compat.device(H))
+            F = F @ xp.linalg.inv(H @ F + users * eye)
+        power = xp.sum(xp.abs(F) ** 2, axis=-2, keepdims=True) * F.shape[-1]
+        gains = xp.abs(H @ F) ** 2 / power
+        signal = xp.linalg.diagonal(gains)
+        return xp.log2(1 + signal / (1 + xp.sum(gains, axis=-1) - signal))
+
+
+@dataclass(frozen=True, eq=False)
+class InstantaneousTask:
+    """A `ris.predictors.task.Task`.
+
+    Parameters
+    ----------
+    side : int
+        Rows and columns of both surfaces.
+    users : int
+        Users of the systems of `systems`.
+    zero_forcing : bool
+        Whether the BS precodes by regularised zero forcing, or by maximum ratio.
+    pilot_db : pair of float
+        Range of the SNR of the pilots, for a mean channel between element and user.
+    """
+
+    side: int = 8
+    users: int = 4
+    zero_forcing: bool = True
+    pilot_db: tuple[float, float] = (0.0, 30.0)
+
+    name = "instantaneous"
+    channels = len(CHANNELS)
+
+    def training_batch(self, step: int, count: int, seed: int) -> InstantaneousBatch:
+        """New systems."""
+        return self._draw(
+            Stream(seed, self.name, "train"), USERS[step % len(USERS)], TRAINED, count, step * count
+        )
+
+    def systems(self, split: Split, count: int, first: int = 0) -> InstantaneousBatch:
+        """Return systems of a split; other ranges of the pilots' SNR change their noise alone."""
+        geometry = UNSEEN if split == "unseen" else TRAINED
+        return self._draw(Stream(0, self.name, split, self.users), self.users, geometry, count, first)
+
+    def _draw(
+        self, stream: Stream, users: int, geometry: Geometry, count: int, first: int
+    ) -> InstantaneousBatch:
+        side, N, M, K = self.side, self.side**2, ANTENNAS, users
+        # At surface 1 towards the BS and surface 2, at 2 towards the BS and surface 1, then the users.
+        angles, _ = directions(stream.child("directions"), 4 + 2 * K, count, first, geometry, (0.0, 0.0))
+        waves = _steering(angles, side)
+        at_bs = np.pi * (2 * uniform(stream.child("BS"), 2, count, first) - 1)[..., None] * np.arange(M)
+        rician = decibels(stream.child("Rician"), 3 + 2 * K, count, first, RICIAN_DB)
+        gains = decibels(stream.child("gains"), 2 * K, count, first, SINGLE_DB)
+        snr = decibels(stream.child("SNR"), 1, count, first, SNR_DB)[:, 0]
+        ratio = decibels(stream.child("between"), 1, count, first, DOUBLE_DB)[:, 0]
+        pilots = 10 ** (between(uniform(stream.child("pilots"), 1, count, first)[:, 0], self.pilot_db) / 10)
+
+        def scattered(name: str, rows: int, columns: int) -> Complex:
+            parts = normal(stream.child(name), 2 * rows * columns, count, first).reshape(
+                count, rows, columns, 2
+            )
+            return np.asarray((parts[..., 0] + 1j * parts[..., 1]) / math.sqrt(2), np.complex128)
+
+        def hop(name: str, number: int, left: Complex, right: Complex) -> Complex:
+            sight = left[..., :, None] * right[..., None, :].conj()
+            return _rician(sight, scattered(name, left.shape[-1], right.shape[-1]), rician[:, number])
+
+        G1, G2 = (hop(f"BS to {i + 1}", i, waves[:, 2 * i], np.exp(1j * at_bs[:, i])) for i in (0, 1))
+        D = hop("1 to 2", 2, waves[:, 3], waves[:, 1]) * np.sqrt(ratio / N**2)[:, None, None]
+        h, known, strengths = [], [], []
+        for i in (0, 1):
+            gain = gains[:, i * K : (i + 1) * K] * (snr / (M * N**2))[:, None]
+            sight = waves[:, 4 + i * K : 4 + (i + 1) * K].conj()
+            factor = rician[:, 3 + i * K : 3 + (i + 1) * K]
+            row = np.sqrt(gain)[..., None] * _rician(sight, scattered(f"users {i + 1}", K, N), factor)
+            noise = np.sqrt(gain / pilots[:, None])[..., None] * scattered(f"pilots {i + 1}", K, N)
+            h.append(row)
+            known.append(row + noise)
+            strengths.append(gain * M * N**2)
+        maps = _maps(G1, G2, D, known, strengths, ratio, pilots, side)
+        return InstantaneousBatch(maps, G1, G2, D, h[0], h[1], known[0], known[1], self.zero_forcing)
+
+
+def _rician(sight: Complex, scattered: Complex, factor: Real) -> Complex:
+    """Line of sight and scattering of mean power one, the Rician factor along the leading axes."""
+    factor = factor.reshape(*factor.shape, *(1,) * (sight.ndim - factor.ndim))
+    return (np.sqrt(factor) * sight + scattered) / np.sqrt(factor + 1)
+
+
+def _steering(angles: Real, side: int) -> Complex:
+    """Plane waves on the grid, shape (..., N)."""
+    azimuth, elevation = angles[..., 0, None, None], angles[..., 1, None, None]
+    position = SPACING * (np.arange(side) - (side - 1) / 2)
+    phase = position[:, None] * np.sin(elevation) + position * np.sin(azimuth) * np.cos(elevation)
+    return np.exp(2j * np.pi * phase).reshape(*angles.shape[:-1], side**2)
+
+
+def _maps(
+    G1: Complex,
+    G2: Complex,
+    D: Complex,
+    known: list[Complex],
+    strengths: list[Real],
+    ratio: Real,
+    pilots: Real,
+    side: int,
+) -> NDArray[np.float32]:
+    """Cascades: what steers each path if its hops between arrays had their strongest directions alone."""
+    arriving1, arriving2 = _strongest(G1)[0], _strongest(G2)[0]
+    arriving, leaving = _strongest(D)
+    users = known[0].shape[1]
+    double = strengths[1] * ratio[:, None]
+    maps = np.zeros((2, *strengths[0].shape, len(CHANNELS), side, side), np.float32)
+    position = np.linspace(-1, 1, side)
+    for surface, (single, onward) in enumerate(
+        (
+            (known[0] * arriving1[:, None], np.repeat((leaving.conj() * arriving1)[:, None], users, axis=1)),
+            (known[1] * arriving2[:, None], known[1] * arriving[:, None]),
+        )
+    ):
+        for i, row in enumerate((single, onward)):
+            # A row of the channel; what steers it is its conjugate.
+            level = np.sqrt((np.abs(row) ** 2).mean(axis=-1, keepdims=True))
+            steering = (row.conj() / level).reshape(*row.shape[:-1], side, side)
+            maps[surface, ..., 2 * i, :, :], maps[surface, ..., 2 * i + 1, :, :] = (
+                steering.real,
+                steering.imag,
+            )
+        for i, value in enumerate((strengths[surface], double, strengths[1 - surface], pilots[:, None])):
+            maps[surface, ..., 6 + i, :, :] = np.log10(value)[..., None, None]
+        maps[surface, ..., 10, :, :] = surface
+    maps[..., 4, :, :], maps[..., 5, :, :] = position[:, None], position
+    return maps.reshape(-1, *maps.shape[2:])
+
+
+def _strongest(G: Complex) -> tuple[Complex, Complex]:
+    """First left and right singular vectors, by power iteration from the first row.
+
+    With a line of sight of the power of the scattering, the second singular value is below 4 / sqrt(N) of the
+    first at N elements, and an iteration shrinks what is left of it by the square of that.
+    """
+    right = _normalised(G[..., :1, :].conj().swapaxes(-1, -2))
+    for _ in range(ITERATIONS):
+        left = _normalised(G @ right)
+        right = _normalised(G.conj().swapaxes(-1, -2) @ left)
+    return left[..., 0], right[..., 0]
+
+
+def _normalised(columns: Complex) -> Complex:
+    return np.asarray(columns / np.linalg.norm(columns, axis=-2, keepdims=True))

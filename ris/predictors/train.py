@@ -1,0 +1,353 @@
+"""Training on the exact rate: deterministic on a processor, resumable, ended early by validation."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from channels.errors import InvalidArgumentError
+from ris.predictors.instantaneous import InstantaneousTask
+from ris.predictors.model import FloatModel
+from ris.predictors.model_file import read_model, write_model
+from ris.predictors.module import Network
+from ris.predictors.networks import NETWORKS
+from ris.predictors.networks.unrolled import UNROLLED, Unrolled, as_phasors
+from ris.predictors.statistical import StatisticalTask
+from ris.predictors.task import Batch, Split, Task, converted
+
+__all__ = [
+    "Progress",
+    "Recipe",
+    "Trained",
+    "build",
+    "measure",
+    "on_device",
+    "phasors",
+    "read_weights",
+    "save",
+    "sum_rates",
+    "train",
+]
+
+VALIDATION, EVERY, PATIENCE, MARGIN = 256, 100, 15, 1e-4
+"""Systems, steps between validations, validations without a rise of the score by MARGIN until the end."""
+
+LARGEST_NORM = 1.0
+"""Longer gradients are shortened to this."""
+
+WARM_UP = 0.1
+"""Share of the steps in which the learning rate rises; then it falls as a cosine."""
+
+MEASURED = 1000
+"""Systems of a split that `measure` averages over."""
+
+AT_ONCE = 64
+"""Systems that an evaluation works through together."""
+
+
+Predictor = Network | Unrolled
+
+Progress = Callable[[int, str], None]
+"""Told the step and a line about it."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides the weights.
+
+    Parameters
+    ----------
+    task : {"statistical", "instantaneous"}
+        Family of systems.
+    network : str
+        A key of `ris.predictors.networks.NETWORKS` or `UNROLLED`.
+    seed : int
+        Of the first weights and of the systems of the training.
+    side : int
+        Rows and columns of the surfaces.
+    steps : int
+        Optimiser steps at most.
+    batch : int
+        Systems a step.
+    rate : float
+        Highest learning rate (Adam).
+    bits : int
+        Phase resolution of the surfaces that the network is trained for; 0 is continuous.
+    """
+
+    task: str = "statistical"
+    network: str = "se"
+    seed: int = 0
+    side: int = 8
+    steps: int = 3000
+    batch: int = 64
+    rate: float = 3e-3
+    bits: int = 0
+
+    def make_task(self) -> Task:
+        """Return the family of systems."""
+        if self.task == "statistical":
+            return StatisticalTask(side=self.side)
+        if self.task == "instantaneous":
+            return InstantaneousTask(side=self.side)
+        raise InvalidArgumentError("task", "'statistical' or 'instantaneous'", repr(self.task))
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained network.
+
+    Attributes
+    ----------
+    network : Network or Unrolled
+        At its best validation.
+    history : list of (int, float)
+        Step and score, the mean sum rate in bit/s/Hz, of all validations.
+    """
+
+    network: Predictor
+    history: list[tuple[int, float]]
+
+
+def build(network: str, channels: int, side: int, seed: int) -> Predictor:
+    """Return a network by name with its first weights."""
+    if network in UNROLLED:
+        return Unrolled(UNROLLED[network], channels, seed)
+    if network not in NETWORKS:
+        known = sorted([*NETWORKS, *UNROLLED])
+        raise InvalidArgumentError("network", f"one of {known}", repr(network))
+    return Network(NETWORKS[network](channels, side), seed, side, side)
+
+
+def train(
+    recipe: Recipe,
+    *,
+    start: Mapping[str, Tensor] | None = None,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train a network.
+
+    The loss is minus the mean logarithm of the sum rate, so that all systems count alike, whatever their
+    SNR. The same recipe, start and number of threads give the same weights to the last bit on a processor.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What to train.
+    start : mapping of str to Tensor, optional
+        State dictionary to begin with, of a network with the same parameters, as from another size of the
+        surfaces, or of what an unrolled network starts with.
+    checkpoint : Path, optional
+        File that keeps the state at every validation, and from which an interrupted training goes on.
+    progress : callable, optional
+        Told of every validation.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    InvalidArgumentError
+        On a recipe that cannot be, or a checkpoint of another one.
+    """
+    task, device = recipe.make_task(), "cuda" if torch.cuda.is_available() else "cpu"
+    network = build(recipe.network, task.channels, recipe.side, recipe.seed)
+    if start is not None:
+        _begin(network, start)
+    network.to(device)
+    optimiser = torch.optim.Adam(network.parameters(), recipe.rate)
+    state = _State(recipe, network, optimiser)
+    if checkpoint is not None and checkpoint.exists():
+        state.load(checkpoint)
+    validation = [on_device(batch, device) for batch in _batches(task, "validation", VALIDATION)]
+    for step in range(state.step, recipe.steps):
+        if state.stale >= PATIENCE:
+            break
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.rate * _schedule((step + 1) / recipe.steps)
+        batch = on_device(task.training_batch(step, recipe.batch, recipe.seed), device)
+        network.train()
+        optimiser.zero_grad()
+        loss = _loss(network, batch, recipe.bits)
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(network.parameters(), LARGEST_NORM)
+        optimiser.step()
+        if (step + 1) % EVERY == 0 or step + 1 == recipe.steps:
+            score = float(torch.cat([sum_rates(network, one, recipe.bits) for one in validation]).mean())
+            state.note(step + 1, score)
+            if checkpoint is not None:
+                state.save(checkpoint)
+            if progress is not None:
+                progress(step + 1, f"validation {score:.4f} bit/s/Hz, best {state.best:.4f}")
+    network.load_state_dict(state.best_weights)
+    return Trained(network, state.history)
+
+
+def measure(recipe: Recipe, network: Predictor, count: int = MEASURED) -> dict[str, float]:
+    """Return the mean sum rates on the first systems of "test" and "unseen", bit/s/Hz."""
+    task, device = recipe.make_task(), next(network.parameters()).device.type
+    splits: tuple[Split, ...] = ("test", "unseen")
+    return {
+        split: float(
+            torch.cat(
+                [
+                    sum_rates(network, on_device(batch, device), recipe.bits)
+                    for batch in _batches(task, split, count)
+                ]
+            ).mean()
+        )
+        for split in splits
+    }
+
+
+def save(path: Path, recipe: Recipe, trained: Trained, measured: Mapping[str, float]) -> None:
+    """Write model files with all that made them; of an unrolled network, its step has a file of its own."""
+    task = recipe.make_task()
+    maps = task.systems("validation", AT_ONCE).maps
+    network = trained.network
+    parts: dict[Path, Network]
+    if isinstance(network, Unrolled):
+        parts = {path: network.start, step_file(path): network.step}
+    else:
+        parts = {path: network}
+    for file, part in parts.items():
+        metadata = {
+            "recipe": dataclasses.asdict(recipe),
+            "history": trained.history,
+            "mean sum rates": dict(measured),
+            "lowest input": maps.min(axis=(0, 1, 3, 4)).tolist(),
+            "highest input": maps.max(axis=(0, 1, 3, 4)).tolist(),
+        }
+        write_model(FloatModel(part.graph, part.arrays(), recipe.side, recipe.side, metadata), file)
+
+
+def step_file(path: Path) -> Path:
+    """Return where the step of an unrolled network is kept."""
+    return path.with_name(f"{path.stem}-step{path.suffix}")
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the state dictionary of a network that `save` wrote."""
+    if not step_file(path).exists():
+        return _tensors(path, "")
+    return {**_tensors(path, "start."), **_tensors(step_file(path), "step.")}
+
+
+def _tensors(path: Path, prefix: str) -> dict[str, Tensor]:
+    model = read_model(path)
+    return {prefix + name: torch.from_numpy(np.array(array)) for name, array in model.arrays.items()}
+
+
+def on_device(batch: Batch, device: str, dtype: torch.dtype = torch.float32) -> Batch:
+    """Return a batch of NumPy arrays as one of torch tensors."""
+    complex_dtype = torch.complex64 if dtype == torch.float32 else torch.complex128
+
+    def convert(array: NDArray[Any]) -> Tensor:
+        tensor = torch.from_numpy(np.array(array))
+        return tensor.to(device, complex_dtype if tensor.is_complex() else dtype)
+
+    return converted(batch, convert)
+
+
+def phasors(network: Predictor, batch: Batch, bits: int = 0) -> Tensor:
+    """Return what a network sets, shape (2 B, rows, columns): one phasor for each element.
+
+    With `bits` they are rounded to the 2^bits phases 2 pi m / 2^bits; gradients pass as if they were not
+    (straight-through, Bengio, Leonard and Courville, 2013).
+    """
+    x = network(batch.maps, batch) if isinstance(network, Unrolled) else as_phasors(network(batch.maps))
+    if not bits:
+        return x
+    step = 2 * math.pi / 2**bits
+    rounded = torch.polar(torch.ones_like(x.real), torch.round(x.angle().detach() / step) * step)
+    return x + (rounded - x).detach()
+
+
+def sum_rates(network: Predictor, batch: Batch, bits: int = 0) -> Tensor:
+    """Return the sum rates of a network on systems, shape (B,), bit/s/Hz."""
+    network.eval()
+    with torch.no_grad():
+        rates: Tensor = batch.rates(phasors(network, batch, bits)).sum(-1)
+    return rates
+
+
+def _begin(network: Predictor, start: Mapping[str, Tensor]) -> None:
+    part = network
+    if isinstance(network, Unrolled) and not any(name.startswith("start.") for name in start):
+        part = network.start
+    try:
+        part.load_state_dict(start)
+    except RuntimeError as error:
+        raise InvalidArgumentError("start", "weights of the same network", str(error)) from None
+
+
+def _loss(network: Predictor, batch: Batch, bits: int) -> Tensor:
+    loss: Tensor = -batch.rates(phasors(network, batch, bits)).sum(-1).log().mean()
+    return loss
+
+
+def _schedule(share: float) -> float:
+    """Factor of the learning rate after a share of the steps."""
+    if share < WARM_UP:
+        return share / WARM_UP
+    return 0.5 * (1 + math.cos(math.pi * (share - WARM_UP) / (1 - WARM_UP)))
+
+
+def _batches(task: Task, split: Split, count: int) -> list[Batch]:
+    return [task.systems(split, min(AT_ONCE, count - first), first) for first in range(0, count, AT_ONCE)]
+
+
+class _State:
+    """Where a training stands: all that it needs to go on as if it had never stopped."""
+
+    def __init__(self, recipe: Recipe, network: Predictor, optimiser: torch.optim.Optimizer) -> None:
+        self._recipe, self._network, self._optimiser = recipe, network, optimiser
+        self.step, self.stale, self.best = 0, 0, -math.inf
+        self.best_weights = _copied(network)
+        self.history: list[tuple[int, float]] = []
+
+    def note(self, step: int, score: float) -> None:
+        """Take down a validation."""
+        self.step = step
+        self.stale = 0 if score > self.best * (1 + MARGIN) else self.stale + 1
+        if score > self.best:
+            self.best, self.best_weights = score, _copied(self._network)
+        self.history.append((step, score))
+
+    def save(self, path: Path) -> None:
+        """Write it, all or nothing."""
+        kept = {
+            "recipe": dataclasses.asdict(self._recipe),
+            "network": self._network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "best_weights": self.best_weights,
+            "numbers": (self.step, self.stale, self.best),
+            "history": self.history,
+        }
+        partial = path.with_name(path.name + ".writing")
+        torch.save(kept, partial)
+        partial.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Go on where a file left off."""
+        kept = torch.load(path, weights_only=True)
+        if kept["recipe"] != dataclasses.asdict(self._recipe):
+            raise InvalidArgumentError("checkpoint", "that of the same recipe", str(kept["recipe"]))
+        self._network.load_state_dict(kept["network"])
+        self._optimiser.load_state_dict(kept["optimiser"])
+        self.best_weights = kept["best_weights"]
+        self.step, self.stale, self.best = kept["numbers"]
+        self.history = kept["history"]
+
+
+def _copied(network: Predictor) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}

@@ -1,0 +1,125 @@
+"""Training: the same bits for the same seed, with and without an interruption; what it writes."""
+
+import numpy as np
+import pytest
+import torch
+
+from channels.errors import InvalidArgumentError
+from ris.predictors import statistical
+from ris.predictors import train as training
+from ris.predictors.model_file import read_model
+from ris.predictors.networks.unrolled import Unrolled
+from ris.predictors.train import Recipe, build, measure, on_device, read_weights, save, sum_rates, train
+from studies.cli import run_command
+
+SMALL = {"side": 4, "steps": 12, "batch": 4}
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    monkeypatch.setattr(training, "VALIDATION", 8)
+    monkeypatch.setattr(training, "EVERY", 4)
+    monkeypatch.setattr(training, "MEASURED", 8)
+    monkeypatch.setattr(statistical, "POOL", 8)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class StoppedError(Exception):
+    pass
+
+
+def same(one, other):
+    assert one.keys() == other.keys()
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("network", ["se", "unrolled1"])
+def test_the_same_seed_gives_the_same_bits_also_after_an_interruption(network, tmp_path):
+    recipe = Recipe(network=network, seed=3, **SMALL)
+    whole = train(recipe)
+
+    def stop(step, text):
+        if step == 8:
+            raise StoppedError
+
+    checkpoint = tmp_path / "kept"
+    with pytest.raises(StoppedError):
+        train(recipe, checkpoint=checkpoint, progress=stop)
+    resumed = train(recipe, checkpoint=checkpoint)
+    assert same(whole.network.state_dict(), resumed.network.state_dict())
+    assert whole.history == resumed.history
+    other = train(Recipe(network=network, seed=4, **SMALL))
+    assert not same(whole.network.state_dict(), other.network.state_dict())
+
+
+def test_a_checkpoint_of_another_recipe(tmp_path):
+    train(Recipe(network="mlp", **SMALL), checkpoint=tmp_path / "kept")
+    with pytest.raises(InvalidArgumentError, match="recipe"):
+        train(Recipe(network="mlp", seed=5, **SMALL), checkpoint=tmp_path / "kept")
+
+
+@pytest.mark.parametrize(("task", "bits"), [("statistical", 0), ("statistical", 1), ("instantaneous", 0)])
+def test_training_raises_the_rate(task, bits):
+    recipe = Recipe(task=task, network="cnn", side=4, steps=40, batch=16, bits=bits)
+    trained = train(recipe)
+    systems = on_device(recipe.make_task().systems("test", 64), "cpu")
+    before = build("cnn", recipe.make_task().channels, 4, recipe.seed)
+    assert sum_rates(trained.network, systems, bits).mean() > 1.05 * sum_rates(before, systems, bits).mean()
+
+
+def test_it_ends_when_validation_does_not_rise(monkeypatch):
+    monkeypatch.setattr(training, "PATIENCE", 2)
+    monkeypatch.setattr(training, "MARGIN", 10.0)
+    trained = train(Recipe(network="mlp", side=4, steps=100, batch=2))
+    assert [step for step, _ in trained.history] == [4, 8, 12]
+
+
+def test_a_larger_surface_begins_with_the_weights_of_a_smaller_one():
+    first = train(Recipe(network="cnn", **SMALL)).network.state_dict()
+    recipe = Recipe(network="cnn", side=6, steps=1, batch=2, rate=1e-12)
+    second = train(recipe, start=first).network.state_dict()
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, rtol=0, atol=1e-9)
+    with pytest.raises(InvalidArgumentError, match="start"):
+        train(Recipe(network="mlp", **SMALL), start=first)
+
+
+@pytest.mark.parametrize("network", ["se", "unrolled1"])
+def test_what_is_saved_is_what_was_trained(network, tmp_path):
+    recipe = Recipe(network=network, **SMALL)
+    trained = train(recipe)
+    measured = measure(recipe, trained.network)
+    path = tmp_path / "model.h5"
+    save(path, recipe, trained, measured)
+    again = build(network, recipe.make_task().channels, 4, 99)
+    again.load_state_dict(read_weights(path))
+    assert same(again.state_dict(), trained.network.state_dict())
+    metadata = read_model(path).metadata
+    assert metadata["recipe"]["network"] == network
+    assert metadata["mean sum rates"] == measured
+    assert len(metadata["lowest input"]) == recipe.make_task().channels
+
+
+def test_command(tmp_path, capsys):
+    out = tmp_path / "made" / "mlp.h5"
+    command = ["train", "statistical", "--network", "mlp", "--side", "4", "--steps", "8", "--batch", "4"]
+    assert run_command([*command, "--seed", "2", "--out", str(out)]) == 0
+    assert "mean sum rate test" in capsys.readouterr().out
+    expected = train(Recipe(network="mlp", seed=2, side=4, steps=8, batch=4)).network.state_dict()
+    assert same(read_weights(out), expected)
+    assert list(out.parent.iterdir()) == [out]
+    assert run_command([*command, "--out", str(out)]) == 2
+    assert "--force" in capsys.readouterr().err
+    assert run_command([*command, "--force", "--out", str(out)]) == 0
+
+
+def test_start_of_an_unrolled_network(tmp_path):
+    recipe = Recipe(network="se", **SMALL)
+    start = train(recipe).network.state_dict()
+    begun = train(Recipe(network="unrolled2", side=4, steps=1, batch=2, rate=1e-12), start=start).network
+    assert isinstance(begun, Unrolled)
+    for name, value in start.items():
+        np.testing.assert_allclose(begun.start.state_dict()[name], value, atol=1e-9)
