@@ -68,6 +68,8 @@ class ElementMoments:
         """Moments at phase shifts theta, shape (..., N), in the array library of theta."""
         if theta.shape[-1] == 0:  # a surface that no hop touches
             return IDEAL
+        if hardware.certain(noise):  # no spread, nor rounding errors of one that would cost terms
+            return cls(hardware.moments(noise, theta)[0], 0.0, 0.0, 0.0, 0.0)
         return cls.from_raw(*hardware.moments(noise, theta))
 
     @classmethod

@@ -28,7 +28,12 @@ from ris.wick import PATHS, Hops
 __all__ = ["End", "Ends", "RicianLink"]
 
 MOST_RAYS = 2
-"""Rank of the mean of a hop between arrays up to which closed forms answer."""
+"""Rank of the mean of a hop between arrays up to which closed forms answer.
+
+A mean of rank R takes R^4 times the terms. One of full rank W between surfaces that both have phase noise
+leaves the sum over a, b, p, q of W_ab Z_pq D_bp D_bq D*_ap D*_aq, four indices of which every two are joined:
+O(N^4), so that such hops are simulated.
+"""
 
 PAIRS = ((0, 0), (0, 1), (1, 0), (1, 1))
 

@@ -129,13 +129,22 @@ def _closed_forms(
     values: dict[str, Any] = {}
     if point.power_model is not None:
         values["consumption_w"] = consumption_w(point.power_model, power, system)
-    if chosen_precoder(point.transmission) != MAXIMUM_RATIO:
+    if not _has_closed_forms(point):
         return values
     moments = ris.closed_form_moments(system, theta1, theta2, known_csi(point.transmission))
     values |= _values_of_moments(moments, power, noise_power)
     if point.power_model is not None:
         values["energy_efficiency"] = values["hardening_sum_rate"] / values["consumption_w"]
     return values | {"interference": moments.interference}
+
+
+def _has_closed_forms(point: Point) -> bool:
+    """Whether a point has closed forms; where none of its means has any, `Point` refuses it."""
+    transmission = point.transmission
+    csi = known_csi(transmission)
+    nominal = csi == "nominal" or (isinstance(csi, ris.LmmseCsi) and csi.covariance == "nominal")
+    coupled = any(surface.coupling is not None for surface in point.system.surfaces.values())
+    return chosen_precoder(transmission) == MAXIMUM_RATIO and not (coupled and nominal)
 
 
 def _values_of_moments(moments: ris.ClosedFormMoments, power: float, noise_power: float) -> dict[str, Any]:

@@ -11,6 +11,15 @@ if TYPE_CHECKING:
 __all__ = ["BIBTEX", "papers_of"]
 
 BIBTEX = {
+    "abeywickrama2020": """@article{abeywickrama2020,
+  author  = {Abeywickrama, Samith and Zhang, Rui and Wu, Qingqing and Yuen, Chau},
+  title   = {Intelligent Reflecting Surface: Practical Phase Shift Model and Beamforming Optimization},
+  journal = {IEEE Transactions on Communications},
+  volume  = {68},
+  number  = {9},
+  pages   = {5849--5863},
+  year    = {2020},
+}""",
     "tr38901": """@techreport{tr38901,
   author      = {{3GPP}},
   title       = {Study on Channel Model for Frequencies from 0.5 to 100 {GHz}},
@@ -93,6 +102,16 @@ BIBTEX = {
   pages   = {254--256},
   year    = {1946},
 }""",
+    "gradoni2021": """@article{gradoni2021,
+  author  = {Gradoni, Gabriele and Di Renzo, Marco},
+  title   = {End-to-End Mutual Coupling Aware Communication Model for Reconfigurable Intelligent Surfaces: An
+             Electromagnetic-Compliant Approach Based on Mutual Impedances},
+  journal = {IEEE Wireless Communications Letters},
+  volume  = {10},
+  number  = {5},
+  pages   = {938--942},
+  year    = {2021},
+}""",
     "han2020": """@article{han2020,
   author  = {Han, Yitao and Zhang, Shuowen and Duan, Lingjie and Zhang, Rui},
   title   = {Cooperative Double-{IRS} Aided Communication: Beamforming Design and Power Scaling},
@@ -126,6 +145,16 @@ BIBTEX = {
   pages   = {1681--1699},
   year    = {2000},
 }""",
+    "peel2005": """@article{peel2005,
+  author  = {Peel, Christian B. and Hochwald, Bertrand M. and Swindlehurst, A. Lee},
+  title   = {A Vector-Perturbation Technique for Near-Capacity Multiantenna Multiuser
+             Communication--Part {I}: Channel Inversion and Regularization},
+  journal = {IEEE Transactions on Communications},
+  volume  = {53},
+  number  = {1},
+  pages   = {195--202},
+  year    = {2005},
+}""",
     "polk1956": """@article{polk1956,
   author  = {Polk, C.},
   title   = {Optical {Fresnel}-Zone Gain of a Rectangular Aperture},
@@ -149,6 +178,16 @@ BIBTEX = {
                and Analysis ({SC}'11)},
   year      = {2011},
 }""",
+    "shi2011": """@article{shi2011,
+  author  = {Shi, Qingjiang and Razaviyayn, Meisam and Luo, Zhi-Quan and He, Chen},
+  title   = {An Iteratively Weighted {MMSE} Approach to Distributed Sum-Utility Maximization for a {MIMO}
+             Interfering Broadcast Channel},
+  journal = {IEEE Transactions on Signal Processing},
+  volume  = {59},
+  number  = {9},
+  pages   = {4331--4340},
+  year    = {2011},
+}""",
     "singh2021": """@inproceedings{singh2021,
   author    = {Singh, Ikram and Smith, Peter J. and Dmochowski, Pawel A.},
   title     = {Optimal {SNR} Analysis for Single-User {RIS} Systems},
@@ -156,6 +195,15 @@ BIBTEX = {
                Communications ({PIMRC})},
   year      = {2021},
   note      = {arXiv:2008.09376},
+}""",
+    "torres2022": """@article{torres2022,
+  author  = {de Jesus Torres, Andrea and Sanguinetti, Luca and Bj{\\"o}rnson, Emil},
+  title   = {Electromagnetic Interference in {RIS}-Aided Communications},
+  journal = {IEEE Wireless Communications Letters},
+  volume  = {11},
+  number  = {4},
+  pages   = {668--672},
+  year    = {2022},
 }""",
 }
 """Key to BibTeX entry."""
@@ -179,6 +227,12 @@ OF_LAW = {
 }
 """Law of correlation, phase noise or path loss to the paper that a study with it should cite."""
 
+OF_HARDWARE = {"amplitude": "abeywickrama2020", "coupling": "gradoni2021", "interference": "torres2022"}
+"""Table of a surface to the paper that a study with it should cite."""
+
+OF_PRECODER = {"rzf": "peel2005", "mmse": "bjornson2017", "wmmse": "shi2011"}
+"""Precoder to the paper that a study with it should cite."""
+
 
 def papers_of(points: Iterable["Point"], extra: Iterable[str] = ()) -> list[str]:
     """Return the keys of the papers behind the options that the points use, in alphabetical order."""
@@ -188,8 +242,12 @@ def papers_of(points: Iterable["Point"], extra: Iterable[str] = ()) -> list[str]
         keys |= {OF_LAW[law] for law in _laws(point.system)}
         if users.seen_from_bs or users.seen_from_surface1 or users.seen_from_surface2:
             keys.add(OF_LAW["local_scattering"])
-        if point.transmission.csi == "lmmse":
+        if point.transmission.csi in ("lmmse", "ls"):
             keys.add("bjornson2017")
+        for surface in point.system.surfaces.values():
+            keys |= {paper for part, paper in OF_HARDWARE.items() if getattr(surface, part) is not None}
+        if point.transmission.precoder in OF_PRECODER:
+            keys.add(OF_PRECODER[point.transmission.precoder])
         if (scenario := point.system.scenario) is not None:
             keys |= set(_of_scenario(scenario, point.system.hops))
     return sorted(keys)

@@ -72,7 +72,7 @@ def draw_axes(result: StudyResult, x: str, y: str, by: str) -> Figure:
         panel = figure.subplots()
         lines = curves("closed_form") if quantity.closed else None
         for i, label in enumerate(coordinates[by]):
-            line = None if lines is None else lines[i]
+            line = None if lines is None or np.all(np.isnan(lines[i])) else lines[i]
             markers, errors = curves("simulated")[i], curves("standard_error")[i]
             artists = draw_series(panel, np.asarray(coordinates[x]), line, markers, errors, i)
             artists[-1].set_label(str(label) if by == "scheme" else f"{by} = {label}")

@@ -1,5 +1,7 @@
 """The designs of the phase shifts that a study file can ask for."""
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +17,9 @@ __all__ = ["phase_shifts"]
 def phase_shifts(
     system: ris.DoubleRIS, phases: Phases, transmission: Transmission, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the phase shifts of both surfaces by the design of the study.
+    """Return the phase shifts of both surfaces by the design of the study, for ideal elements.
+
+    Designs know the phase noise, and neither other hardware nor interference at the surfaces.
 
     Parameters
     ----------
@@ -34,6 +38,8 @@ def phase_shifts(
         Empty for a surface that no path in use touches.
     """
     stream = channels.Stream(seed, "phases")
+    ideal = channels.Hardware()
+    system = dataclasses.replace(system, hardware1=ideal, hardware2=ideal, emi1=None, emi2=None)
     match phases.design:
         case "optimal":
             theta1, theta2 = ris.optimal_phases(system)
@@ -46,10 +52,16 @@ def phase_shifts(
                 ris.random_phases(elements, stream.child(surface))
                 for surface, elements in enumerate((system.elements1, system.elements2), start=1)
             )
-        case "rate":  # rounds on its own, with what the rate says
+        case "gradient" | "alternating" | "coordinate" | "branch_and_bound":
             power, noise_power = power_and_noise(transmission)
-            found = ris.design_phases(
-                system, power=power, noise_power=noise_power, seed=stream, bits=phases.bits
+            found = ris.design_phases(  # rounds on its own, with what the objective says
+                system,
+                power=power,
+                noise_power=noise_power,
+                method=phases.design,
+                objective=phases.objective or "sum_rate",
+                bits=phases.bits,
+                seed=stream,
             )
             return found.theta1, found.theta2
     if phases.bits is not None:

@@ -23,8 +23,10 @@ ExecutorName = Literal["serial", "processes", "dask"]
 LinkName = Literal["direct", "single", "single1", "single2", "double"]
 """Paths from the BS to the users; "single" stands for the single reflections at both surfaces."""
 
-PhaseDesignName = Literal["optimal", "uniform", "random", "steered", "rate"]
-"""How the phase shifts of the surfaces are chosen."""
+PhaseDesignName = Literal[
+    "optimal", "uniform", "random", "steered", "gradient", "alternating", "coordinate", "branch_and_bound"
+]
+"""How the phase shifts of the surfaces are chosen; the last four are methods of `ris.design_phases`."""
 
 PrecoderName = Literal["mrt", "zf", "rzf", "mmse", "wmmse"]
 """How the BS precodes: the precoders of `ris.precoders` by their names there, in small letters."""

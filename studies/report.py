@@ -159,10 +159,10 @@ def summary(result: StudyResult) -> str:
     made = ", ".join(f"{name} {version}" for name, version in result.versions.items())
     drops = "" if result.study.settings.sweep.drops is None else " in each drop"
     short = result.unconverged.sum()
-    stopped = f"; in {short:,} of all realizations the precoders stopped short of their tolerance" if short else ""
+    stopped = f"; in {short:,} of all the precoders stopped short of their tolerance" if short else ""
     return (
-        f"Seed {result.seed}, {most} realizations a point{drops}{stopped}, {result.wall_time_s:.1f} s of computation; "
-        f"{made}; fingerprint {result.fingerprint[:16]}."
+        f"Seed {result.seed}, {most} realizations a point{drops}{stopped}, "
+        f"{result.wall_time_s:.1f} s of computation; {made}; fingerprint {result.fingerprint[:16]}."
     )
 
 
@@ -175,7 +175,9 @@ def z_table(result: StudyResult) -> RenderableType:
     for name in names:
         table.add_column(name.replace("_", " "), justify="right")
     for scheme in result.study.schemes:
-        cells = {test.quantity: f"{test.worst:+.2f} ({test.rms:.2f})" for test in tests if test.scheme == scheme}
+        cells = {
+            test.quantity: f"{test.worst:+.2f} ({test.rms:.2f})" for test in tests if test.scheme == scheme
+        }
         table.add_row(scheme, *(cells.get(name, "-") for name in names))
     if not tests:
         return Group(table, Text("No scheme has closed forms to compare with."))

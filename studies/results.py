@@ -3,10 +3,11 @@
 Dimensions are scheme, those of the sweep, user, other_user and, with quantiles of the SINR, quantile, each
 with its coordinate variable; axes zipped to another one are further variables along its dimension. The
 variables are those of `studies.quantities`, closed forms NaN where a point has none, and for every point its
-number of realizations, why there are no more, and in how many a precoder was not found. Attributes hold the study file as text, the seed, the largest number of realizations, versions, the
-time that the blocks took and the fingerprint of all that the numbers depend on. A digest at the end makes
-damage visible; the file appears under its name only when it is complete. Any HDF5 or netCDF reader opens it
-(h5py, xarray, MATLAB's h5read).
+number of realizations, why there are no more, and in how many the iteration for the precoders stopped short.
+Attributes hold the study file as text, the seed, the largest number of realizations, versions, the time that
+the blocks took and the fingerprint of all that the numbers depend on. A digest at the end
+makes damage visible; the file appears under its name only when it is complete. Any HDF5 or netCDF reader
+opens it (h5py, xarray, MATLAB's h5read).
 """
 
 import csv
@@ -50,7 +51,8 @@ class StudyResult:
         Whether the quick values were taken.
     data : dict
         By quantity and part, arrays of shape (schemes, values, ...) with the quantity's own axes last; NaN
-        where a point has fewer users than others, or no closed form. One axis of values for each dimension of the sweep.
+        where a point has fewer users than others, or no closed form. One axis of values for each dimension of
+        the sweep.
     counts, reasons : ndarray, shape (schemes, values)
         Realizations of each point, and why it has no more.
     unconverged : ndarray, shape (schemes, values)

@@ -100,6 +100,7 @@ def _hop_law(law: tables.HopLaw | None, frequency_hz: float) -> ris.HopLaw:
         shadowing=law.shadowing,
         left_spread=left,
         right_spread=right,
+        k_factor_db=law.k_factor_db,
     )
 
 

@@ -30,6 +30,12 @@ correlation = {{ law = "isotropic" }}
 # Laws: none, von_mises (concentration), uniform (half_width), wrapped_normal (standard_deviation),
 # quantization (bits), sum (terms).
 phase_noise = {{ law = "von_mises", concentration = 2.0 }}
+# More of its hardware, which designs of phases do not know of:
+# failures = {{ law = "absorbing", probability = 0.1 }}     # or "random_phase", "stuck" (phase)
+# amplitude = {{ minimum = 0.2 }}                           # depends on the phase; also offset, steepness
+# interference = {{ power_dbm = -90 }}                      # at an element; also correlation
+#   coupling = {{ length = 0.2 }}                           # of dipoles; beside phase noise with
+#       normalisation = "realization" alone; also radius, reference_ohm
 
 [system.surface2]              # near the users
 rows = 8
@@ -48,6 +54,13 @@ ris1_user_db = -80
 ris2_user_db = -60
 bs_user_db = -115
 
+# Hops in line of sight: Rician, of the gains above.
+#   [system.line_of_sight]
+#   k_factor_db = 5              # of every hop here without one of its own
+#   bs_ris1 = {{ left_azimuth_deg = 20, right_azimuth_deg = -40 }}   # left: the end nearer to the BS
+#   ris2_user = {{ azimuth_deg = [10, 20, 30, 40] }}    # from the surface; one angle, or one for each user
+#       all also with elevations (left_elevation_deg, ...) and a k_factor_db of their own
+
 # A scenario, in metres, takes the place of the gains and of all correlations above.
 #   [system.scenario]
 #   frequency_hz = 3.5e9
@@ -60,21 +73,24 @@ bs_user_db = -115
 #   ris1_ris2 = {{ path_loss = {{ law = "free_space" }}, left_spread_deg = 10, right_spread_deg = 10 }}
 #       laws: free_space, log_distance (exponent, reference_db, reference_m, shadowing_db), umi, uma,
 #       inh (office = "mixed" or "open"); line_of_sight = true or false, by default drawn; shadowing = false;
-#       spreads of local scattering at the two ends, by default isotropic
+#       k_factor_db = 5 or "law": Rician in line of sight; spreads of local scattering at the two ends, by
+#       default isotropic
 
 [transmission]
 power_dbm = 20
 noise_power_dbm = -95          # or bandwidth_hz and noise_figure_db
-csi = "perfect"                # or "nominal": the BS does not know the phase noise; "lmmse", "ls": see pilots
+csi = "perfect"                # or "nominal": BS does not know the phase noise; "lmmse", "ls": see pilots
 # pilots = {{ power_dbm = 0, length = 4 }}   # also of_users = [0, 1, 0, 1], noise_power_dbm (at the BS),
 #     covariance = "nominal" or "gain": what the BS of "lmmse" takes for the covariances of the channels
-precoder = "mrt"               # or "zf", "rzf", "mmse", "wmmse": simulation only; see docs/csi-and-precoders.md
+precoder = "mrt"               # or "zf", "rzf", "mmse", "wmmse": simulation only
 # normalisation = "long_term"  # or "realization"; a precoder has defaults
 # allocation = "common"        # or "equal", "max_min", "water_filling"
 
 [phases]
-design = "optimal"             # of the mean gain; or "uniform", "random", "steered" (user), "rate" (slow)
-# bits = 2                     # round to 2^bits levels
+design = "optimal"             # of the mean gain; or "uniform", "random", "steered" (user), and, slower, for
+#   an objective: "gradient", "alternating"; of bits too: "coordinate", "branch_and_bound" (few elements)
+# bits = 2                     # 2^bits levels
+# objective = "sum_rate"       # or "min_rate", "mean_gain": hardening bounds with MRT and perfect CSI
 
 [sweep]                        # several axes: axes = [{{ axis = ..., values = [...] }}, ...], zip = [...]
 axis = "power_dbm"             # any key, as "system.bs.spacing", or a short name

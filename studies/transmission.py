@@ -10,7 +10,14 @@ from ris.precoders import Precoder
 from studies.config.point import PowerModel
 from studies.config.transmission import Transmission
 
-__all__ = ["chosen_precoder", "consumption_w", "known_csi", "noise_power_dbm", "power_and_noise"]
+__all__ = [
+    "chosen_precoder",
+    "consumption_w",
+    "known_csi",
+    "milliwatts",
+    "noise_power_dbm",
+    "power_and_noise",
+]
 
 LINEAR: dict[str, type[ris.MRT | ris.ZF | ris.RZF | ris.MMSE]] = {
     "mrt": ris.MRT,
@@ -35,7 +42,7 @@ def noise_power_dbm(transmission: Transmission) -> float:
 
 def power_and_noise(transmission: Transmission) -> tuple[float, float]:
     """Transmit power and noise power at a user in milliwatts."""
-    return _milliwatts(transmission.power_dbm), _milliwatts(noise_power_dbm(transmission))
+    return milliwatts(transmission.power_dbm), milliwatts(noise_power_dbm(transmission))
 
 
 def known_csi(transmission: Transmission) -> AnyCsi:
@@ -48,7 +55,7 @@ def known_csi(transmission: Transmission) -> AnyCsi:
             "transmission", f"pilots, as csi = {transmission.csi!r} needs them", "none"
         )
     noise = noise_power_dbm(transmission) if pilots.noise_power_dbm is None else pilots.noise_power_dbm
-    sent = (pilots.length, _milliwatts(pilots.power_dbm), _milliwatts(noise), pilots.of_users)
+    sent = (pilots.length, milliwatts(pilots.power_dbm), milliwatts(noise), pilots.of_users)
     return ris.LsCsi(*sent) if transmission.csi == "ls" else ris.LmmseCsi(*sent, pilots.covariance or "exact")
 
 
@@ -64,7 +71,8 @@ def chosen_precoder(transmission: Transmission) -> Precoder:
     )
 
 
-def _milliwatts(dbm: float) -> float:
+def milliwatts(dbm: float) -> float:
+    """Power in milliwatts."""
     return float(10 ** (dbm / 10))
 
 

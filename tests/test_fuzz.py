@@ -13,8 +13,23 @@ from studies.errors import CheckpointError, ResultFileError, StudyFileError
 from studies.results import read_result
 from studies.run import merge, run_study
 
+SIGHT = """[system.line_of_sight]
+k_factor_db = 3
+bs_ris1 = { left_azimuth_deg = 20, right_azimuth_deg = -40 }
+ris2_user = { k_factor_db = [1, 2], azimuth_deg = [10, 40], elevation_deg = -8 }
+[transmission]
+precoder = "zf"
+allocation = "max_min"
+csi = "perfect"
+pilots = { power_dbm = 0, length = 2, covariance = "gain" }"""
+FAULTY = """spacing = 0.5
+failures = { law = "stuck", probability = 0.25, phase = 1.0 }
+amplitude = { minimum = 0.3, steepness = 2.0 }
+coupling = { length = 0.2 }"""
 STOP = '[stop]\nmetric = "ergodic_sum_rate"\nrelative_half_width = 0.5'
 TEXT = study_text(TWO_AXES, METRICS, POWER_MODEL, STOP, realizations=8, block=4)
+
+HARDWARE = TEXT.replace("[transmission]", SIGHT).replace("spacing = 0.5", FAULTY)
 
 TOKENS = (
     '"',
@@ -149,7 +164,7 @@ def parsed(text):
         return error.faults, None
 
 
-@pytest.mark.parametrize(("original", "count"), [(TEXT, 10_000), (SCENARIO, 5_000)])
+@pytest.mark.parametrize(("original", "count"), [(TEXT, 10_000), (SCENARIO, 5_000), (HARDWARE, 3_000)])
 def test_mutated_study_files(original, count):
     rng = np.random.default_rng(1)
     refused = keyed = 0

@@ -1,4 +1,4 @@
-"""The benchmark of inference: its ways compute the same codes, its table says what was measured."""
+"""The benchmark of inference: its ways compute the same, its table says what was measured."""
 
 import numpy as np
 import pytest
@@ -34,14 +34,14 @@ def test_what_is_not_installed_is_said(monkeypatch):
     assert "not installed" in InferenceBenchmark(list(rows.values())).text()
 
 
-def test_other_codes_are_noticed(monkeypatch):
+def test_another_output_is_noticed(monkeypatch):
     monkeypatch.setattr(onnx_graph, "whole", lambda model, *size: Other())
-    with pytest.raises(RuntimeError, match="other codes"):
+    with pytest.raises(RuntimeError, match="another output"):
         inference._measured(8, turns=1)
 
 
 class Other:
-    """Computes zeros."""
+    """Computes ones."""
 
     def run(self, outputs, feed):
-        return [np.zeros((2, 1, 2, 8, 8), np.uint8)]
+        return [np.ones((2, 1, 2, 8, 8), np.float32)]

@@ -287,7 +287,14 @@ def text_input(nodes):
     nodes[2][2] = "conv_1"
 
 
+def codes_behind_real_numbers(file):
+    file["bits"][1], file["scale"][1], file["zero_point"][1] = 0, 1.0, 0
+
+
 HOSTILE = {
+    "codes behind real numbers": codes_behind_real_numbers,
+    "a real input": entry("bits", 0, 0),
+    "real numbers with a scale": entry("bits", -1, 0),
     "another kind": attribute("kind", np.bytes_("pickle")),
     "a float that is none": attribute("kind", np.bytes_("float")),
     "a kind of another type": attribute("kind", "integer"),
@@ -318,7 +325,6 @@ HOSTILE = {
     "weights beyond their bits": lambda file: file["weight_4bit"].write_direct(
         np.full(file["weight_4bit"].shape, 0x88, np.uint8)
     ),
-    "no bits": entry("bits", 0, 0),
     "nine bits": entry("bits", 1, 9),
     "one bit of weights": entry("weight_bits", 1, 1),
     "bits of weights without weights": entry("weight_bits", 0, 8),

@@ -174,6 +174,6 @@ def test_a_whole_network_is_that_of_onnxruntime():
     quantized.calibrate([torch.from_numpy(maps)])
     model = quantized.export()
     (theirs,) = onnx_graph.whole(model, 2, 4, 16, 16).run(None, {"maps": maps})
-    ours = Predictor(model).codes(maps)
-    assert np.abs(ours.reshape(theirs.shape).astype(int) - theirs).max() <= 1
-    assert np.mean(ours.reshape(theirs.shape) != theirs) < 0.01
+    ours = Predictor(model).run(maps).reshape(theirs.shape)
+    # The codes before the last convolution are the same, real sums behind it are rounded in another order.
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6 * np.abs(theirs).max())

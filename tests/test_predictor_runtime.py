@@ -217,7 +217,12 @@ def test_phases_of_a_float_model():
     angles = np.random.default_rng(0).uniform(-np.pi, np.pi, (2, 1, 8, 8))
     maps = np.stack([np.cos(angles), np.sin(angles)], 2)
     np.testing.assert_allclose(predictor.phases(maps), angles, atol=1e-6)
-    levels = predictor.phase_levels(maps, 3)
+    levels = predictor.phase_levels(1e-20 * maps, 3)
+    codes = np.rint(maps[:, :, :2] / np.abs(maps).max(2, keepdims=True) * 2**14).astype(np.int64)
+    cosines, sines = (table.astype(np.int64) for table in codebook(3))
+    products = codes[:, :, 0, ..., None] * cosines + codes[:, :, 1, ..., None] * sines
+    np.testing.assert_array_equal(levels, np.argmax(products, -1))
+    assert not predictor.phase_levels(0 * maps, 3).any()
     assert np.abs(np.angle(np.exp(1j * (angles - levels * np.pi / 4)))).max() <= np.pi / 8 + 1e-4
 
 

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 import ris
+from studies.blocks import Measurement, Task, compute_block
 from studies.build import build
 from studies.cli.catalogue import FIGURES
 from studies.config import load_study
 from studies.link_budget import link_budget
+from studies.run import Plan
 from studies.transmission import known_csi, power_and_noise
 
 
@@ -27,6 +29,17 @@ def closed_form(name, label, *values):
 
 def rate(name, label, *values):
     return closed_form(name, label, *values)[0]
+
+
+@functools.cache
+def simulated(name, label, *values):
+    """Measurement of 400 realizations."""
+    study = load_study(FIGURES / f"{name}.toml")
+    point = study.point(study.schemes.index(label), *values)
+    task = Task.of(point, Plan.of(study).stream(values), 400, 400, study.settings.metrics)
+    measurement = Measurement(task)
+    measurement.take(compute_block(task, 0))
+    return measurement
 
 
 def test_surface_correlation_is_essential_where_noise_limits_and_harmful_where_interference_does():
@@ -134,3 +147,62 @@ def test_the_double_reflection_is_lost_in_the_street():
     study = load_study(FIGURES / "geometry.toml")
     paths = link_budget(study.point(study.schemes.index("both surfaces"), 60, 0), study.settings.seed).paths
     assert paths["double"] < min(paths["single1"], paths["single2"]) - 40
+
+
+def test_every_precoder_has_its_place():
+    def sums(power):
+        labels = ("MRT", "ZF", "RZF", "RZF, max-min", "WMMSE")
+        return [
+            float(simulated("precoders", label, power).estimate("ergodic_sum_rate").value) for label in labels
+        ]
+
+    mrt, zf, rzf, fair, best = sums(15)
+    assert 2 * zf < fair < mrt < best
+    assert rzf == pytest.approx(mrt, rel=0.15)
+    mrt, zf, rzf, fair, best = sums(35)
+    assert 2 * mrt < min(zf, fair) < rzf < best
+    fair, best = (
+        float(simulated("precoders", label, 20).estimate("minimum_rate").value)
+        for label in ("RZF, max-min", "WMMSE")
+    )
+    assert best < 0.1 < 0.5 < fair
+
+
+def test_ascents_of_the_rate_are_best_at_any_power():
+    labels = (
+        "optimal mean gain",
+        "gradient ascent",
+        "alternating ascent",
+        "coordinate ascent, 2 bits",
+        "random",
+    )
+    gain, both, turns, levels, random = (rate("designs", label, 0) for label in labels)
+    assert random < 0.25 * gain < 0.9 * gain < levels < both
+    assert both == pytest.approx(gain, rel=0.02)
+    gain, both, turns, levels, random = (rate("designs", label, 20) for label in labels)
+    assert turns == pytest.approx(both, rel=0.01)
+    assert 0.95 * both < levels < both
+    assert 1.4 * max(gain, random) < both
+    assert rate("designs", "random", 30) > 1.4 * rate("designs", "optimal mean gain", 30)
+
+
+def test_lines_of_sight_raise_gains_and_cost_rank():
+    def ratio(label):
+        return rate("rician", label, 25) / rate("rician", label, -15)
+
+    assert ratio("double only, 5 dBm") > 5
+    assert ratio("single only, 5 dBm") == pytest.approx(1, abs=0.1)
+    for paths in ("all paths", "single only", "double only"):
+        assert ratio(f"{paths}, 30 dBm") < 0.65
+
+
+def test_faults_cost_by_what_failed_elements_still_do():
+    for chance in (0.2, 0.5, 0.8):
+        absorbing, random, stuck = (
+            rate("hardware", label, chance) for label in ("absorbing", "random phase", "stuck at pi")
+        )
+        assert absorbing < random < stuck
+    whole = rate("hardware", "absorbing", 0)
+    for label in ("absorbing, amplitude from 0.2", "absorbing, interference"):
+        assert 0.4 * whole < rate("hardware", label, 0) < 0.6 * whole
+    assert rate("hardware", "absorbing", 0.8) < 0.15 * whole

@@ -5,7 +5,6 @@ import pytest
 from small_study import TEXT, changed
 from sweeps import METRICS, study_text
 
-import channels
 import ris
 from studies.build import build
 from studies.config import parse_study
@@ -145,16 +144,3 @@ def test_studies_without_the_later_tables_are_what_they_were():
     assert "pilots" not in configuration["transmission"]
     assert "scenario" not in configuration["system"]
     assert Plan.of(parse_study(lmmse(), "small")).configuration["transmission"]["pilots"]["length"] == 2
-
-
-def test_phases_for_the_rate():
-    text = changed(('design = "optimal"', 'design = "rate"\nbits = 2'))
-    point = parse_study(text, "small").point(0, 10)
-    system, theta1, theta2 = build(point, seed=5)
-    power, noise = power_and_noise(point.transmission)
-    found = ris.design_phases(
-        system, power=power, noise_power=noise, seed=channels.Stream(5, "phases"), bits=2
-    )
-    np.testing.assert_array_equal(theta1, found.theta1)
-    np.testing.assert_array_equal(theta2, found.theta2)
-    np.testing.assert_allclose(theta1 / (np.pi / 2), np.round(theta1 / (np.pi / 2)), atol=1e-12)

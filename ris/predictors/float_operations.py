@@ -3,7 +3,7 @@
 Arrays have axes (batch, user, row, column, channel).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial, reduce
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.special import expit
 
 from ris.predictors.graph import Node
-from ris.predictors.model import Array, FloatModel
+from ris.predictors.model import Array
 from ris.predictors.moves import MOVES
 
 __all__ = ["EPSILON", "float_operation"]
@@ -21,11 +21,9 @@ EPSILON = 1e-5
 """Added to the variances of a batch normalisation."""
 
 
-def float_operation(model: FloatModel, node: Node) -> Callable[..., Array]:
-    """Return a function of a node's inputs."""
-    own = {
-        name.split("/")[1]: array for name, array in model.arrays.items() if name.startswith(f"{node.name}/")
-    }
+def float_operation(arrays: Mapping[str, Array], node: Node) -> Callable[..., Array]:
+    """Return a function of a node's inputs; `arrays` has its parameters by "node/parameter"."""
+    own = {name.split("/")[1]: array for name, array in arrays.items() if name.startswith(f"{node.name}/")}
     if node.op in MOVES:
         return partial(MOVES[node.op], node.attributes, np.float32(0))
     return partial(_OPERATIONS[node.op], node, own)

@@ -9,7 +9,7 @@ from ris.predictors.float_operations import EPSILON
 from ris.predictors.graph import Graph, Node
 from ris.predictors.model import CONVOLUTIONS, OWN_SCALE, Array
 
-__all__ = ["fold_batch_norms", "fuse_rectifiers", "weight_bits"]
+__all__ = ["fold_batch_norms", "fuse_rectifiers", "real_tail", "weight_bits"]
 
 
 def fold_batch_norms(graph: Graph, arrays: Mapping[str, Array]) -> tuple[Graph, dict[str, Array]]:
@@ -48,7 +48,7 @@ def fold_batch_norms(graph: Graph, arrays: Mapping[str, Array]) -> tuple[Graph, 
 
 
 def fuse_rectifiers(graph: Graph) -> tuple[Graph, frozenset[str]]:
-    """Return the graph without rectifiers whose input has a scale of its own and feeds nothing else.
+    """Return the graph without rectifiers whose input has codes of its own and feeds nothing else.
 
     Returns
     -------
@@ -58,10 +58,12 @@ def fuse_rectifiers(graph: Graph) -> tuple[Graph, frozenset[str]]:
         Nodes whose results have to be clipped at zero: the ranges of their codes begin there.
     """
     rectified = set()
+    real = real_tail(graph)
     for name in [node.name for node in graph.nodes if node.op == "relu"]:
         node = graph[name]
         source = graph[node.inputs[0]]
-        if source.op in OWN_SCALE[1:] and _consumers(graph, source) == [name]:
+        coded = source.op in OWN_SCALE[1:] and source.name not in real
+        if coded and _consumers(graph, source) == [name]:
             graph = _absorbed(graph, source, node)
             rectified.add(source.name)
     return graph, frozenset(rectified)
@@ -69,15 +71,31 @@ def fuse_rectifiers(graph: Graph) -> tuple[Graph, frozenset[str]]:
 
 def weight_bits(graph: Graph, interior: int, ends: int = 8) -> dict[str, int]:
     """Return bits of every convolution's weights: `ends` if there is none before or none behind it."""
-    convolutions = {node.name for node in graph.nodes if node.op in CONVOLUTIONS}
-    before: dict[str, set[str]] = {}
-    behind: set[str] = set()
+    before = _convolutions_before(graph)
+    followed = set().union(*before.values())
+    return {name: interior if those and name in followed else ends for name, those in before.items()}
+
+
+def real_tail(graph: Graph) -> frozenset[str]:
+    """Return the nodes whose results stay real: convolutions with none behind them, and all that needs these.
+
+    None if there is a "gain" among them, which needs codes.
+    """
+    before = _convolutions_before(graph)
+    tail = set(before) - set().union(*before.values())
     for node in graph.nodes:
-        inputs = [before[name] | (convolutions & {name}) for name in node.inputs]
-        before[node.name] = set().union(*inputs)
-        if node.name in convolutions:
-            behind |= before[node.name]
-    return {name: interior if before[name] and name in behind else ends for name in convolutions}
+        if tail & set(node.inputs):
+            tail.add(node.name)
+    return frozenset() if any(graph[name].op == "gain" for name in tail) else frozenset(tail)
+
+
+def _convolutions_before(graph: Graph) -> dict[str, set[str]]:
+    """Convolutions on which each convolution depends."""
+    needed: dict[str, set[str]] = {}
+    for node in graph.nodes:
+        needed[node.name] = set().union(*(needed[name] for name in node.inputs))
+        needed[node.name] |= {name for name in node.inputs if graph[name].op in CONVOLUTIONS}
+    return {node.name: needed[node.name] for node in graph.nodes if node.op in CONVOLUTIONS}
 
 
 def _consumers(graph: Graph, source: Node) -> list[str]:

@@ -10,12 +10,13 @@ from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ris.predictors._kernels.convolution import convolve
 from ris.predictors._kernels.elementwise import add, look_up, multiply, quantize, sum_middle
-from ris.predictors.float_operations import dense
+from ris.predictors.float_operations import dense, float_operation
 from ris.predictors.graph import Node
-from ris.predictors.model import Array, IntegerModel
+from ris.predictors.model import CONVOLUTIONS, Array, IntegerModel
 from ris.predictors.moves import MOVES
 
 __all__ = ["Codes", "codes_of", "integer_operation"]
@@ -35,6 +36,15 @@ class Codes:
         """Bounds and zero point as the kernels take them."""
         return self.low, self.high, self.zero
 
+    @property
+    def dtype(self) -> type[np.generic]:
+        """Type of the result: bytes, or floats if it is real, without any code above zero."""
+        return np.float32 if self.low == self.high else np.uint8
+
+    def numbers(self, codes: Array) -> NDArray[np.float32]:
+        """What codes stand for."""
+        return self.scale * (codes.astype(np.int32) - self.zero).astype(np.float32)
+
 
 def codes_of(model: IntegerModel) -> dict[str, Codes]:
     """Return the codes of all nodes."""
@@ -49,6 +59,8 @@ def codes_of(model: IntegerModel) -> dict[str, Codes]:
 def integer_operation(model: IntegerModel, node: Node, codes: dict[str, Codes]) -> Callable[..., Array]:
     """Return a function of a node's inputs."""
     inputs, out = [codes[name] for name in node.inputs], codes[node.name]
+    if node.name in model.real and node.op not in CONVOLUTIONS:
+        return _real(node, [None if name in model.real else codes[name] for name in node.inputs])
     if node.op in MOVES:
         move = partial(MOVES[node.op], node.attributes, np.uint8(out.zero))
         return lambda x: np.ascontiguousarray(move(x))
@@ -69,6 +81,18 @@ def _quantized(out: Codes, maps: Array) -> Array:
     return y
 
 
+def _real(node: Node, inputs: Sequence[Codes | None]) -> Callable[..., Array]:
+    """Real numbers from real numbers, or from codes where these are given."""
+    operation = float_operation({}, node)
+
+    def run(*values: Array) -> Array:
+        return operation(
+            *[x if one is None else one.numbers(x) for one, x in zip(inputs, values, strict=True)]
+        )
+
+    return run
+
+
 class _Convolution:
     """A convolution over the surface."""
 
@@ -83,7 +107,7 @@ class _Convolution:
 
     def __call__(self, x: Array) -> Array:
         batch, users, rows, columns, _ = x.shape
-        y = np.empty((batch, users, rows, columns, self.channels), np.uint8)
+        y = np.empty((batch, users, rows, columns, self.channels), self.out.dtype)
         wide, shape = self._bordered(x), (batch * users, rows, columns)
         if self.kernel == 1:
             shape = (1, 1, batch * users * rows * columns)

@@ -16,6 +16,12 @@ of ONNX and of the quantized operators that onnxruntime adds to it. (Whether z i
 rounding decides ties if z is odd.)
 
 A rectifier costs nothing where a range begins at zero: the clipping does it.
+
+Behind the last convolutions there is little to compute and no later layer to mend what rounding breaks,
+while sizes differ widely between systems, and only the phase of the output counts. So results with 0 bits
+are real numbers, float32: of a convolution float32(sum + bias) multiplier with the multiplier float32(sx
+sw), of anything else what it makes of real numbers s (q - z). What has a real input is real, and no
+convolution.
 """
 
 import math
@@ -104,7 +110,8 @@ def integer_layout(graph: Graph, rows: int, columns: int) -> Layout:
     """Return the arrays of an integer model.
 
     "scale", "zero_point" and "bits" of every node's result; "weight_bits" of every node, 0 without weights;
-    and by "node/name" weights, biases, multipliers and tables.
+    and by "node/name" weights, biases, multipliers and tables; multipliers of 1 and tables of 0 where a real
+    result needs none.
     """
     nodes = (len(graph.nodes),)
     layout: Layout = {
@@ -168,12 +175,22 @@ class IntegerModel(Model):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_scales("scale", self.arrays["scale"])
-        if not ((self.arrays["bits"] >= 1) & (self.arrays["bits"] <= 8)).all():
-            raise InvalidArgumentError("bits", "1 to 8 bits", f"{self.arrays['bits']}")
+        bits = self.arrays["bits"]
+        if bits.max() > 8 or bits[0] == 0:
+            raise InvalidArgumentError("bits", "1 to 8 bits, or 0 for real results", f"{bits}")
+        if (self.arrays["scale"][bits == 0] != 1).any():
+            raise InvalidArgumentError("scale", "1 for real results", "others")
         if (self.arrays["zero_point"] > self.highest).any():
             raise InvalidArgumentError("zero_point", "codes of so many bits", f"{self.arrays['zero_point']}")
         numbers = {node.name: number for number, node in enumerate(self.graph.nodes)}
         for number, node in enumerate(self.graph.nodes):
+            real = [bits[numbers[name]] == 0 for name in node.inputs]
+            if any(real) and (bits[number] != 0 or node.op in CONVOLUTIONS):
+                raise InvalidArgumentError(
+                    node.name, "a real result, and no weights, behind real ones", node.op
+                )
+            if bits[number] == 0 and node.op == "gain":
+                raise InvalidArgumentError(node.name, "codes, for its table", "a real result")
             if node.op not in OWN_SCALE:
                 self._check_shared(number, numbers[node.inputs[0]], node)
             if node.op in CONVOLUTIONS:
@@ -187,6 +204,13 @@ class IntegerModel(Model):
                 raise InvalidArgumentError(node.name, "a table of codes of so many bits", "larger ones")
 
     @property
+    def real(self) -> frozenset[str]:
+        """Nodes whose results are real numbers."""
+        return frozenset(
+            node.name for node, bits in zip(self.graph.nodes, self.arrays["bits"], strict=True) if not bits
+        )
+
+    @property
     def highest(self) -> NDArray[np.int32]:
         """Largest code of every node's result."""
         return (1 << self.arrays["bits"].astype(np.int32)) - 1
@@ -197,7 +221,7 @@ class IntegerModel(Model):
         bits, weights = self.arrays["bits"], self.arrays["weight_bits"]
         factors = {}
         for node in self.graph.nodes[1:]:
-            inputs = [int(bits[numbers[name]]) for name in node.inputs]
+            inputs = [int(bits[numbers[name]]) or 32 for name in node.inputs]
             factors[node.name] = (inputs[0], int(weights[numbers[node.name]]) or inputs[-1])
         return self.graph.bit_operations(users, rows, columns, factors)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from channels.checks import integer, one_of
 from channels.errors import InvalidArgumentError
-from ris.predictors.folding import fold_batch_norms, fuse_rectifiers, weight_bits
+from ris.predictors.folding import fold_batch_norms, fuse_rectifiers, real_tail, weight_bits
 from ris.predictors.graph import Graph, Node
 from ris.predictors.model import CONVOLUTIONS, OWN_SCALE, TABLES, IntegerModel
 from ris.predictors.module import Network, execute
@@ -48,7 +48,7 @@ class QuantizedNetwork(nn.Module):
     bits : int
         Bits of the weights, 2 to 8; the first and the last convolutions keep 8.
     activation_bits : int
-        Bits of all results but input and output, 1 to 8.
+        Bits of results, 1 to 8; the input keeps 8, and what is behind the last weights stays real.
     delay : int
         So many steps of training leave activations as they are.
     """
@@ -67,9 +67,10 @@ class QuantizedNetwork(nn.Module):
         self.network = Network(self.graph, 0, network.rows, network.columns)
         self.network.load_arrays(arrays)
         self._source = _sources(self.graph)
+        self._real = real_tail(self.graph)
         self._bits = dict.fromkeys(self._source.values(), activation_bits)
-        for end in (self.graph.nodes[0], self.graph.nodes[-1]):
-            self._bits[self._source[end.name]] = 8
+        self._bits[self.graph.nodes[0].name] = 8
+        self._bits |= dict.fromkeys(self._real, 0)
         self._weight_bits = weight_bits(self.graph, bits)
         self._number = {node.name: number for number, node in enumerate(self.graph.nodes)}
         self.delay = integer("delay", delay, 0)
@@ -179,11 +180,14 @@ class QuantizedNetwork(nn.Module):
             made = execute(node, own(node), *inputs) if inputs else maps
             if node.name in self._rectified:
                 made = torch.relu(made)
-            values[node.name] = activation(node, made) if node.op in OWN_SCALE else made
+            coded = node.op in OWN_SCALE and node.name not in self._real
+            values[node.name] = activation(node, made) if coded else made
         return values[self.graph.nodes[-1].name]
 
     def _codes(self, node: Node) -> tuple[Tensor, Tensor, int]:
         """Scale, zero point and largest code of a node's result."""
+        if node.name in self._real:
+            return torch.ones(()), torch.zeros(()), 0
         source = self._source[node.name]
         number, top = self._number[source], 2 ** self._bits[source] - 1
         return *_affine(self.low[number], self.high[number], top), top
@@ -235,8 +239,13 @@ class QuantizedNetwork(nn.Module):
         inputs = [self._codes(self.graph[name]) for name in node.inputs]
         if node.op in CONVOLUTIONS:
             of_weights, weight, bias = self._weights(node)
+            # The scale of a real result is 1.
             multiplier = (inputs[0][0] * of_weights) / scale
             return {"weight": weight.to(torch.int8), "bias": bias.to(torch.int32), "multiplier": multiplier}
+        if node.name in self._real and node.op in ("add", "sub", "mul"):
+            return {"multiplier": torch.ones(() if node.op == "mul" else len(inputs))}
+        if node.name in self._real and node.op in TABLES:
+            return {"table": torch.zeros(len(inputs), 256, dtype=torch.uint8)}
         if node.op in ("add", "sub"):
             signs = [1, -1 if node.op == "sub" else 1, *[1] * len(inputs)]
             factors = [sign * one[0] / scale for sign, one in zip(signs, inputs, strict=False)]

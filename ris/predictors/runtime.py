@@ -43,7 +43,7 @@ class Predictor:
             self._codes = codes_of(model)
             self._steps = self._prepared(lambda node: integer_operation(model, node, self._codes))
         elif isinstance(model, FloatModel):
-            self._steps = self._prepared(lambda node: float_operation(model, node))
+            self._steps = self._prepared(lambda node: float_operation(model.arrays, node))
         else:
             raise InvalidArgumentError("model", "a float or integer model", repr(model))
 
@@ -56,15 +56,14 @@ class Predictor:
             If the input is not finite and real, or its shape does not fit the graph.
         """
         values = self._execute(maps)
-        if isinstance(self.model, IntegerModel):
-            out = self._codes[self.model.graph.nodes[-1].name]
-            values = out.scale * (values.astype(np.int32) - out.zero).astype(np.float32)
+        if values.dtype == np.uint8:
+            values = self._codes[self.model.graph.nodes[-1].name].numbers(values)
         return np.ascontiguousarray(np.moveaxis(values, -1, 2))
 
     def codes(self, maps: Array) -> NDArray[np.uint8]:
-        """Return the output of an integer model as codes, axes (batch, user, channel, row, column)."""
-        if not isinstance(self.model, IntegerModel):
-            raise InvalidArgumentError("model", "an integer model", self.model.kind)
+        """Return the codes of an output that has some, axes (batch, user, channel, row, column)."""
+        if not isinstance(self.model, IntegerModel) or self.model.graph.nodes[-1].name in self.model.real:
+            raise InvalidArgumentError("model", "an integer model with codes as output", "real numbers")
         return np.ascontiguousarray(np.moveaxis(self._execute(maps), -1, 2))
 
     def phases(self, maps: Array) -> NDArray[np.float32]:
@@ -75,15 +74,17 @@ class Predictor:
     def phase_levels(self, maps: Array, bits: int) -> NDArray[np.uint8]:
         """Return the level i of the phase shift 2 pi i / 2^bits, axes (batch, user, row, column).
 
-        An integer model gets it in integers: with the codes c and s of cosine and sine from their zero point
-        and the table (C, S) of `codebook`, the i of the largest c C_i + s S_i, the least one among equals.
+        It is the i of the largest c C_i + s S_i in integers, with the table (C, S) of `codebook`, the least
+        one among equals. c and s are the output's codes from their zero point, or the real cosine and sine
+        over the larger of their magnitudes, times 2^14 and rounded half to even.
         """
         cosines, sines = codebook(bits)
-        if isinstance(self.model, IntegerModel):
-            zero = self._codes[self.model.graph.nodes[-1].name].zero
-            pairs = self._two(self.codes(maps)).astype(np.int32) - zero
+        values = self._two(np.moveaxis(self._execute(maps), -1, 2))
+        if values.dtype == np.uint8:
+            pairs = values.astype(np.int32) - self._codes[self.model.graph.nodes[-1].name].zero
         else:
-            pairs = self._two(self.run(maps))
+            largest = np.maximum(np.abs(values).max(2, keepdims=True), np.finfo(np.float32).tiny)
+            pairs = np.rint(values / largest * np.float32(2**14)).astype(np.int32)
         c, s = pairs[:, :, 0, ..., None], pairs[:, :, 1, ..., None]
         levels: NDArray[np.uint8] = np.argmax(c * cosines + s * sines, -1).astype(np.uint8)
         return levels

@@ -18,6 +18,9 @@ __all__ = ["WITHOUT", "single", "whole"]
 MICROSOFT = "com.microsoft"
 """Domain of quantized operators that ONNX itself does not have."""
 
+REAL = {"add": "Sum", "sub": "Sub", "mul": "Mul", "concat": "Concat", "sum_users": "ReduceSum"}
+"""Operators of real results; other operations move them as they move codes."""
+
 WITHOUT = ("neighbour_max", "neighbour_median", "top_k")
 """Operations without an ONNX operator."""
 
@@ -83,7 +86,8 @@ class _Writer:
         return self.add("Reshape", name, self.constant(shape, np.int64), out=out)
 
     def session(self, output: str) -> Any:
-        made = helper.make_tensor_value_info(output, TensorProto.UINT8, self.shape(output))
+        element = TensorProto.FLOAT if output in self.model.real else TensorProto.UINT8
+        made = helper.make_tensor_value_info(output, element, self.shape(output))
         graph = helper.make_graph(self.nodes, "model", self.inputs, [made], self.constants)
         opsets = [helper.make_opsetid("", 18), helper.make_opsetid(MICROSOFT, 1)]
         onnx_model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
@@ -95,7 +99,22 @@ class _Writer:
         return onnxruntime.InferenceSession(onnx_model.SerializeToString(), options, ["CPUExecutionProvider"])
 
     def node(self, node: Node) -> None:
-        getattr(self, f"_{node.op}")(node, *node.inputs)
+        if node.name in self.model.real and node.op in REAL:
+            self._real(node)
+        else:
+            getattr(self, f"_{node.op}")(node, *node.inputs)
+
+    def _real(self, node: Node) -> None:
+        """Real numbers from real numbers, or from codes; with users of their own axis."""
+        inputs = []
+        for name in node.inputs:
+            value = name if name in self.model.real else self.add("DequantizeLinear", name, *self.codes(name))
+            inputs.append(self.reshape(value, self.with_users(name)))
+        if node.op == "sum_users":
+            inputs.append(self.constant([1], np.int64))
+        attributes: dict[str, Any] = {"axis": 2} if node.op == "concat" else {}
+        made = self.add(REAL[node.op], *inputs, **attributes)
+        self.reshape(made, self.shape(node.name), node.name)
 
     def own(self, node: Node, name: str) -> Array:
         return self.model.arrays[f"{node.name}/{name}"]
@@ -112,9 +131,15 @@ class _Writer:
         return self.add("QLinearConv", *inputs, out=out, **attributes)
 
     def _conv(self, node: Node, x: str) -> None:
-        edge = node.attributes["kernel"] // 2
-        weight = self.own(node, "weight")
-        self._convolve(x, node, weight, node.name, pads=[edge] * 4, group=node.attributes["groups"])
+        edge, weight = node.attributes["kernel"] // 2, self.own(node, "weight")
+        around: dict[str, Any] = {"pads": [edge] * 4, "group": node.attributes["groups"]}
+        if node.name not in self.model.real:
+            self._convolve(x, node, weight, node.name, **around)
+            return
+        sums = self.add("ConvInteger", x, self.constant(weight, np.int8), self.codes(x)[1], **around)
+        bias, multiplier = (self.own(node, name)[:, None, None] for name in ("bias", "multiplier"))
+        total = self.add("Cast", self.add("Add", sums, self.constant(bias, np.int32)), to=TensorProto.FLOAT)
+        self.add("Mul", total, self.constant(multiplier, np.float32), out=node.name)
 
     def _rank_conv(self, node: Node, x: str) -> None:
         maps, channels, rows, columns = self.shape(x)

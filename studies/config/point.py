@@ -1,12 +1,13 @@
 """One point of a sweep: a system and its transmission."""
 
+from collections.abc import Iterator
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from ris.options import Engine
+from ris.options import Engine, Objective
 from studies.config.system import System
-from studies.config.table import Table
+from studies.config.table import Table, absent
 from studies.config.transmission import Transmission
 from studies.errors import Fault, FaultsError
 from studies.options import PhaseDesignName
@@ -15,11 +16,23 @@ __all__ = ["Phases", "Point", "PowerModel", "Simulation"]
 
 
 class Phases(Table):
-    """The design of the phase shifts, rounded to 2^bits levels if `bits` is given."""
+    """The design of the phase shifts, with 2^bits levels if `bits` is given.
+
+    `user` is that of "steered". `objective` is what the methods of `ris.design_phases` maximise, by default
+    the sum of the hardening bounds; "optimal" maximises the mean gain.
+    """
 
     design: PhaseDesignName
     user: int = Field(default=0, ge=0)
     bits: Annotated[int, Field(ge=1, le=32)] | None = None
+    objective: Objective | None = Field(default=None, exclude_if=absent)
+
+    @model_validator(mode="after")
+    def _levels(self) -> Self:
+        if self.design in ("coordinate", "branch_and_bound") and self.bits is None:
+            problem = f"expected a resolution, as design = {self.design!r} needs it, got nothing"
+            raise FaultsError([Fault("bits", problem)])
+        return self
 
 
 class PowerModel(Table):
@@ -61,6 +74,27 @@ class Point(Table):
                 f"expected at most {self.system.bs.antennas} (system.bs.antennas) with 'zf', got {count}"
             )
             faults.append(Fault("system.users.count", problem))
+        faults += self._hardware_faults()
         if faults:
             raise FaultsError(faults)
         return self
+
+    def _hardware_faults(self) -> Iterator[Fault]:
+        """Yield faults of hardware for which the means that a transmission needs have no closed form."""
+        transmission = self.transmission
+        surfaces = self.system.surfaces
+        disturbed = [name for name, surface in surfaces.items() if surface.interference is not None]
+        for name, surface in surfaces.items():
+            if surface.coupling is None or not surface.random:
+                continue
+            if transmission.long_term or transmission.csi != "perfect" or disturbed:
+                yield Fault(
+                    f"system.{name}.coupling",
+                    "expected no phase noise or random failures beside it, but for perfect CSI, "
+                    "normalisation = 'realization' and no interference",
+                )
+        if disturbed and transmission.long_term and transmission.precoder != "mrt":
+            yield Fault(
+                "transmission.normalisation",
+                f"expected 'realization' beside interference at a surface, with {transmission.precoder!r}",
+            )

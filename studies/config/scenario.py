@@ -1,12 +1,13 @@
 """A scenario: BS, surfaces and users in metres, whose geometry gives gains and correlations."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from channels import SurfaceElement
 from channels.options import Office, ScatteringMethod
-from studies.config.table import Decibels, Positive, Table, listed
+from studies.config.table import Decibels, Positive, Table, absent, is_number, listed
 from studies.errors import Fault, FaultsError
 
 __all__ = [
@@ -29,6 +30,15 @@ Length = Annotated[float, Field(ge=0)]
 Spread = Annotated[
     list[Annotated[float, Field(ge=0)]], BeforeValidator(listed), Field(min_length=1, max_length=2)
 ]
+
+
+def _k_factor(value: Any) -> Any:
+    if value == "law" or (is_number(value) and -400 <= value <= 400):
+        return value
+    raise PydanticCustomError("k_factor", "expected 'law' or a number from -400 to 400")
+
+
+KFactor = Annotated[Any, AfterValidator(_k_factor)]
 Position = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
@@ -75,9 +85,10 @@ PathLossLaw = Annotated[
 class HopLaw(Table):
     """How a hop propagates.
 
-    Without `line_of_sight` its state is drawn. Spreads are those of local scattering around the geometric
-    direction, at the end nearer to the BS (left) and at the other end (right): one number, or azimuth and
-    elevation. Without one, scattering is isotropic there.
+    Without `line_of_sight` its state is drawn. With a K-factor (power of the line of sight over that of the
+    rest) it is Rician in line of sight; "law" draws the K-factor by the law of the path loss. Spreads are
+    those of local scattering around the geometric direction, at the end nearer to the BS (left) and at the
+    other end (right): one number, or azimuth and elevation. Without one, scattering is isotropic there.
     """
 
     path_loss: PathLossLaw
@@ -85,6 +96,14 @@ class HopLaw(Table):
     shadowing: bool = True
     left_spread_deg: Spread | None = None
     right_spread_deg: Spread | None = None
+    k_factor_db: KFactor | None = Field(default=None, exclude_if=absent)
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.k_factor_db == "law" and self.path_loss.law in ("free_space", "log_distance"):
+            problem = f"expected a number, as law = {self.path_loss.law!r} has no K-factor, got 'law'"
+            raise FaultsError([Fault("k_factor_db", problem)])
+        return self
 
 
 class Element(Table):

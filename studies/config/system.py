@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 
 from channels.errors import InvalidArgumentError
 from studies.config.correlation import CorrelationLaw
+from studies.config.hardware import Amplitude, Coupling, FailureLaw, Interference
+from studies.config.line_of_sight import LineOfSight, UserRay
 from studies.config.phase_noise import NoiseLaw, NoNoise
 from studies.config.scenario import Node, Scenario, UsersAt
 from studies.config.table import Angles, Count, Decibels, PerUser, Positive, Table, absent
@@ -36,6 +38,17 @@ class Surface(Table):
     towards_bs: CorrelationLaw | None = None
     towards_surface: CorrelationLaw | None = None
     phase_noise: NoiseLaw = NoNoise(law="none")
+    amplitude: Amplitude | None = Field(default=None, exclude_if=absent)
+    failures: FailureLaw | None = Field(default=None, exclude_if=absent)
+    coupling: Coupling | None = Field(default=None, exclude_if=absent)
+    interference: Interference | None = Field(default=None, exclude_if=absent)
+
+    @property
+    def random(self) -> bool:
+        """Whether the elements do something at random."""
+        failing = self.failures
+        certain = {0.0} if failing is not None and failing.law == "random_phase" else {0.0, 1.0}
+        return self.phase_noise.law != "none" or (failing is not None and failing.probability not in certain)
 
 
 class Directions(Table):
@@ -94,6 +107,7 @@ class System(Table):
     surface2: Surface
     users: Users
     gains: Gains | None = None
+    line_of_sight: LineOfSight | None = Field(default=None, exclude_if=absent)
     scenario: Scenario | None = Field(default=None, exclude_if=absent)
 
     @property
@@ -106,6 +120,12 @@ class System(Table):
         """Hops that the paths in use need."""
         return frozenset(hop for path in self.paths for hop in PATHS[path])
 
+    @property
+    def surfaces(self) -> dict[str, Surface]:
+        """Surfaces that the paths in use touch, by the names of their tables."""
+        ends = {end for hop in self.hops for end in ENDS[hop]}
+        return {name: getattr(self, name) for name in ("surface1", "surface2") if name in ends}
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.scenario is not None:
@@ -114,6 +134,14 @@ class System(Table):
             faults = [*self._gain_faults(self.gains), *self._count_faults(self.gains)]
         else:
             faults = [Fault("gains", "expected a value, got nothing")]
+        faults += [
+            Fault(
+                f"{name}.coupling.length",
+                f"expected at most {surface.spacing:g}, or dipoles of a column overlap",
+            )
+            for name, surface in self.surfaces.items()
+            if surface.coupling is not None and surface.rows > 1 and surface.coupling.length > surface.spacing
+        ]
         if faults:
             raise FaultsError(faults)
         return self
@@ -137,6 +165,9 @@ class System(Table):
             if directions is not None:
                 lists[f"users.seen_from_{node}.azimuth_deg"] = directions.azimuth_deg
                 lists[f"users.seen_from_{node}.elevation_deg"] = directions.elevation_deg
+        for name, ray in (self.line_of_sight.rays if self.line_of_sight else {}).items():
+            if isinstance(ray, UserRay):
+                lists |= {f"line_of_sight.{name}.{key}": value for key, value in ray}
         counts = self.users.count
         for key, values in lists.items():
             if values is not None and len(values) not in (1, counts):
@@ -146,6 +177,9 @@ class System(Table):
         """Yield faults of keys whose place the geometry takes."""
         if self.gains is not None:
             yield Fault("gains", "expected nothing beside scenario, which gives them")
+        if self.line_of_sight is not None:
+            problem = "expected nothing beside scenario, whose hops may have a k_factor_db"
+            yield Fault("line_of_sight", problem)
         keys = {
             "bs": ("correlation", "towards_surface1", "towards_surface2"),
             "surface1": ("correlation", "towards_bs", "towards_surface"),

@@ -54,6 +54,12 @@ class Transmission(Table):
     allocation: Allocation | None = Field(default=None, exclude_if=absent)
     pilots: Pilots | None = Field(default=None, exclude_if=absent)
 
+    @property
+    def long_term(self) -> bool:
+        """Whether the power is that of the mean over realizations."""
+        default = "long_term" if self.precoder == "mrt" else "realization"
+        return (self.normalisation or default) == "long_term"
+
     @model_validator(mode="after")
     def _one_noise_power(self) -> Self:
         parts = self.bandwidth_hz is not None, self.noise_figure_db is not None

@@ -12,11 +12,11 @@ PIXELS = 8
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 def convolve(y, x, weights, kernel, bias, multiplier, low, high, zero):
-    """Write clip(rint(float32(sum + bias) multiplier), low, high) + zero.
+    """Write clip(rint(v), low, high) + zero with v = float32(sum + bias) multiplier, or v itself.
 
     Parameters
     ----------
-    y : uint8 array, shape (maps, rows, columns, channels out)
+    y : uint8 array for codes, float32 array for v, shape (maps, rows, columns, channels out)
         Overwritten.
     x : uint8 array, shape (maps, rows + kernel - 1, columns + kernel - 1, channels in)
         With its border; the channels are a multiple of 4.

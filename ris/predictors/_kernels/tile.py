@@ -135,10 +135,11 @@ def add_products(typing_context, tile, x, at, stride, w, w_at):
 
 @intrinsic
 def store_tile(typing_context, tile, y, at, stride, count, bias, multiplier, first, low, high, zero):
-    """Requantize sums and store them as bytes.
+    """Store sums as codes, or as real numbers.
 
-    y = clip(rint(float32(sum + bias) multiplier), low, high) + zero, rounded half to even, for the channels
-    first to first + count - 1; pixel p goes to index `at` + p `stride` of `y` (uint8, contiguous).
+    With v = float32(sum + bias) multiplier, y = clip(rint(v), low, high) + zero, rounded half to even, if `y`
+    is uint8, and y = v if it is float32 (contiguous), for the channels first to first + count - 1; pixel p
+    goes to index `at` + p `stride`.
     """
 
     def generate(context, builder, signature, arguments):
@@ -153,12 +154,10 @@ def store_tile(typing_context, tile, y, at, stride, count, bias, multiplier, fir
         rint = cgutils.get_or_insert_function(builder.module, unary, "llvm.rint.v16f32")
         largest = cgutils.get_or_insert_function(builder.module, binary, "llvm.maxnum.v16f32")
         smallest = cgutils.get_or_insert_function(builder.module, binary, "llvm.minnum.v16f32")
+        lanes, name = (REALS, "v16f32") if y_type.dtype == types.float32 else (CODES, "v16i8")
+        masked = [lanes, lanes.as_pointer(), I32, ir.VectorType(ir.IntType(1), LANES)]
         store = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(
-                ir.VoidType(), [CODES, CODES.as_pointer(), I32, ir.VectorType(ir.IntType(1), LANES)]
-            ),
-            "llvm.masked.store.v16i8.p0",
+            builder.module, ir.FunctionType(ir.VoidType(), masked), f"llvm.masked.store.{name}.p0"
         )
         for v in range(kind.vectors):
             shift = ir.Constant(channel.type, LANES * v)
@@ -173,12 +172,16 @@ def store_tile(typing_context, tile, y, at, stride, count, bias, multiplier, fir
             for p in range(kind.pixels):
                 total = builder.add(builder.extract_value(sums, p * kind.vectors + v), offset)
                 real = builder.fmul(builder.sitofp(total, REALS), factor)
-                real = builder.call(smallest, [builder.call(largest, [real, lows]), highs])
-                code = builder.add(builder.fptosi(builder.call(rint, [real]), SUMS), zeros)
+                if lanes is CODES:
+                    real = builder.call(smallest, [builder.call(largest, [real, lows]), highs])
+                    code = builder.add(builder.fptosi(builder.call(rint, [real]), SUMS), zeros)
+                    made = builder.trunc(code, CODES)
+                else:
+                    made = real
                 place = builder.add(y_at, builder.mul(y_stride, ir.Constant(y_stride.type, p)))
                 place = builder.add(place, shift)
-                target = _address(context, builder, y_type, y_array, place, CODES)
-                builder.call(store, [builder.trunc(code, CODES), target, ir.Constant(I32, 1), present])
+                target = _address(context, builder, y_type, y_array, place, lanes)
+                builder.call(store, [made, target, ir.Constant(I32, 1), present])
         return context.get_dummy_value()
 
     scalars = (types.intp, types.intp, types.intp)
