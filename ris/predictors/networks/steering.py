@@ -10,9 +10,9 @@ def combine_steering(to: GraphBuilder, of: str, kernel: int = 3) -> str:
 
     c_k and c'_k are what steers user k's single and its double reflection, the first four channels of the
     input, and p_k and q_k come from `of` by a convolution: the network says how much of which path to steer
-    where. That leaves it a smooth task; phasors themselves turn from element to element. Only the direction of
-    the sum matters, so that nothing else would keep the weights from growing without bound, past what eight
-    bits can tell apart: each has magnitudes up to 1.
+    where. That leaves it a smooth task; phasors themselves turn from element to element. Only the direction
+    of the sum matters, so that nothing else would keep the weights from growing without bound, past what
+    eight bits can tell apart: each has magnitudes up to 1.
     """
     weights = to.add_node("tanh", to.conv(of, 4, kernel))
     phasors = _channels(to, to.input, 0, 4)
