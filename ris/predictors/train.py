@@ -145,7 +145,7 @@ def train(
         What to train.
     start : mapping of str to Tensor, optional
         State dictionary to begin with, of a network with the same parameters, as from another size of the
-        surfaces, or of what an unrolled network starts with.
+        surfaces, or of what an unrolled or a paired network adds to.
     checkpoint : Path, optional
         File that keeps the state at every validation, and from which an interrupted training goes on.
     progress : callable, optional
@@ -279,11 +279,14 @@ def sum_rates(network: Predictor, batch: Batch, bits: int = 0) -> Tensor:
 
 
 def _begin(network: Predictor, start: Mapping[str, Tensor]) -> None:
+    """Take the weights of a start; nodes that it knows nothing of keep their first weights."""
     part = network
     if isinstance(network, Unrolled) and not any(name.startswith("start.") for name in start):
         part = network.start
+    known = {name.split("/")[0] for name in start}
+    added = {name: value for name, value in part.state_dict().items() if name.split("/")[0] not in known}
     try:
-        part.load_state_dict(start)
+        part.load_state_dict({**added, **start})
     except RuntimeError as error:
         raise InvalidArgumentError("start", "weights of the same network", str(error)) from None
 
