@@ -1,6 +1,7 @@
 """The numerical optimum of many systems at once: gradient ascent on the rate from several starts."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -13,10 +14,13 @@ RATE, LAST = 0.1, 0.01
 """First and last learning rate of Adam, radians a step; it falls linearly."""
 
 
+Climb = Callable[[Batch, Tensor, int], tuple[Tensor, Tensor]]
+
+
 def multistart(
-    batch: Batch, starts: Tensor, *, screening: int, kept: int, steps: int
+    batch: Batch, starts: Tensor, *, screening: int, kept: int, steps: int, climb: Climb | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Turn from all starts by `screening` steps, and from where the best have come by `steps` more.
+    """Ascend from all starts by `screening` steps, and from the ends of the best by `steps` more.
 
     Parameters
     ----------
@@ -25,22 +29,27 @@ def multistart(
     starts : Tensor, shape (starts, 2 B, rows, columns)
         Phasors.
     screening, kept, steps : int
-        Steps from all starts, starts that go on, for each system its own, and their steps.
+        Steps from all starts, ends that go on, for each system its own, and their steps.
+    climb : callable
+        `ascend`, which is taken by default, or `turn`.
 
     Returns
     -------
     best : Tensor, shape (B,)
-        Highest sum rates, bit/s/Hz. They cost (screening + 1) starts + (steps + 1) kept rates and gradients.
+        Highest sum rates, bit/s/Hz. They cost screening x starts + steps x kept rates and gradients.
     x : Tensor, shape (2 B, rows, columns)
-        Phasors that reach them.
+        Phasors that reach them, or more.
     """
-    first, met = turn(batch, starts, screening)
+    climb = climb or ascend
+    first, ends = climb(batch, starts, screening)
+    B = first.shape[1]
     order = first.argsort(0, descending=True)[:kept]
     both = torch.cat([order, order], 1)
-    chosen = met.gather(0, both[..., None, None].expand(-1, -1, *met.shape[2:]))
-    second, x = turn(batch, chosen, steps)
+    chosen = ends.gather(0, both[..., None, None].expand(-1, -1, *ends.shape[2:]))
+    second, polished = climb(batch, chosen, steps)
     best, place = second.max(0)
-    return best, x[torch.cat([place, place]), torch.arange(x.shape[1])]
+    place = torch.cat([place, place])
+    return torch.maximum(best, first.max(0).values), polished[place, torch.arange(2 * B)]
 
 
 def turn(batch: Batch, starts: Tensor, steps: int) -> tuple[Tensor, Tensor]:

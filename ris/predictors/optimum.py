@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from channels.streams import Stream
-from ris.predictors.ascent import multistart
+from ris.predictors.ascent import multistart, turn
 from ris.predictors.baselines import random_phasors, superposed_steering, user_steering
 from ris.predictors.statistical import StatisticalTask
 from ris.predictors.task import Batch, Split, unit
@@ -34,7 +34,7 @@ class Search:
     random_starts : int
         Random starts, besides the others.
     screening, kept, steps : int
-        As in `ris.predictors.ascent.multistart`.
+        As in `ris.predictors.ascent.multistart`, of its `turn`.
     """
 
     random_starts: int = 11
@@ -43,7 +43,9 @@ class Search:
     steps: int = 12
 
 
-def optimal_phasors(batch: Batch, tensors: Batch, split: Split, first: int, search: Search) -> NDArray[np.complex128]:
+def optimal_phasors(
+    batch: Batch, tensors: Batch, split: Split, first: int, search: Search
+) -> NDArray[np.complex128]:
     """Return the phasors found, shape (2 B, rows, columns), for systems first, first + 1, ... of a split.
 
     Parameters
@@ -67,6 +69,7 @@ def optimal_phasors(batch: Batch, tensors: Batch, split: Split, first: int, sear
         screening=search.screening,
         kept=search.kept,
         steps=search.steps,
+        climb=turn,
     )
     return np.asarray(unit(x.numpy().astype(np.complex128)))
 

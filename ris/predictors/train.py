@@ -31,8 +31,10 @@ __all__ = [
     "on_device",
     "phasors",
     "rates_on",
+    "read_unrolled",
     "read_weights",
     "save",
+    "step_file",
     "sum_rates",
     "train",
 ]
@@ -238,6 +240,20 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not step_file(path).exists():
         return _tensors(path, "")
     return {**_tensors(path, "start."), **_tensors(step_file(path), "step.")}
+
+
+def read_unrolled(path: Path) -> Unrolled:
+    """Return an unrolled network that `save` wrote."""
+    metadata = read_model(path).metadata
+    try:
+        recipe = Recipe(**metadata["recipe"])
+        network = build(recipe.network, recipe.make_task().channels, recipe.side, recipe.seed)
+    except (KeyError, TypeError) as error:
+        raise InvalidArgumentError("path", "a model with the recipe that made it", str(error)) from None
+    if not isinstance(network, Unrolled):
+        raise InvalidArgumentError("path", f"a network of {sorted(UNROLLED)}", repr(recipe.network))
+    network.load_state_dict(read_weights(path))
+    return network
 
 
 def _tensors(path: Path, prefix: str) -> dict[str, Tensor]:

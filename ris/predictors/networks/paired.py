@@ -21,7 +21,7 @@ def paired(channels: int, width: int = 32, blocks: int = 4) -> Graph:
         inputs = [now[name] for name in node.inputs]
         to.add_node(node.op, *inputs, name=node.name, **node.attributes)
         now[node.name] = node.name
-        if node.op == "conv" and not state or node.op == "add" and inputs[0] == state:
+        if (node.op == "conv" and not state) or (node.op == "add" and inputs[0] == state):
             now[node.name] = state = _told(to, node.name, width)
     return to.graph()
 
