@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ris.predictors.model import FloatModel, IntegerModel, Model
 from ris.predictors.module import Network
@@ -24,6 +25,9 @@ Described = TypeVar("Described", bound=Model)
 
 CALIBRATION = 12
 """Batches of the training from which ranges are read."""
+
+FIRST = 8
+"""Systems whose own rates a model keeps."""
 
 RATE = 3e-4
 """First learning rate of the steps with rounding; it falls as a cosine."""
@@ -86,12 +90,16 @@ def integer_model(
 
 def mean_rate(model: Model, task: Task, split: Split, systems: int) -> float:
     """Return the mean sum rate of the first systems of a split, bit/s/Hz, as the runtime predicts."""
-    predictor, total = Predictor(model), 0.0
-    for first in range(0, systems, AT_ONCE):
-        batch = task.systems(split, min(AT_ONCE, systems - first), first)
-        made = predictor.run(batch.maps)[:, 0]
-        total += float(batch.rates(unit(made[:, 0] + 1j * made[:, 1])).sum())
-    return total / systems
+    starts = range(0, systems, AT_ONCE)
+    sums = (_rates(model, task, split, min(AT_ONCE, systems - first), first).sum() for first in starts)
+    return float(sum(sums)) / systems
+
+
+def _rates(model: Model, task: Task, split: Split, count: int, first: int = 0) -> NDArray[np.float64]:
+    """Sum rates of some systems, shape (count,)."""
+    batch = task.systems(split, count, first)
+    made = Predictor(model).run(batch.maps)[:, 0]
+    return np.asarray(batch.rates(unit(made[:, 0] + 1j * made[:, 1])).sum(-1), np.float64)
 
 
 def _described(model: Described, recipes: Sequence[Recipe], command: str, systems: int) -> Described:
@@ -105,6 +113,7 @@ def _described(model: Described, recipes: Sequence[Recipe], command: str, system
         "metrics": {
             "systems": systems,
             **{split: mean_rate(model, task, split, systems) for split in ("test", "unseen")},
+            "first of test": _rates(model, task, "test", min(FIRST, systems)).tolist(),
         },
     }
     if recipes[-1].task == "statistical":

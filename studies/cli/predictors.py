@@ -45,7 +45,7 @@ def train(
         statistical: directions, spreads and gains of the users in, for the exact hardening rate.
         instantaneous: noisy pilots in, for the rate of one channel.
     network
-        mlp, cnn, se, gnn-median, gnn-max, gnn-relu, lgcl or unrolled1 to unrolled4.
+        mlp, cnn, se, paired, gnn-median, gnn-max, gnn-relu, lgcl or unrolled1 to unrolled4.
     seed
         Of the first weights and of the systems of the training.
     side
@@ -59,7 +59,8 @@ def train(
     bits
         Phase resolution of the surfaces, 0 for continuous.
     start
-        Model file to begin with, of the same network for another size, or the start of an unrolled one.
+        Model file to begin with, of the same network for another size, of the start of an unrolled one, or of
+        an "se" for a "paired" one.
     out
         Model file; by default TASK-NETWORK-SIDE.h5. An unrolled network adds OUT-step.h5.
     force
