@@ -1,0 +1,58 @@
+"""Ascent of the known rate by learned moves: what a move is given, in any array library."""
+
+from collections.abc import Callable
+
+import array_api_compat
+
+from ris.backend import Array
+from ris.predictors.task import unit
+
+__all__ = ["INPUTS", "STATE", "climb"]
+
+STATE = 8
+"""Numbers that a move of an element hands to the next, besides itself."""
+
+INPUTS = 4 + STATE
+"""Channels that a move is made from: slope, last move, state, then log10 of the slopes' size and progress."""
+
+SMALLEST = 1e-9
+"""Slopes of the logarithm of the rate over all elements that are as good as none."""
+
+
+def climb(
+    x: Array, slopes: Callable[[Array], Array], step: Callable[[Array], Array], moves: int
+) -> list[Array]:
+    """Return the phasors after every move, those of the start first.
+
+    The slopes of both surfaces of a system are divided by their root mean square: how steep the rate is has
+    no say in how far to go but through `step`.
+
+    Parameters
+    ----------
+    x : array, shape (2 B, rows, columns)
+        Phasors of the start.
+    slopes : callable
+        Of phasors: slopes of the logarithm of the sum rate by the phases, the same shape.
+    step : callable
+        Of `INPUTS` channels, shape (2 B, 1, INPUTS, rows, columns), real: moves of the phases, radians, and
+        `STATE` channels of state, shape (2 B, 1, 1 + STATE, rows, columns).
+    moves : int
+        How many.
+    """
+    xp = array_api_compat.array_namespace(x)
+    half, elements = x.shape[0] // 2, x.shape[-2] * x.shape[-1]
+    real = xp.real(x).dtype
+    path = [x]
+    made = xp.zeros((2 * half, 1, 1 + STATE, *x.shape[1:]), dtype=real, device=array_api_compat.device(x))
+    for done in range(moves):
+        slope = slopes(x) * elements
+        power = xp.mean(xp.reshape(slope, (2, half, elements)) ** 2, axis=(0, 2))
+        size = xp.reshape(xp.sqrt(xp.concat([power, power])) + SMALLEST, (2 * half, 1, 1))
+        everywhere = xp.ones_like(slope)
+        about = [slope / size, xp.log10(size) * everywhere, done / moves * everywhere]
+        first, *others = (values[:, None, None, ...] for values in about)
+        made = step(xp.concat([first, made, *others], axis=2))
+        move = xp.astype(made[:, 0, 0, ...], real)
+        x = unit(x * (xp.cos(move) + 1j * xp.sin(move)))
+        path.append(x)
+    return path
