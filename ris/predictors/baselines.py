@@ -40,7 +40,7 @@ def user_steering(batch: Batch, user: int) -> Phasors:
 
 
 def best_steering(batch: Batch) -> Array:
-    """Return superposed steering or one user's, whichever the BS takes for the best; arrays as the batch's."""
+    """Return superposed steering or one user's, whichever the BS takes for the best; arrays of any library."""
     xp = array_api_compat.array_namespace(batch.maps)
     each = _steering(batch)
     candidates = unit(xp.concat([xp.sum(each, axis=1, keepdims=True), each], axis=1))

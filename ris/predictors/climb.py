@@ -3,11 +3,20 @@
 from collections.abc import Callable
 
 import array_api_compat
+import numpy as np
+from numpy.typing import NDArray
 
+from channels.errors import InvalidArgumentError
 from ris.backend import Array
-from ris.predictors.task import unit
+from ris.predictors.baselines import best_steering
+from ris.predictors.instantaneous import InstantaneousBatch
+from ris.predictors.runtime import Predictor
+from ris.predictors.task import Batch, unit
 
-__all__ = ["INPUTS", "STATE", "climb"]
+__all__ = ["INPUTS", "MOVES", "STATE", "climb", "predicted_phasors"]
+
+MOVES = "moves"
+"""What the metadata of a model call the number of moves, if it makes moves and not phases."""
 
 STATE = 8
 """Numbers that a move of an element hands to the next, besides itself."""
@@ -56,3 +65,27 @@ def climb(
         x = unit(x * (xp.cos(move) + 1j * xp.sin(move)))
         path.append(x)
     return path
+
+
+def predicted_phasors(predictor: Predictor, batch: Batch) -> NDArray[np.complex128]:
+    """Return what a model sets in systems of NumPy arrays, phases at once or by moves; no torch is needed.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Of phases; or of moves, as its metadata say.
+    batch : Batch
+        B systems; for moves, instantaneous ones.
+
+    Returns
+    -------
+    ndarray, shape (2 B, rows, columns)
+    """
+    moves = predictor.model.metadata.get(MOVES)
+    if moves is None:
+        made = predictor.run(batch.maps)[:, 0]
+        return np.asarray(unit((made[:, 0] + 1j * made[:, 1]).astype(np.complex128)))
+    if not isinstance(batch, InstantaneousBatch):
+        raise InvalidArgumentError("predictor", "a model that predicts phases, not moves", "moves")
+    path = climb(best_steering(batch), batch.known_slopes, predictor.run, int(moves))
+    return np.asarray(path[-1])

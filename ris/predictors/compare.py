@@ -19,6 +19,7 @@ from ris.phases import optimal_phases
 from ris.predictors.ascent import ascend
 from ris.predictors.baselines import random_phasors, superposed_steering, user_steering
 from ris.predictors.bootstrap import Estimate, mean_rate_of, ratio
+from ris.predictors.climb import predicted_phasors
 from ris.predictors.instantaneous import InstantaneousTask
 from ris.predictors.model import IntegerModel
 from ris.predictors.runtime import Predictor
@@ -228,7 +229,7 @@ def _ways(
         yield f"ascent, {steps} steps", lambda given, steps=steps: _ascended(given, steps)  # type: ignore[misc]
     yield OPTIMUM, lambda given: _optimum(given, settings)
     for name, predictor in predictors.items():
-        yield name, lambda given, predictor=predictor: _predicted(predictor, given)  # type: ignore[misc]
+        yield name, lambda given, predictor=predictor: predicted_phasors(predictor, given.batch)  # type: ignore[misc]
 
 
 def _random(given: _Given) -> Phasors:
@@ -268,11 +269,6 @@ def _optimum(given: _Given, settings: Settings) -> Phasors:
     rates, x = ascend(given.tensors, _tensor(np.array(starts)), settings.steps)
     best = rates.argmax(0).tile(2)
     return _unit(x[best, torch.arange(2 * given.count)])
-
-
-def _predicted(predictor: Predictor, given: _Given) -> Phasors:
-    made = predictor.run(given.batch.maps)[:, 0]
-    return np.asarray(unit((made[:, 0] + 1j * made[:, 1]).astype(np.complex128)))
 
 
 def _tensor(phasors: Phasors) -> Tensor:

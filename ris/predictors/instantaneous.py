@@ -131,9 +131,7 @@ class InstantaneousBatch:
         back = xp.conj((S + adjoint(S)) @ H)
         leading = self.estimate1 + (self.estimate2 * x2) @ self.D
         turned1 = x1 * xp.sum(leading * (back @ xp.matrix_transpose(self.G1)), axis=-2, keepdims=True)
-        turned2 = x2 * xp.sum(
-            self.estimate2 * (back @ xp.matrix_transpose(onward)), axis=-2, keepdims=True
-        )
+        turned2 = x2 * xp.sum(self.estimate2 * (back @ xp.matrix_transpose(onward)), axis=-2, keepdims=True)
         return -xp.reshape(xp.imag(xp.concat([turned1, turned2])), x.shape)
 
     def _rates(self, x: Array, h1: Array, h2: Array) -> Array:
@@ -237,7 +235,9 @@ class InstantaneousTask:
             strengths.append(gain * M * N**2)
         maps = _maps(G1, G2, D, known, strengths, ratio, pilots, side)
         estimates = [estimate_rows(rows, pilots[:, None], (side, side)) for rows in known]
-        return InstantaneousBatch(maps, G1, G2, D, *h, *known, *estimates, self.zero_forcing)
+        return InstantaneousBatch(
+            maps, G1, G2, D, h[0], h[1], known[0], known[1], estimates[0], estimates[1], self.zero_forcing
+        )
 
 
 def _rician(sight: Complex, scattered: Complex, factor: Real) -> Complex:

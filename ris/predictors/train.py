@@ -28,6 +28,7 @@ __all__ = [
     "Recipe",
     "Trained",
     "build",
+    "loss_of",
     "measure",
     "on_device",
     "phasors",
@@ -140,7 +141,7 @@ def train(
     """Train a network.
 
     The loss is minus the mean logarithm of the sum rate, so that all systems count alike, whatever their
-    SNR; of a learned ascent, the mean over the later half of its moves. The same recipe, start and number of threads give the same weights to the last bit on a processor.
+    SNR. The same recipe, start and number of threads give the same weights to the last bit on a processor.
 
     Parameters
     ----------
@@ -181,7 +182,7 @@ def train(
         batch = on_device(task.training_batch(step, recipe.batch, recipe.seed), device)
         network.train()
         optimiser.zero_grad()
-        loss = _loss(network, batch, recipe.bits)
+        loss = loss_of(network, batch, recipe.bits)
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(network.parameters(), LARGEST_NORM)
         optimiser.step()
@@ -264,7 +265,7 @@ def on_device(batch: Batch, device: str, dtype: torch.dtype = torch.float32) -> 
     return converted(batch, convert)
 
 
-def phasors(network: Predictor, batch: Batch, bits: int = 0) -> Tensor:
+def phasors(network: nn.Module, batch: Batch, bits: int = 0) -> Tensor:
     """Return what a network sets, shape (2 B, rows, columns): one phasor for each element.
 
     With `bits` they are rounded to the 2^bits phases 2 pi m / 2^bits; gradients pass as if they were not
@@ -301,7 +302,8 @@ def _begin(network: Predictor, start: Mapping[str, Tensor]) -> None:
         raise InvalidArgumentError("start", "weights of the same network", str(error)) from None
 
 
-def _loss(network: Predictor, batch: Batch, bits: int) -> Tensor:
+def loss_of(network: nn.Module, batch: Batch, bits: int = 0) -> Tensor:
+    """Return the loss; for a learned ascent it is the mean over the later half of its moves."""
     if isinstance(network, LearnedAscent):
         path = network.path(batch)
         made = [_rounded(x, bits) for x in path[len(path) // 2 :]]
