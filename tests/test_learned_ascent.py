@@ -10,6 +10,7 @@ import torch
 from channels.errors import InvalidArgumentError
 from ris.predictors.baselines import best_steering, superposed_steering, user_steering
 from ris.predictors.climb import INPUTS, STATE, climb, predicted_phasors
+from ris.predictors.compare import Settings, compare
 from ris.predictors.instantaneous import InstantaneousTask
 from ris.predictors.model import IntegerModel
 from ris.predictors.model_file import read_model, write_model
@@ -19,7 +20,7 @@ from ris.predictors.pilots import estimate_rows
 from ris.predictors.publish import float_model, integer_model
 from ris.predictors.runtime import Predictor
 from ris.predictors.statistical import StatisticalTask
-from ris.predictors.train import Recipe, loss_of, on_device, phasors, train
+from ris.predictors.train import Recipe, Trained, loss_of, on_device, phasors, read_weights, save, train
 
 SIDE = 4
 
@@ -141,6 +142,29 @@ def test_models_make_the_same_moves_without_torch(trained, tmp_path):
     assert stated[0] == pytest.approx(stated[1], rel=1e-12)
     with pytest.raises(InvalidArgumentError, match="moves"):
         predicted_phasors(Predictor(model), StatisticalTask(SIDE).systems("test", 1))
+
+
+def test_files_of_trainings_say_how_many_moves(trained, tmp_path):
+    save(tmp_path / "kept.h5", RECIPE, Trained(trained, []), {})
+    model = read_model(tmp_path / "kept.h5")
+    assert model.metadata["moves"] == 8
+    again = LearnedAscent(8)
+    again.load_state_dict(read_weights(tmp_path / "kept.h5"))
+    for name, value in trained.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value)
+    batch = RECIPE.make_task().systems("test", 2)
+    assert predicted_phasors(Predictor(model), batch).shape == (4, SIDE, SIDE)
+
+
+def test_bit_operations_count_the_slopes(trained, tmp_path):
+    """Of moves on 16 elements, 8 antennas and 4 users, those of the rates' slopes and of the network."""
+    write_model(float_model(trained, [RECIPE], "", 1), tmp_path / "ascent.h5")
+    settings = Settings(systems=1, budgets=(), random_starts=0, steps=1)
+    entry = compare("instantaneous", {"ascent": tmp_path / "ascent.h5"}, settings)["ascent"]
+    slopes = 4 * (16**2 * (8 + 4) + 4 * 16 * 8 * 4)
+    # Input 12, layers of 16, gates of 8, output 11; two products with the input, two scalars, gated channels.
+    network = 16 * (12 * 16 + 16 * 16 + 16 * 11) + 16 * 8 + 8 * 16
+    assert slopes + 2 * network <= entry.bit_operations / (8 * 32**2) <= slopes + 2.2 * network
 
 
 def test_moves_in_integers(trained):

@@ -40,7 +40,7 @@ def user_steering(batch: Batch, user: int) -> Phasors:
 
 
 def best_steering(batch: Batch) -> Array:
-    """Return superposed steering or one user's, whichever the BS takes for the best; arrays of any library."""
+    """Return superposed steering or one user's, whichever looks best to the BS; in any array library."""
     xp = array_api_compat.array_namespace(batch.maps)
     each = _steering(batch)
     candidates = unit(xp.concat([xp.sum(each, axis=1, keepdims=True), each], axis=1))

@@ -19,9 +19,9 @@ from ris.phases import optimal_phases
 from ris.predictors.ascent import ascend
 from ris.predictors.baselines import random_phasors, superposed_steering, user_steering
 from ris.predictors.bootstrap import Estimate, mean_rate_of, ratio
-from ris.predictors.climb import predicted_phasors
+from ris.predictors.climb import MOVES, predicted_phasors
 from ris.predictors.instantaneous import InstantaneousTask
-from ris.predictors.model import IntegerModel
+from ris.predictors.model import IntegerModel, Model
 from ris.predictors.runtime import Predictor
 from ris.predictors.statistical import StatisticalTask
 from ris.predictors.task import Batch, Split, unit
@@ -34,6 +34,8 @@ SPLITS: tuple[Split, ...] = ("test", "unseen")
 
 OPTIMUM = "numerical optimum"
 """Name of the best of several ascents."""
+
+FLOAT_BITS = 32
 
 TIMED, FEWEST = 0.3, 5
 """A time is the median of as many calls as fit into so many seconds, or so many."""
@@ -181,11 +183,7 @@ def compare(
                 entries.append(Entry(name, kind, of_splits, seconds))
                 continue
             model = predictors[name].model
-            operations = 2 * (
-                model.bit_operations(family.users, side, side)
-                if isinstance(model, IntegerModel)
-                else model.graph.bit_operations(family.users, side, side)
-            )
+            operations = _bit_operations(model, family, side)
             kind = "integer" if isinstance(model, IntegerModel) else "float"
             size = models[name].stat().st_size
             entries.append(Entry(name, kind, of_splits, seconds, size, operations))
@@ -277,6 +275,15 @@ def _tensor(phasors: Phasors) -> Tensor:
 
 def _unit(x: Tensor) -> Phasors:
     return np.asarray(unit(x.numpy().astype(np.complex128)))
+
+
+def _bit_operations(model: Model, family: StatisticalTask | InstantaneousTask, side: int) -> int:
+    """Products times bits of both factors for one system; of moves, with those of the slopes."""
+    counted = model if isinstance(model, IntegerModel) else model.graph
+    if MOVES not in model.metadata or not isinstance(family, InstantaneousTask):
+        return 2 * counted.bit_operations(family.users, side, side)
+    slopes = FLOAT_BITS**2 * family.slope_products
+    return int(model.metadata[MOVES]) * (2 * counted.bit_operations(1, side, side) + slopes)
 
 
 def _seconds(call: Callable[[], object]) -> float:

@@ -186,6 +186,12 @@ class InstantaneousTask:
     name = "instantaneous"
     channels = len(CHANNELS)
 
+    @property
+    def slope_products(self) -> int:
+        """Real products of `InstantaneousBatch.known_slopes` for a system, but of K x K matrices."""
+        N, M, K = self.side**2, ANTENNAS, self.users
+        return 4 * (N**2 * (M + K) + 4 * N * M * K)
+
     def training_batch(self, step: int, count: int, seed: int) -> InstantaneousBatch:
         """New systems."""
         return self._draw(

@@ -14,7 +14,7 @@ from ris.predictors.climb import MOVES, predicted_phasors
 from ris.predictors.model import FloatModel, IntegerModel, Model
 from ris.predictors.module import Network
 from ris.predictors.networks.learned_ascent import LEARNED_ASCENTS, LearnedAscent
-from ris.predictors.quantize import QuantizedNetwork
+from ris.predictors.quantize import Observer, QuantizedNetwork
 from ris.predictors.runtime import Predictor
 from ris.predictors.statistical import ANTENNAS
 from ris.predictors.task import Split, Task
@@ -73,7 +73,9 @@ def integer_model(
         Of a training on the same loss, in which the ranges stay; systems follow those of the last recipe.
     """
     recipe, quantized = recipes[-1], QuantizedNetwork(_graph_of(network).cpu(), bits).eval()
-    quantized.calibrate(_training_inputs(network, recipe), "percentile")
+    # A few elements are steep, and have to move far: no slopes are cut off.
+    observer: Observer = "min-max" if isinstance(network, LearnedAscent) else "percentile"
+    quantized.calibrate(_training_inputs(network, recipe), observer)
     trained: nn.Module = quantized
     if isinstance(network, LearnedAscent):
         trained = copy.deepcopy(network)

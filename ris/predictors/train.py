@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from channels.errors import InvalidArgumentError
+from ris.predictors.climb import MOVES
 from ris.predictors.instantaneous import InstantaneousTask
 from ris.predictors.model import FloatModel, Model
 from ris.predictors.model_file import read_model, write_model
@@ -222,13 +223,15 @@ def save(path: Path, recipe: Recipe, trained: Trained, measured: Mapping[str, fl
     else:
         parts = {path: network.step if isinstance(network, LearnedAscent) else network}
     for file, part in parts.items():
-        metadata = {
+        metadata: dict[str, Any] = {
             "recipe": dataclasses.asdict(recipe),
             "history": trained.history,
             "mean sum rates": dict(measured),
             "lowest input": maps.min(axis=(0, 1, 3, 4)).tolist(),
             "highest input": maps.max(axis=(0, 1, 3, 4)).tolist(),
         }
+        if isinstance(network, LearnedAscent):
+            metadata[MOVES] = network.moves
         write_model(FloatModel(part.graph, part.arrays(), recipe.side, recipe.side, metadata), file)
 
 
