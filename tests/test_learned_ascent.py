@@ -2,12 +2,15 @@
 
 import dataclasses
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 from channels.errors import InvalidArgumentError
+from ris.predictors import zoo
 from ris.predictors.baselines import best_steering, superposed_steering, user_steering
 from ris.predictors.climb import INPUTS, STATE, climb, predicted_phasors
 from ris.predictors.compare import Settings, compare
@@ -175,6 +178,40 @@ def test_moves_in_integers(trained):
     rates = batch.rates(predicted_phasors(Predictor(model), batch))
     assert 0.9 < rates.sum() / float_rates.sum() < 1.1
     assert all(isinstance(value, torch.nn.Parameter) for value in trained.step.parameters())
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    """True rates of the shipped models on 64 systems of the tests, shape (64,)."""
+    batch = InstantaneousTask(zoo.load_predictor("instantaneous").model.rows).systems("test", 64)
+    return {
+        name: batch.rates(predicted_phasors(zoo.load_predictor(name), batch)).sum(axis=-1)
+        for name in ("instantaneous", "instantaneous-int8")
+    }
+
+
+def test_shipped_models_reach_what_they_say(shipped):
+    for name, rates in shipped.items():
+        stated = zoo.load_predictor(name).model.metadata["metrics"]["test"]
+        # The mean of 64 systems is within 5 standard errors of that of all.
+        assert abs(rates.mean() - stated) < 5 * rates.std() / 8
+    batch = InstantaneousTask(8).systems("test", 64)
+    steered = batch.rates(best_steering(batch)).sum(axis=-1)
+    assert shipped["instantaneous"].mean() > 1.4 * steered.mean()
+    assert shipped["instantaneous-int8"].mean() > 0.995 * shipped["instantaneous"].mean()
+
+
+def test_no_torch_is_loaded():
+    code = """
+import sys
+from ris.predictors.climb import predicted_phasors
+from ris.predictors.instantaneous import InstantaneousTask
+from ris.predictors.zoo import load_predictor
+predicted_phasors(load_predictor("instantaneous-int8"), InstantaneousTask(8).systems("test", 1))
+print(*sorted({"torch", "matplotlib", "pydantic"} & set(sys.modules)))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == []
 
 
 def test_any_number_of_moves_on_any_surface():
