@@ -15,10 +15,13 @@ from studies.results import versions
 if TYPE_CHECKING:
     from ris.predictors.train import Predictor, Recipe
 
-__all__ = ["FOLDER", "trained_network"]
+__all__ = ["FOLDER", "OPTIMA", "trained_network"]
 
 FOLDER = Path("results") / "trained"
 """Where the networks are kept, in the working directory."""
+
+OPTIMA = Path("results") / "optimum"
+"""Where the numerical optimum of fixed systems is kept: see `ris.predictors.optimum`."""
 
 
 def trained_network(recipes: "Sequence[Recipe]", progress: Progress = tell_nothing) -> "Predictor":

@@ -87,7 +87,13 @@ def test_rates_are_those_of_the_closed_form(found, models):
 def test_sizes_and_operations(found, models):
     float_entry, integer = found["tiny"], found["tiny-int8"]
     assert float_entry.bytes == models["tiny"].stat().st_size
-    assert float_entry.bit_operations == pytest.approx(16 * integer.bit_operations)
+    model = read_model(models["tiny-int8"])
+    products = model.graph.products(4, 4, 4)
+    assert float_entry.bit_operations == 2 * 32 * 32 * sum(products.values())
+    # Products with eight bits of both factors, but of real weights and codes of phasors behind the last layer.
+    real = sum(products[node.name] for node in model.graph if node.op == "mul" and node.name in model.real)
+    assert integer.bit_operations == 2 * (8 * 8 * (sum(products.values()) - real) + 32 * 8 * real)
+    assert 10 < float_entry.bit_operations / integer.bit_operations < 16
     assert found.floating(integer) is float_entry
     assert found.floating(float_entry) is None
 

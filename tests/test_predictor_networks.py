@@ -10,7 +10,7 @@ from ris.predictors.networks import NETWORKS
 from ris.predictors.networks.mixed_dense import ScaleRecurrent, Sizes
 from ris.predictors.networks.unrolled import UNROLLED, Unrolled
 from ris.predictors.statistical import StatisticalTask
-from ris.predictors.train import build, on_device, phasors
+from ris.predictors.train import Recipe, build, on_device, phasors, train
 
 SIDE, ORDER = 4, [2, 0, 1]
 TASK = StatisticalTask(side=SIDE, users=3)
@@ -53,6 +53,28 @@ def test_weights_fit_any_surface_and_any_number_of_users(name):
     network = build(name, TASK.channels, SIDE, 0)
     large = on_device(StatisticalTask(side=6, users=5).systems("validation", 1), "cpu")
     assert phasors(network, large).shape == (2, 6, 6)
+
+
+def test_surfaces_hear_of_each_other():
+    """What surface 2 sees moves the phases of surface 1 of the same system, and of no other one."""
+    network, batch = shaken(build("paired", TASK.channels, SIDE, 0)), systems()
+    changed = batch.maps.clone()
+    changed[2, :, 6] += 1.0
+    with torch.no_grad():
+        moved = (network(changed) - network(batch.maps)).abs().amax((1, 2, 3, 4)) > 1e-4
+    assert moved.tolist() == [True, False, True, False]
+    with pytest.raises(InvalidArgumentError, match="as many of surface 2"):
+        network(batch.maps[:3])
+
+
+def test_a_paired_network_begins_as_what_it_starts_with():
+    alone, recipe = build("se", TASK.channels, SIDE, 3), Recipe(network="paired", side=SIDE, steps=0)
+    pair = train(recipe, start=shaken(alone).state_dict()).network
+    batch = systems()
+    with torch.no_grad():
+        torch.testing.assert_close(phasors(pair, batch), phasors(alone, batch))
+    with pytest.raises(InvalidArgumentError, match="start"):
+        train(recipe, start=build("gnn-relu", TASK.channels, SIDE, 0).state_dict())
 
 
 def test_names():

@@ -7,7 +7,7 @@ import torch
 import channels
 from channels.streams import Stream
 from ris.predictors import statistical
-from ris.predictors.ascent import ascend
+from ris.predictors.ascent import ascend, turn
 from ris.predictors.baselines import equal_phases, random_phasors, superposed_steering, user_steering
 from ris.predictors.features import CHANNELS, system_maps
 from ris.predictors.geometry import TRAINED, UNSEEN
@@ -207,6 +207,9 @@ def test_baselines_and_ascent():
     assert (best[0].numpy() >= first - 1e-12).all()
     assert best[0].mean() > 1.05 * first.mean()
     np.testing.assert_allclose(tensors.rates(ends[0]).sum(-1), best[0], rtol=1e-2)
+    turned, reached = turn(tensors, torch.from_numpy(start)[None], steps=20)
+    np.testing.assert_allclose(tensors.rates(reached[0]).sum(-1), turned[0], rtol=1e-9)
+    assert turned[0].mean() > 1.05 * first.mean()
     # A user's own steering serves that user best of all users' steerings, at these powers.
     own = np.stack([batch.rates(user_steering(batch, k))[:, k] for k in range(3)])
     other = np.stack([batch.rates(user_steering(batch, (k + 1) % 3))[:, k] for k in range(3)])

@@ -22,11 +22,11 @@ def equal_phases(batch: Batch) -> Phasors:
     return np.ones((batch.maps.shape[0], *batch.maps.shape[-2:]), np.complex128)
 
 
-def random_phasors(batch: Batch, stream: Stream) -> Phasors:
-    """Return independent uniform phases."""
-    shape = (batch.maps.shape[0], *batch.maps.shape[-2:])
-    angles = uniform(stream, shape[1] * shape[2], shape[0]).reshape(shape)
-    return np.asarray(np.exp(2j * np.pi * angles))
+def random_phasors(batch: Batch, stream: Stream, first: int = 0) -> Phasors:
+    """Return independent uniform phases, for systems first, first + 1, ... of the stream."""
+    systems, (rows, columns) = batch.maps.shape[0] // 2, batch.maps.shape[-2:]
+    angles = uniform(stream, 2 * rows * columns, systems, first).reshape(systems, 2, rows, columns)
+    return np.asarray(np.exp(2j * np.pi * np.concatenate([angles[:, 0], angles[:, 1]])))
 
 
 def superposed_steering(batch: Batch) -> Phasors:

@@ -13,6 +13,7 @@ from torch.nn import functional
 from channels.errors import InvalidArgumentError
 from ris.predictors.float_operations import EPSILON
 from ris.predictors.graph import Graph, Node
+from ris.predictors.moves import both_surfaces
 
 __all__ = ["Network", "execute"]
 
@@ -153,6 +154,10 @@ def _concat(attributes: Attributes, own: Parameters, *inputs: Tensor) -> Tensor:
     return torch.cat([one.expand(batch, users, -1, rows, columns) for one in inputs], 2)
 
 
+def _other_surface(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
+    return maps.roll(both_surfaces(len(maps)), 0)
+
+
 @cache
 def _steps(hops: int) -> list[tuple[int, int]]:
     """Rows and columns to what lies within so many steps along rows and columns."""
@@ -231,6 +236,7 @@ _EXECUTE: dict[str, Callable[..., Tensor]] = {
     "mean_users": lambda a, p, maps: maps.mean(1, keepdim=True),
     "sum_users": lambda a, p, maps: maps.sum(1, keepdim=True),
     "max_users": lambda a, p, maps: maps.amax(1, keepdim=True),
+    "other_surface": _other_surface,
     "neighbour_max": _neighbour_max,
     "neighbour_median": _neighbour_median,
     "gain": lambda a, p, maps: maps * p["weight"],

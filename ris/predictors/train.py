@@ -34,8 +34,10 @@ __all__ = [
     "on_device",
     "phasors",
     "rates_on",
+    "read_unrolled",
     "read_weights",
     "save",
+    "step_file",
     "sum_rates",
     "train",
 ]
@@ -150,7 +152,7 @@ def train(
         What to train.
     start : mapping of str to Tensor, optional
         State dictionary to begin with, of a network with the same parameters, as from another size of the
-        surfaces, or of what an unrolled network starts with.
+        surfaces, or of what an unrolled or a paired network adds to.
     checkpoint : Path, optional
         File that keeps the state at every validation, and from which an interrupted training goes on.
     progress : callable, optional
@@ -249,6 +251,20 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return _named(model, "step." if of_step else "")
 
 
+def read_unrolled(path: Path) -> Unrolled:
+    """Return an unrolled network that `save` wrote."""
+    metadata = read_model(path).metadata
+    try:
+        recipe = Recipe(**metadata["recipe"])
+        network = build(recipe.network, recipe.make_task().channels, recipe.side, recipe.seed)
+    except (KeyError, TypeError) as error:
+        raise InvalidArgumentError("path", "a model with the recipe that made it", str(error)) from None
+    if not isinstance(network, Unrolled):
+        raise InvalidArgumentError("path", f"a network of {sorted(UNROLLED)}", repr(recipe.network))
+    network.load_state_dict(read_weights(path))
+    return network
+
+
 def _tensors(path: Path, prefix: str) -> dict[str, Tensor]:
     return _named(read_model(path), prefix)
 
@@ -296,11 +312,14 @@ def sum_rates(network: Predictor, batch: Batch, bits: int = 0) -> Tensor:
 
 
 def _begin(network: Predictor, start: Mapping[str, Tensor]) -> None:
+    """Take the weights of a start; nodes that it knows nothing of keep their first weights."""
     part = network
     if isinstance(network, Unrolled) and not any(name.startswith("start.") for name in start):
         part = network.start
+    known = {name.split("/")[0] for name in start}
+    added = {name: value for name, value in part.state_dict().items() if name.split("/")[0] not in known}
     try:
-        part.load_state_dict(start)
+        part.load_state_dict({**added, **start})
     except RuntimeError as error:
         raise InvalidArgumentError("start", "weights of the same network", str(error)) from None
 
