@@ -91,7 +91,7 @@ class Settings:
     search: Search = field(default_factory=Search)
 
 
-FULL = Settings(systems=1000, budgets=(3, 10, 30, 100), random_starts=5, steps=600)
+FULL = Settings(systems=1000, budgets=(3, 10, 30, 100), random_starts=5, steps=300)
 QUICK = Settings(systems=16, budgets=(3, 10, 30), random_starts=0, steps=60)
 
 
