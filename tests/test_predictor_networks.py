@@ -35,7 +35,7 @@ def shaken(network):
     return network.eval()
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, "unrolled2"])
+@pytest.mark.parametrize("name", [*NETWORKS, "unrolled2", "ascent8"])
 def test_the_order_of_users_changes_no_phase(name):
     """In double precision: what is left in single precision is rounding, and small sums make it large."""
     network = shaken(build(name, TASK.channels, SIDE, 0)).double()

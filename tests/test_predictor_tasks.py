@@ -115,7 +115,7 @@ def test_instantaneous_rates(zero_forcing):
     expected = instantaneous_rates(batch, x, batch.h1, batch.h2)
     np.testing.assert_allclose(batch.rates(x), expected, rtol=1e-10)
     np.testing.assert_allclose(
-        batch.known_rates(x), instantaneous_rates(batch, x, batch.known1, batch.known2), rtol=1e-10
+        batch.known_rates(x), instantaneous_rates(batch, x, batch.estimate1, batch.estimate2), rtol=1e-10
     )
 
 

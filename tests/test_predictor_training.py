@@ -36,7 +36,7 @@ def same(one, other):
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("network", ["se", "unrolled1"])
+@pytest.mark.parametrize("network", ["se", "unrolled1", "ascent8"])
 def test_the_same_seed_gives_the_same_bits_also_after_an_interruption(network, tmp_path):
     recipe = Recipe(network=network, seed=3, **SMALL)
     whole = train(recipe)
@@ -87,7 +87,7 @@ def test_a_larger_surface_begins_with_the_weights_of_a_smaller_one():
         train(Recipe(network="mlp", **SMALL), start=first)
 
 
-@pytest.mark.parametrize("network", ["se", "unrolled1"])
+@pytest.mark.parametrize("network", ["se", "unrolled1", "ascent8"])
 def test_what_is_saved_is_what_was_trained(network, tmp_path):
     recipe = Recipe(network=network, **SMALL)
     trained = train(recipe)

@@ -17,14 +17,14 @@ from channels.blas import one_blas_thread
 from channels.errors import InvalidArgumentError
 from channels.streams import Stream
 from ris.phases import optimal_phases
-from ris.predictors.ascent import Climb, ascend, turn
+from ris.predictors.ascent import Climb, ascend, multistart, turn
 from ris.predictors.baselines import random_phasors, superposed_steering, user_steering
 from ris.predictors.bootstrap import Estimate, mean_rate_of, ratio
+from ris.predictors.climb import MOVES, predicted_phasors
 from ris.predictors.instantaneous import InstantaneousTask
 from ris.predictors.model import IntegerModel
 from ris.predictors.networks.unrolled import Unrolled
 from ris.predictors.optimum import Search, optimal_phasors, optimal_rates
-from ris.predictors.runtime import Predictor
 from ris.predictors.statistical import StatisticalTask
 from ris.predictors.task import Batch, Split, unit
 from ris.predictors.train import on_device, phasors, read_unrolled, step_file
@@ -50,6 +50,11 @@ SPLITS: tuple[Split, ...] = ("test", "unseen")
 OPTIMUM = "numerical optimum"
 """Name of the best of several ascents."""
 
+FLOAT_BITS = 32
+
+KEPT = 3
+"""Ascents of the instantaneous optimum that go on to the end."""
+
 TIMED, FEWEST = 0.3, 5
 """A time is the median of as many calls as fit into so many seconds, or so many."""
 
@@ -72,7 +77,7 @@ class Settings:
         instantaneous one (`ris.predictors.ascent`).
     random_starts, steps : int
         Of the numerical optimum of the instantaneous task: random starts besides superposed steering and each
-        user's steering, and steps of Adam from each.
+        user's steering; steps of Adam from the best `KEPT` ends of a third as many from all starts.
     at_once : int
         Systems that are worked through together.
     search : Search
@@ -87,7 +92,7 @@ class Settings:
     search: Search = field(default_factory=Search)
 
 
-FULL = Settings(systems=1000, budgets=(3, 10, 30, 100), random_starts=1, steps=150)
+FULL = Settings(systems=1000, budgets=(3, 10, 30, 100), random_starts=5, steps=300)
 QUICK = Settings(systems=16, budgets=(3, 10, 30), random_starts=0, steps=60)
 
 
@@ -106,8 +111,8 @@ class Entry:
     seconds : float
         Median time for one system, from maps to phases, on one core.
     bytes, bit_operations : int or None
-        Size of the model files, and products times bits of both factors for one system; without those of
-        the slopes that an unrolled network climbs by.
+        Size of the model files, and products times bits of both factors for one system; with those of the
+        slopes that moves are made along, but without those that a network of kind "unrolled" climbs by.
     """
 
     name: str
@@ -265,12 +270,20 @@ class _Loaded:
         predictor = load_predictor(path)
         model, side = predictor.model, predictor.model.rows
         count = model.bit_operations if isinstance(model, IntegerModel) else model.graph.bit_operations
+        moves = int(model.metadata.get(MOVES, 0))
+
+        def bit_operations(users: int) -> int:
+            if not moves:
+                return 2 * count(users, side, side)
+            slopes = FLOAT_BITS**2 * InstantaneousTask(side, users).slope_products
+            return moves * (2 * count(1, side, side) + slopes)
+
         return cls(
-            way=lambda given: _predicted(predictor, given),
+            way=lambda given: predicted_phasors(predictor, given.batch),
             kind="integer" if isinstance(model, IntegerModel) else "float",
             side=side,
             bytes=path.stat().st_size,
-            bit_operations=lambda users: 2 * count(users, side, side),
+            bit_operations=bit_operations,
         )
 
     @classmethod
@@ -345,14 +358,14 @@ def _optimum(given: Given, settings: Settings) -> Phasors:
         *(user_steering(given.batch, user) for user in range(given.batch.maps.shape[1])),
         *(random_phasors(given.batch, stream.child(i), given.first) for i in range(settings.random_starts)),
     ]
-    rates, x = ascend(given.tensors, _tensor(np.array(starts)), settings.steps)
-    best = rates.argmax(0).tile(2)
-    return _unit(x[best, torch.arange(2 * given.count)])
-
-
-def _predicted(predictor: Predictor, given: Given) -> Phasors:
-    made = predictor.run(given.batch.maps)[:, 0]
-    return np.asarray(unit((made[:, 0] + 1j * made[:, 1]).astype(np.complex128)))
+    _, x = multistart(
+        given.tensors,
+        _tensor(np.array(starts)),
+        screening=settings.steps // 3,
+        kept=KEPT,
+        steps=settings.steps,
+    )
+    return _unit(x)
 
 
 def _climbed(network: Unrolled, given: Given) -> Phasors:

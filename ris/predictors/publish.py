@@ -1,5 +1,6 @@
 """From trained networks to model files that say what they are for, what made them and what they reach."""
 
+import copy
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence
@@ -8,15 +9,17 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
+from ris.predictors.climb import MOVES, predicted_phasors
 from ris.predictors.model import FloatModel, IntegerModel, Model
 from ris.predictors.module import Network
-from ris.predictors.networks.unrolled import as_phasors
-from ris.predictors.quantize import QuantizedNetwork
+from ris.predictors.networks.learned_ascent import LEARNED_ASCENTS, LearnedAscent
+from ris.predictors.quantize import Observer, QuantizedNetwork
 from ris.predictors.runtime import Predictor
 from ris.predictors.statistical import ANTENNAS
-from ris.predictors.task import Split, Task, unit
-from ris.predictors.train import AT_ONCE, LARGEST_NORM, Recipe, on_device
+from ris.predictors.task import Split, Task
+from ris.predictors.train import AT_ONCE, LARGEST_NORM, Recipe, loss_of, on_device
 from ris.predictors.trained_range import TrainedRange
 
 __all__ = ["float_model", "integer_model", "mean_rate"]
@@ -34,13 +37,13 @@ RATE = 3e-4
 
 
 def float_model(
-    network: Network, recipes: Sequence[Recipe], command: str, test_systems: int = 1000
+    network: Network | LearnedAscent, recipes: Sequence[Recipe], command: str, test_systems: int = 1000
 ) -> FloatModel:
     """Return a model of a trained network.
 
     Parameters
     ----------
-    network : Network
+    network : Network or LearnedAscent
         Trained.
     recipes : sequence of Recipe
         What made it: each began with the weights of the one before.
@@ -49,12 +52,13 @@ def float_model(
     test_systems : int
         Fixed systems of each split that tell what it reaches.
     """
-    model = FloatModel(network.graph, network.arrays(), network.rows, network.columns)
+    made = _graph_of(network)
+    model = FloatModel(made.graph, made.arrays(), recipes[-1].side, recipes[-1].side)
     return _described(model, recipes, command, test_systems)
 
 
 def integer_model(
-    network: Network,
+    network: Network | LearnedAscent,
     recipes: Sequence[Recipe],
     command: str,
     test_systems: int = 1000,
@@ -72,20 +76,41 @@ def integer_model(
     steps : int
         Of a training on the same loss, in which the ranges stay; systems follow those of the last recipe.
     """
-    recipe = recipes[-1]
-    task, quantized = recipe.make_task(), QuantizedNetwork(network.cpu(), bits).eval()
-    quantized.calibrate([torch.from_numpy(maps) for maps in _training_maps(recipes[-1:])], "percentile")
-    optimiser = torch.optim.Adam(quantized.network.parameters(), RATE)
+    recipe, quantized = recipes[-1], QuantizedNetwork(_graph_of(network).cpu(), bits).eval()
+    # A few elements are steep, and have to move far: no slopes are cut off.
+    observer: Observer = "min-max" if isinstance(network, LearnedAscent) else "percentile"
+    quantized.calibrate(_training_inputs(network, recipe), observer)
+    trained: nn.Module = quantized
+    if isinstance(network, LearnedAscent):
+        trained = copy.deepcopy(network)
+        trained.register_module("step", quantized)
+    optimiser, task = torch.optim.Adam(quantized.network.parameters(), RATE), recipe.make_task()
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * step / steps))
         batch = on_device(task.training_batch(recipe.steps + step, recipe.batch, recipe.seed), "cpu")
         optimiser.zero_grad()
-        loss = -batch.rates(as_phasors(quantized(batch.maps))).sum(-1).log().mean()
-        torch.autograd.backward(loss)
+        torch.autograd.backward(loss_of(trained, batch))
         torch.nn.utils.clip_grad_norm_(quantized.network.parameters(), LARGEST_NORM)
         optimiser.step()
     return _described(quantized.export(), recipes, f"{command}; {steps} steps in integers", test_systems)
+
+
+def _graph_of(network: Network | LearnedAscent) -> Network:
+    return network.step if isinstance(network, LearnedAscent) else network
+
+
+def _training_inputs(network: Network | LearnedAscent, recipe: Recipe) -> list[Tensor]:
+    """What the graph of a network is given in the first batches of its training."""
+    if not isinstance(network, LearnedAscent):
+        return [torch.from_numpy(maps) for maps in _training_maps([recipe])]
+    task, given = recipe.make_task(), list[Tensor]()
+    hook = network.step.register_forward_pre_hook(lambda step, inputs: given.append(inputs[0].detach()))
+    with torch.no_grad():
+        for step in range(CALIBRATION):
+            network.path(on_device(task.training_batch(step, recipe.batch, recipe.seed), "cpu"))
+    hook.remove()
+    return given
 
 
 def mean_rate(model: Model, task: Task, split: Split, systems: int) -> float:
@@ -98,27 +123,28 @@ def mean_rate(model: Model, task: Task, split: Split, systems: int) -> float:
 def _rates(model: Model, task: Task, split: Split, count: int, first: int = 0) -> NDArray[np.float64]:
     """Sum rates of some systems, shape (count,)."""
     batch = task.systems(split, count, first)
-    made = Predictor(model).run(batch.maps)[:, 0]
-    return np.asarray(batch.rates(unit(made[:, 0] + 1j * made[:, 1])).sum(-1), np.float64)
+    return np.asarray(batch.rates(predicted_phasors(Predictor(model), batch)).sum(-1), np.float64)
 
 
 def _described(model: Described, recipes: Sequence[Recipe], command: str, systems: int) -> Described:
-    task = recipes[-1].make_task()
-    metadata = {
+    task, network = recipes[-1].make_task(), recipes[-1].network
+    metadata: dict[str, Any] = {
         "task": recipes[-1].task,
-        "network": recipes[-1].network,
+        "network": network,
         "command": command,
         "recipes": [dataclasses.asdict(recipe) for recipe in recipes],
         "torch": torch.__version__,
-        "metrics": {
-            "systems": systems,
-            **{split: mean_rate(model, task, split, systems) for split in ("test", "unseen")},
-            "first of test": _rates(model, task, "test", min(FIRST, systems)).tolist(),
-        },
     }
+    if network in LEARNED_ASCENTS:
+        metadata[MOVES] = LEARNED_ASCENTS[network]
     if recipes[-1].task == "statistical":
         metadata["range"] = statistical_range(recipes).as_metadata()
-    return dataclasses.replace(model, metadata=metadata)
+    described = dataclasses.replace(model, metadata=metadata)
+    splits: tuple[Split, ...] = ("test", "unseen")
+    rates = {split: mean_rate(described, task, split, systems) for split in splits}
+    first = _rates(described, task, "test", min(FIRST, systems)).tolist()
+    metrics = {"systems": systems, **rates, "first of test": first}
+    return dataclasses.replace(described, metadata={**metadata, "metrics": metrics})
 
 
 def statistical_range(recipes: Sequence[Recipe]) -> TrainedRange:

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from channels.errors import InvalidArgumentError
+from ris.predictors.climb import MOVES
 from ris.predictors.instantaneous import InstantaneousTask
-from ris.predictors.model import FloatModel
+from ris.predictors.model import FloatModel, Model
 from ris.predictors.model_file import read_model, write_model
 from ris.predictors.module import Network
 from ris.predictors.networks import NETWORKS
+from ris.predictors.networks.learned_ascent import LEARNED_ASCENTS, LearnedAscent
 from ris.predictors.networks.unrolled import UNROLLED, Unrolled, as_phasors
 from ris.predictors.statistical import StatisticalTask
 from ris.predictors.task import Batch, Split, Task, converted
@@ -27,6 +29,7 @@ __all__ = [
     "Recipe",
     "Trained",
     "build",
+    "loss_of",
     "measure",
     "on_device",
     "phasors",
@@ -55,7 +58,7 @@ AT_ONCE = 64
 """Systems that an evaluation works through together."""
 
 
-Predictor = Network | Unrolled
+Predictor = Network | Unrolled | LearnedAscent
 
 Progress = Callable[[int, str], None]
 """Told the step and a line about it."""
@@ -70,7 +73,7 @@ class Recipe:
     task : {"statistical", "instantaneous"}
         Family of systems.
     network : str
-        A key of `ris.predictors.networks.NETWORKS` or `UNROLLED`.
+        A key of `ris.predictors.networks.NETWORKS`, `UNROLLED` or `LEARNED_ASCENTS`.
     seed : int
         Of the first weights and of the systems of the training.
     side : int
@@ -109,7 +112,7 @@ class Trained:
 
     Attributes
     ----------
-    network : Network or Unrolled
+    network : Network, Unrolled or LearnedAscent
         At its best validation.
     history : list of (int, float)
         Step and score, the mean sum rate in bit/s/Hz, of all validations.
@@ -123,8 +126,10 @@ def build(network: str, channels: int, side: int, seed: int) -> Predictor:
     """Return a network by name with its first weights."""
     if network in UNROLLED:
         return Unrolled(UNROLLED[network], channels, seed)
+    if network in LEARNED_ASCENTS:
+        return LearnedAscent(LEARNED_ASCENTS[network], seed)
     if network not in NETWORKS:
-        known = sorted([*NETWORKS, *UNROLLED])
+        known = sorted([*NETWORKS, *UNROLLED, *LEARNED_ASCENTS])
         raise InvalidArgumentError("network", f"one of {known}", repr(network))
     return Network(NETWORKS[network](channels, side), seed, side, side)
 
@@ -180,7 +185,7 @@ def train(
         batch = on_device(task.training_batch(step, recipe.batch, recipe.seed), device)
         network.train()
         optimiser.zero_grad()
-        loss = _loss(network, batch, recipe.bits)
+        loss = loss_of(network, batch, recipe.bits)
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(network.parameters(), LARGEST_NORM)
         optimiser.step()
@@ -218,15 +223,17 @@ def save(path: Path, recipe: Recipe, trained: Trained, measured: Mapping[str, fl
     if isinstance(network, Unrolled):
         parts = {path: network.start, step_file(path): network.step}
     else:
-        parts = {path: network}
+        parts = {path: network.step if isinstance(network, LearnedAscent) else network}
     for file, part in parts.items():
-        metadata = {
+        metadata: dict[str, Any] = {
             "recipe": dataclasses.asdict(recipe),
             "history": trained.history,
             "mean sum rates": dict(measured),
             "lowest input": maps.min(axis=(0, 1, 3, 4)).tolist(),
             "highest input": maps.max(axis=(0, 1, 3, 4)).tolist(),
         }
+        if isinstance(network, LearnedAscent):
+            metadata[MOVES] = network.moves
         write_model(FloatModel(part.graph, part.arrays(), recipe.side, recipe.side, metadata), file)
 
 
@@ -237,9 +244,11 @@ def step_file(path: Path) -> Path:
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Return the state dictionary of a network that `save` wrote."""
-    if not step_file(path).exists():
-        return _tensors(path, "")
-    return {**_tensors(path, "start."), **_tensors(step_file(path), "step.")}
+    if step_file(path).exists():
+        return {**_tensors(path, "start."), **_tensors(step_file(path), "step.")}
+    model = read_model(path)
+    of_step = model.metadata.get("recipe", {}).get("network") in LEARNED_ASCENTS
+    return _named(model, "step." if of_step else "")
 
 
 def read_unrolled(path: Path) -> Unrolled:
@@ -257,7 +266,10 @@ def read_unrolled(path: Path) -> Unrolled:
 
 
 def _tensors(path: Path, prefix: str) -> dict[str, Tensor]:
-    model = read_model(path)
+    return _named(read_model(path), prefix)
+
+
+def _named(model: Model, prefix: str) -> dict[str, Tensor]:
     return {prefix + name: torch.from_numpy(np.array(array)) for name, array in model.arrays.items()}
 
 
@@ -272,13 +284,18 @@ def on_device(batch: Batch, device: str, dtype: torch.dtype = torch.float32) -> 
     return converted(batch, convert)
 
 
-def phasors(network: Predictor, batch: Batch, bits: int = 0) -> Tensor:
+def phasors(network: nn.Module, batch: Batch, bits: int = 0) -> Tensor:
     """Return what a network sets, shape (2 B, rows, columns): one phasor for each element.
 
     With `bits` they are rounded to the 2^bits phases 2 pi m / 2^bits; gradients pass as if they were not
     (straight-through, Bengio, Leonard and Courville, 2013).
     """
-    x = network(batch.maps, batch) if isinstance(network, Unrolled) else as_phasors(network(batch.maps))
+    if isinstance(network, Unrolled | LearnedAscent):
+        return _rounded(network(batch.maps, batch), bits)
+    return _rounded(as_phasors(network(batch.maps)), bits)
+
+
+def _rounded(x: Tensor, bits: int) -> Tensor:
     if not bits:
         return x
     step = 2 * math.pi / 2**bits
@@ -307,9 +324,14 @@ def _begin(network: Predictor, start: Mapping[str, Tensor]) -> None:
         raise InvalidArgumentError("start", "weights of the same network", str(error)) from None
 
 
-def _loss(network: Predictor, batch: Batch, bits: int) -> Tensor:
-    loss: Tensor = -batch.rates(phasors(network, batch, bits)).sum(-1).log().mean()
-    return loss
+def loss_of(network: nn.Module, batch: Batch, bits: int = 0) -> Tensor:
+    """Return the loss; for a learned ascent it is the mean over the later half of its moves."""
+    if isinstance(network, LearnedAscent):
+        path = network.path(batch)
+        made = [_rounded(x, bits) for x in path[len(path) // 2 :]]
+    else:
+        made = [phasors(network, batch, bits)]
+    return -torch.stack([batch.rates(x).sum(-1).log().mean() for x in made]).mean()
 
 
 def _schedule(share: float) -> float:

@@ -45,7 +45,8 @@ def train(
         statistical: directions, spreads and gains of the users in, for the exact hardening rate.
         instantaneous: noisy pilots in, for the rate of one channel.
     network
-        mlp, cnn, se, paired, gnn-median, gnn-max, gnn-relu, lgcl or unrolled1 to unrolled4.
+        mlp, cnn, cnn-wide, se, paired, gnn-median, gnn-max, gnn-relu, lgcl, unrolled1 to unrolled4, or ascent8,
+        ascent16 or ascent32 (learned moves along the slopes of the rate).
     seed
         Of the first weights and of the systems of the training.
     side
