@@ -1,10 +1,10 @@
-"""The instantaneous task with local scattering: channels smooth enough to be sensed at a part of the elements.
+"""The instantaneous task with local scattering: channels so smooth that a part of the elements tells them.
 
 All hops have waves from around one direction at a surface (`ris.predictors.waves`) and no line of sight;
 elements lie close together. So every s-th element tells the channel of all, as long as those are at most half
 a wavelength apart: a plane wave of direction cosine u turns by 2 pi s d u from one to the next, which has to
-stay below pi. The map is therefore that of the users' hop alone. A cascade of two hops, with the difference of
-two cosines, would need twice as many elements; what the hops between arrays do is known at every element.
+stay below pi. The map is therefore that of the users' hop alone. A cascade of two hops, with the difference
+of two cosines, would need twice as many elements; what the hops between arrays do is known at all of them.
 
 Users may move. Pilots then are 1, 2, ... intervals T old when the phases are used, and the amplitude of every
 wave is a Gaussian process with the autocorrelation J0(2 pi f_d T n) of Clarke and Jakes.
@@ -106,7 +106,7 @@ class ScatteredTask:
         return self._draw(Stream(seed, self.name, "train"), users, TRAINED, count, step * count)
 
     def systems(self, split: Split, count: int, first: int = 0) -> ScatteredBatch:
-        """Return systems of a split; other ranges of f_d T and of the SNR change these and the noise alone."""
+        """Return systems of a split; other ranges of f_d T and of the SNR change motion and noise alone."""
         geometry = UNSEEN if split == "unseen" else TRAINED
         return self._draw(Stream(0, self.name, split, self.users), self.users, geometry, count, first)
 

@@ -276,7 +276,10 @@ def phasors(network: Predictor, batch: Batch, bits: int = 0) -> Tensor:
     With `bits` they are rounded to the 2^bits phases 2 pi m / 2^bits; gradients pass as if they were not
     (straight-through, Bengio, Leonard and Courville, 2013).
     """
-    x = as_phasors(network(batch.maps)) if isinstance(network, Network) else network(batch.maps, batch)
+    if isinstance(network, Unrolled | ScaleRecurrent):
+        x = network(batch.maps, batch)
+    else:
+        x = as_phasors(network(batch.maps))
     if not bits:
         return x
     step = 2 * math.pi / 2**bits

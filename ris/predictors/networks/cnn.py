@@ -6,9 +6,7 @@ from ris.predictors.networks.steering import combine_steering
 __all__ = ["cnn"]
 
 
-def cnn(
-    channels: int, width: int = 32, blocks: int = 4, se: bool = False, steering: bool = True
-) -> Graph:
+def cnn(channels: int, width: int = 32, blocks: int = 4, se: bool = False, steering: bool = True) -> Graph:
     """Return the network.
 
     In a block (He, Zhang, Ren and Sun, CVPR 2016) every user's map meets the mean of all users' maps, each
@@ -23,7 +21,7 @@ def cnn(
     se : bool
         Whether blocks scale their channels by gates from the whole surface (Hu, Shen and Sun, CVPR 2018).
     steering : bool
-        Whether cosine and sine combine the steering phasors of the input, or come straight from a convolution.
+        Whether the output combines the steering phasors of the input, or comes straight from a convolution.
     """
     to = GraphBuilder(channels)
     state = to.conv(to.input, width)
