@@ -145,8 +145,8 @@ class ScatteredTask:
             gain = gains[:, own] * (snr / (M * N**2))[:, None]
             white = complex_normal(f"users {i + 1}", self.frames + 1, K, waves)
             amplitudes = np.einsum("bij,bjkw->bikw", _root(doppler, self.frames + 1), white)
-            at = (angles[:, None, own] for angles in sights)
-            field = fields(*at, amplitudes, side, SPACING)
+            angles, spreads = (one[:, None, own] for one in sights)
+            field = fields(angles, spreads, amplitudes, side, SPACING)
             noise = complex_normal(f"pilots {i + 1}", self.frames, K, side, side)
             heard = field[:, 1:] + noise / np.sqrt(pilots)[:, None, None, None, None]
             amplitude = np.sqrt(gain)[..., None]

@@ -8,8 +8,8 @@ from ris.predictors.train import Recipe
 
 __all__ = ["PlainRecipe"]
 
-NETWORKS = {"cnn": {}, "cnn-wide": {"width": 33}, "se": {"se": True}}
-"""What tells the networks of `ris.predictors.networks.NETWORKS` apart."""
+NETWORKS: dict[str, tuple[int, bool]] = {"cnn": (32, False), "cnn-wide": (33, False), "se": (32, True)}
+"""Width and gates of the networks of `ris.predictors.networks.NETWORKS`."""
 
 
 @dataclass(frozen=True)
@@ -20,5 +20,6 @@ class PlainRecipe(Recipe):
 
     def make_network(self) -> Network:
         """Return the network with its first weights."""
-        graph = cnn(self.make_task().channels, steering=False, **NETWORKS[self.network])
+        width, se = NETWORKS[self.network]
+        graph = cnn(self.make_task().channels, width, se=se, steering=False)
         return Network(graph, self.seed, self.side, self.side)

@@ -14,6 +14,7 @@ convolution, on instantaneous channels. In all of them blocks mix in the mean of
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -40,11 +41,11 @@ GAIN, COST = 1.05, 1.05
 class Settings:
     """Steps of the trainings by setting, seeds, systems of a step and of the test, and elements a side."""
 
-    instantaneous: int = 1500
-    statistical: int = 800
+    instantaneous: int = 1000
+    statistical: int = 600
     plain: int = 1000
     seeds: int = 3
-    batch: int = 32
+    batch: int = 16
     systems: int = 1000
     side: int = 8
 
@@ -67,7 +68,7 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
         share = float(np.ravel_multi_index(place, rates.shape[:3])) / np.prod(rates.shape[:3])
         progress(share, f"{name}: {network}, seed {seed}")
         recipe = kind(task, network, seed, settings.side, steps, settings.batch)
-        trained = trained_network([recipe], lambda _, text, share=share: progress(share, text))
+        trained = trained_network([recipe], partial(_at, progress, share))
         rates[place] = rates_on(recipe, trained, "test", settings.systems)
         parameters[place[:2]] = sum(one.numel() for one in trained.parameters())
     gains = [[ratio(case[2], case[i]) for i in (0, 1)] for case in rates]
@@ -87,6 +88,10 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
         ),
     }
     return Outcome(data, tuple(_checks([case[0] for case in cases], gains, parameters)))
+
+
+def _at(progress: Progress, share: float, _: float, text: str) -> None:
+    progress(share, text)
 
 
 def _checks(
