@@ -45,10 +45,10 @@ def train(
         statistical: directions, spreads and gains of the users in, for the exact hardening rate.
         instantaneous: noisy pilots in, for the rate of one channel.
     network
-        mlp: a plain one, for one size of the surfaces. cnn, cnn-wide: convolutions on the element grid; se: with
-        squeeze-and-excitation. gnn-median, gnn-max, gnn-relu: graph networks by their activation. lgcl: learnable
-        graph convolution. unrolled1 to unrolled4: so many learned ascent steps behind se. Scale-recurrent networks
-        for coarse maps are trained by `ris run claims/mixed_dense`.
+        mlp: a plain one, for one size of the surfaces. cnn, cnn-wide: convolutions on the element grid; se:
+        with squeeze-and-excitation. gnn-median, gnn-max, gnn-relu: graph networks by their activation. lgcl:
+        learnable graph convolution. unrolled1 to unrolled4: so many learned ascent steps behind se.
+        Scale-recurrent networks for coarse maps are trained by `ris run claims/mixed_dense`.
     seed
         Of the first weights and of the systems of the training.
     side
