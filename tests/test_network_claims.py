@@ -65,14 +65,14 @@ def test_mixed_dense_networks_are_judged():
         "inputs": [[Estimate(0.99, 0.985, 1.0), Estimate(1.07, 1.06, 1.08)]],
         "separate": Estimate(1.01, 1.0, 1.02),
         "blocks": [Estimate(1.01, 1.005, 1.02), Estimate(1.02, 1.0, 1.04)],
-        "frames": [Estimate(1.03, 1.01, 1.04)],
+        "frames": [[Estimate(1.03, 1.01, 1.04), Estimate(1.1, 1.05, 1.15)]],
     }
     assert all(passes(mixed_dense._checks(settings, good, {"shared": 6, "separate": 10})))
     bad = {
         "inputs": [[Estimate(0.99, 0.975, 1.0), Estimate(1.07, 1.04, 1.08)]],
         "separate": Estimate(1.01, 0.99, 1.02),
         "blocks": [Estimate(0.99, 0.98, 1.0), Estimate(1.02, 0.99, 1.04)],
-        "frames": [Estimate(1.0, 0.99, 1.01)],
+        "frames": [[Estimate(1.0, 0.99, 1.01), Estimate(1.02, 0.99, 1.05)]],
     }
     assert not any(passes(mixed_dense._checks(settings, bad, {"shared": 61, "separate": 100})))
 

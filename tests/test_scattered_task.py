@@ -98,9 +98,11 @@ def test_hops_have_the_covariance_of_their_directions(monkeypatch):
 
 def test_the_root_of_the_correlation_of_frames():
     doppler = np.array([0.0, 1e-3, 0.01, 0.3])
-    root = scattered._root(doppler, 6)
+    correlation = scattered._correlation(doppler, 6)
     apart = np.arange(6)[:, None] - np.arange(6)
-    assert_allclose(root @ root, j0(2 * np.pi * doppler[:, None, None] * apart), atol=1e-12)
+    assert_allclose(correlation, j0(2 * np.pi * doppler[:, None, None] * apart), atol=1e-15)
+    root = scattered._root(correlation)
+    assert_allclose(root @ root, correlation, atol=1e-12)
 
 
 @pytest.mark.parametrize("doppler", [0.03, 0.3])
@@ -115,6 +117,24 @@ def test_pilots_of_moving_users_age_as_clarke_says(doppler):
         product = (now * past.conj()).ravel()
         # 8,000 products of unit variance each.
         assert abs(product.mean() - j0(2 * np.pi * doppler * age)) < 6.5 / np.sqrt(8000)
+
+
+@pytest.mark.parametrize(("doppler", "frames"), [(0.01, 5), (0.1, 5), (0.1, 1)])
+def test_combined_pilots_are_off_by_what_a_wiener_filter_leaves(doppler, frames):
+    task = ScatteredTask(
+        side=2, frames=frames, doppler=(doppler, doppler), pilot_db=(10.0, 10.0), combined=True
+    )
+    batch = task.systems("test", 2000)
+    assert batch.maps.shape[2] == task.channels == 10
+    gain = 10 ** batch.maps[:2000, :, 4, 0, 0].astype(np.float64) / (8 * 16)
+    made = batch.maps[:2000, :, 0, 0, 0] - 1j * batch.maps[:2000, :, 1, 0, 0]
+    error = np.abs(made - batch.h1[..., 0] / np.sqrt(gain)) ** 2
+    ages = np.arange(1, frames + 1)
+    c = j0(2 * np.pi * doppler * ages)
+    C = j0(2 * np.pi * doppler * (ages[:, None] - ages)) + 0.1 * np.eye(frames)
+    left = 1 - c @ np.linalg.solve(C, c)
+    # The mean of 8,000 exponential errors.
+    assert abs(error.mean() / left - 1) < 6.5 / np.sqrt(8000)
 
 
 def test_pilots_are_as_noisy_as_told():

@@ -85,6 +85,8 @@ class ScatteredTask:
         Range of f_d T, logarithmically uniform; None for users that do not move.
     pilot_db : pair of float
         Range of the SNR of the pilots, for a mean channel between element and user.
+    combined : bool
+        Whether the maps hold, instead of all pilots, their Wiener estimate of the channel.
     """
 
     side: int = 16
@@ -92,13 +94,14 @@ class ScatteredTask:
     frames: int = 1
     doppler: tuple[float, float] | None = None
     pilot_db: tuple[float, float] = (10.0, 30.0)
+    combined: bool = False
 
     name = "scattered"
 
     @property
     def channels(self) -> int:
         """Channels of the maps."""
-        return 2 * self.frames + COMMON
+        return 2 * (1 if self.combined else self.frames) + COMMON
 
     def training_batch(self, step: int, count: int, seed: int) -> ScatteredBatch:
         """New systems."""
@@ -139,12 +142,13 @@ class ScatteredTask:
         )
         core = complex_normal("1 to 2", waves, waves) * np.sqrt(ratio / N**2)[:, None, None]
         D = LowRank(at2d.swapaxes(-1, -2), core @ at1d.conj())
+        correlation = _correlation(doppler, self.frames + 1)
         h, known, pilot_maps, strengths = [], [], [], []
         for i in (0, 1):
             own = slice(i * K, (i + 1) * K)
             gain = gains[:, own] * (snr / (M * N**2))[:, None]
             white = complex_normal(f"users {i + 1}", self.frames + 1, K, waves)
-            amplitudes = np.einsum("bij,bjkw->bikw", _root(doppler, self.frames + 1), white)
+            amplitudes = np.einsum("bij,bjkw->bikw", _root(correlation), white)
             angles, spreads = (one[:, None, own] for one in sights)
             field = fields(angles, spreads, amplitudes, side, SPACING)
             noise = complex_normal(f"pilots {i + 1}", self.frames, K, side, side)
@@ -152,24 +156,40 @@ class ScatteredTask:
             amplitude = np.sqrt(gain)[..., None]
             h.append(amplitude * field[:, 0].reshape(count, K, N))
             known.append(amplitude * heard[:, 0].reshape(count, K, N))
+            told = _wiener(correlation, pilots, heard) if self.combined else heard
             # What steers towards a user is the conjugate of the row of the channel.
-            parts = np.stack([heard.real, -heard.imag], axis=2)
-            pilot_maps.append(np.moveaxis(parts.reshape(count, 2 * self.frames, K, side, side), 1, 2))
+            parts = np.stack([told.real, -told.imag], axis=2)
+            pilot_maps.append(np.moveaxis(parts.reshape(count, -1, K, side, side), 1, 2))
             strengths.append(gain * M * N**2)
         maps = _maps(pilot_maps, strengths, ratio, pilots, doppler)
         steering = _steering(hops[0], side)
         return ScatteredBatch(maps, G1, G2, D, h[0], h[1], known[0], known[1], True, steering)
 
 
-def _root(doppler: Real, frames: int) -> Real:
-    """Symmetric root of the correlation J0(2 pi f_d T n) of frames, shape (B, frames, frames).
+def _correlation(doppler: Real, frames: int) -> Real:
+    """J0(2 pi f_d T n) of frames n intervals apart, shape (B, frames, frames)."""
+    apart = np.arange(frames)[:, None] - np.arange(frames)
+    return np.asarray(j0(2 * np.pi * doppler[:, None, None] * apart))
+
+
+def _root(correlation: Real) -> Real:
+    """Symmetric root of a correlation of frames.
 
     Slow users make it singular: its smallest eigenvalues then are rounding, of either sign.
     """
-    apart = np.arange(frames)[:, None] - np.arange(frames)
-    values, vectors = np.linalg.eigh(j0(2 * np.pi * doppler[:, None, None] * apart))
+    values, vectors = np.linalg.eigh(correlation)
     root: Real = (vectors * np.sqrt(np.maximum(values, 0))[:, None, :]) @ vectors.swapaxes(-1, -2)
     return root
+
+
+def _wiener(correlation: Real, pilots: Real, heard: Complex) -> Complex:
+    """Return c^H (C + I / SNR)^-1 of the pilots, shape (B, 1, ...): the linear estimate of least mean square.
+
+    C is the correlation of the pilots, and c that with the channel now, the first frame.
+    """
+    noise = np.eye(correlation.shape[-1] - 1) / pilots[:, None, None]
+    weights = np.linalg.solve(correlation[:, 1:, 1:] + noise, correlation[:, 1:, :1])
+    return np.asarray(np.einsum("bft,bf...->bt...", weights, heard))
 
 
 def _maps(

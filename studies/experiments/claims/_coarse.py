@@ -1,6 +1,6 @@
 """Trainings of networks on maps of every s-th element."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from ris.predictors.scattered import ScatteredBatch, ScatteredTask
 from ris.predictors.task import Task
 from ris.predictors.train import Recipe
 
-__all__ = ["SIZES", "CoarseRecipe", "InterpolatedRecipe", "bicubic"]
+__all__ = ["SIZES", "CoarseRecipe", "CombinedRecipe", "InterpolatedRecipe", "bicubic"]
 
 SIZES = {
     "mixed-dense": Sizes(state=16, reused=8, growth=4, units=3, blocks=1),
@@ -67,6 +67,18 @@ class CoarseRecipe(Recipe):
     def make_network(self) -> ScaleRecurrent:
         """Return the network with its first weights."""
         return ScaleRecurrent(self.make_task().channels, self.seed, SIZES[self.network], self.factors)
+
+
+@dataclass(frozen=True)
+class CombinedRecipe(CoarseRecipe):
+    """Training on all pilots of moving users, combined to one map."""
+
+    combined: bool = True
+
+    def at(self, side: int) -> CoarseTask:
+        """Return the task at one size."""
+        task = super().at(side)
+        return replace(task, full=replace(task.full, combined=self.combined))
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ users.
 Against it stand a network for maps of all elements, equally deep, with pilots from all elements and with the
 same pilots interpolated by cubic convolution; a separate network for four times the rows and columns; blocks
 that only add or only append, with equal numbers of parameters. Moving users send five pilots, one interval T
-apart, the last one interval before the phases are used, at 10 dB: a network that sees all of them against one
-that sees the last.
+apart, the last one interval before the phases are used, at 10 dB: a network that sees all of them, as its
+channels or combined by a Wiener filter for age and noise at every element, against one that sees the last.
 """
 
 from collections.abc import Iterator
@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -42,6 +43,7 @@ PAPER = "Purohit, Mandal & Rajagopalan 2020"
 
 INPUTS = ("coarse", "of all elements", "interpolated")
 BLOCKS = ("mixed-dense", "residual", "dense")
+FRAMES = ("all pilots as channels", "all pilots combined", "the last pilots")
 
 OF_FULL, OVER_BICUBIC, SHARE = 0.98, 1.05, 0.6
 """Least ratios of rates to all pilots and to interpolated ones, and highest ratio of parameters."""
@@ -81,7 +83,7 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
         "inputs": [[ratio(one[:, 0], one[:, i]) for i in (1, 2)] for one in sizes],
         "separate": ratio(sizes[-1, :, 0], separate),
         "blocks": [ratio(blocks[:, 0], blocks[:, i]) for i in (1, 2)],
-        "frames": [ratio(one[:, 0], one[:, 1]) for one in moving],
+        "frames": [[ratio(one[:, i], one[:, 2]) for i in (0, 1)] for one in moving],
     }
     parameters = found[0].parameters()
     interval = {"units": "1", "long_name": "ratio of rates and its 95 % interval"}
@@ -97,8 +99,9 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
         "block_rate": (("training", "block"), blocks.mean(axis=-1), rate),
         "block_ratio": (("other", "estimate"), np.array(gains["blocks"]), interval),
         "doppler": (("doppler",), np.array(settings.doppler), {"units": "1", "long_name": "f_d T"}),
+        "frames": (("frames",), np.array(FRAMES, object), {"long_name": "what the network is given"}),
         "frames_rate": (("doppler", "training", "frames"), moving.mean(axis=-1), rate),
-        "frames_ratio": (("doppler", "estimate"), np.array(gains["frames"]), interval),
+        "frames_ratio": (("doppler", "other", "estimate"), np.array(gains["frames"]), interval),
         "parameters": (
             ("network",),
             np.array([*parameters.values()]),
@@ -112,7 +115,7 @@ class _Trainings:
     """The networks of one seed, and their rates on the test systems."""
 
     def __init__(self, settings: Settings, seed: int, progress: Progress) -> None:
-        from studies.experiments.claims._coarse import CoarseRecipe
+        from studies.experiments.claims._coarse import CoarseRecipe, CombinedRecipe
 
         self._settings, self._seed, self._progress = settings, seed, progress
         first = CoarseRecipe(
@@ -132,7 +135,8 @@ class _Trainings:
             replace(first, steps=settings.separate, sides=(large,), factors=(large // first.side,))
         ]
         self._blocks = [[replace(first, network=name)] for name in BLOCKS]
-        self._frames = [[replace(moving, frames=frames)] for frames in (settings.frames, 1)]
+        several = replace(moving, frames=settings.frames)
+        self._frames: list[list[CoarseRecipe]] = [[several], [CombinedRecipe(**vars(several))], [moving]]
 
     def rates_of_inputs(self, side: int) -> list[Rates]:
         """Rates with each of `INPUTS` at one size."""
@@ -153,7 +157,7 @@ class _Trainings:
         return [self._rates(recipes, recipes[-1]) for recipes in self._blocks]
 
     def rates_of_frames(self, doppler: float) -> list[Rates]:
-        """Rates with all frames and with one."""
+        """Rates with each of `FRAMES`."""
         return [
             self._rates(recipes, replace(recipes[-1], doppler=(doppler, doppler))) for recipes in self._frames
         ]
@@ -203,8 +207,9 @@ def _checks(settings: Settings, gains: dict[str, Any], parameters: dict[str, int
     yield Check("parameters of the doubling twice over separate", share, SHARE, PAPER, "at most")
     for name, gain in zip(BLOCKS[1:], gains["blocks"], strict=True):
         yield at_least(f"rate of mixed-dense over {name} blocks", gain, 1.0)
-    for doppler, gain in zip(settings.doppler, gains["frames"], strict=True):
-        yield at_least(f"rate of {settings.frames} pilots over the last, f_d T = {doppler}", gain, 1.0)
+    for doppler, of_frames in zip(settings.doppler, gains["frames"], strict=True):
+        for name, gain in zip(FRAMES, of_frames, strict=False):
+            yield at_least(f"rate of {name} over {FRAMES[2]}, f_d T = {doppler}", gain, 1.0)
 
 
 def draw(values: Values) -> Figure:
@@ -227,7 +232,7 @@ def draw(values: Values) -> Figure:
     left.set(xlabel="Elements a side", ylabel="Mean sum rate (bit/s/Hz)", xticks=side)
     left.legend(title="maps of the pilots", title_fontsize=7, fontsize=6)
     names = [f"separate,\n{side[-1]:g} x {side[-1]:g}", *(f"{name}\nblocks" for name in values["block"][1:])]
-    _intervals(middle, np.arange(3), np.vstack([values["separate_ratio"], values["block_ratio"]]))
+    _intervals(middle, np.arange(3), np.vstack([values["separate_ratio"], values["block_ratio"]]), 0)
     middle.set(ylabel="Gain over others (%)", xlim=(-0.5, 2.5))
     middle.set_xticks(np.arange(3), names, fontsize=7)
     _intervals(right, values["doppler"], values["frames_ratio"])
@@ -237,11 +242,13 @@ def draw(values: Values) -> Figure:
     return figure
 
 
-def _intervals(axes: Any, places: NDArray[Any], estimates: NDArray[np.float64]) -> None:
+def _intervals(
+    axes: Axes, places: NDArray[Any], estimates: NDArray[np.float64], i: int, label: str | None = None
+) -> None:
     value, low, high = 100 * (estimates.T - 1)
     axes.errorbar(
-        places, value, [value - low, high - value], color=COLOURS[0], marker="o", markersize=4,
-        markerfacecolor="white", linestyle="none", capsize=2,
+        places, value, [value - low, high - value], color=COLOURS[i], marker="os"[i], markersize=4,
+        markerfacecolor="white", linestyle="none", capsize=2, label=label,
     )  # fmt: skip
     axes.axhline(0, color="0.5", linewidth=0.8)
 

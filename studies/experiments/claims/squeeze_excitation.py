@@ -42,7 +42,7 @@ class Settings:
     """Steps of the trainings by setting, seeds, systems of a step and of the test, and elements a side."""
 
     instantaneous: int = 1000
-    statistical: int = 600
+    statistical: int = 400
     plain: int = 1000
     seeds: int = 3
     batch: int = 16
