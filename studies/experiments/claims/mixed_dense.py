@@ -235,10 +235,10 @@ def draw(values: Values) -> Figure:
     _intervals(middle, np.arange(3), np.vstack([values["separate_ratio"], values["block_ratio"]]), 0)
     middle.set(ylabel="Gain over others (%)", xlim=(-0.5, 2.5))
     middle.set_xticks(np.arange(3), names, fontsize=7)
-    _intervals(right, values["doppler"], values["frames_ratio"])
-    right.set(
-        xlabel="Doppler shift times interval", xscale="log", ylabel="Gain of all pilots on the last (%)"
-    )
+    for i, shift in ((0, 0.96), (1, 1.04)):
+        _intervals(right, shift * values["doppler"], values["frames_ratio"][:, i], i, values["frames"][i])
+    right.set(xlabel="Doppler shift times interval", xscale="log", ylabel="Gain on the last pilots (%)")
+    right.legend(fontsize=6)
     return figure
 
 
