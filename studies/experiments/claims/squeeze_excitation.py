@@ -38,12 +38,28 @@ GAIN, COST = 1.05, 1.05
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Steps of the trainings by setting, seeds, systems of a step and of the test, and elements a side."""
+class Case:
+    """A task, the steps of its trainings, and whether the networks have a plain output."""
 
-    instantaneous: int = 1000
-    statistical: int = 400
-    plain: int = 1000
+    task: str
+    steps: int
+    plain: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name in figures."""
+        return f"{self.task}, plain output" if self.plain else self.task
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Cases, seeds, systems of a step and of the test, and elements a side."""
+
+    cases: tuple[Case, ...] = (
+        Case("instantaneous", 1000),
+        Case("statistical", 400),
+        Case("instantaneous", 1000, plain=True),
+    )
     seeds: int = 3
     batch: int = 16
     systems: int = 1000
@@ -56,24 +72,22 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
     from studies.experiments.claims._plain_head import PlainRecipe
     from studies.trained import trained_network
 
-    cases = (
-        ("instantaneous", Recipe, "instantaneous", settings.instantaneous),
-        ("statistical", Recipe, "statistical", settings.statistical),
-        ("instantaneous, plain output", PlainRecipe, "instantaneous", settings.plain),
-    )
+    cases = settings.cases
     rates = np.empty((len(cases), len(NETWORKS), settings.seeds, settings.systems))
     parameters = np.empty((len(cases), len(NETWORKS)))
     for place in np.ndindex(*rates.shape[:3]):
-        (name, kind, task, steps), network, seed = cases[place[0]], NETWORKS[place[1]], place[2]
+        case, network, seed = cases[place[0]], NETWORKS[place[1]], place[2]
         share = float(np.ravel_multi_index(place, rates.shape[:3])) / np.prod(rates.shape[:3])
-        progress(share, f"{name}: {network}, seed {seed}")
-        recipe = kind(task, network, seed, settings.side, steps, settings.batch)
+        progress(share, f"{case.name}: {network}, seed {seed}")
+        kind = PlainRecipe if case.plain else Recipe
+        recipe = kind(case.task, network, seed, settings.side, case.steps, settings.batch)
         trained = trained_network([recipe], partial(_at, progress, share))
         rates[place] = rates_on(recipe, trained, "test", settings.systems)
         parameters[place[:2]] = sum(one.numel() for one in trained.parameters())
-    gains = [[ratio(case[2], case[i]) for i in (0, 1)] for case in rates]
+    gains = [[ratio(of_case[2], of_case[i]) for i in (0, 1)] for of_case in rates]
+    names = [case.name for case in cases]
     data: Variables = {
-        "case": (("case",), np.array([case[0] for case in cases], object), {"long_name": "setting"}),
+        "case": (("case",), np.array(names, object), {"long_name": "setting"}),
         "network": (("network",), np.array(NETWORKS, object), {"long_name": "network"}),
         "parameters": (("case", "network"), parameters, {"units": "1", "long_name": "parameters"}),
         "rate": (
@@ -87,7 +101,7 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
             {"units": "1", "long_name": "rate with gates over the others', and its 95 % interval"},
         ),
     }
-    return Outcome(data, tuple(_checks([case[0] for case in cases], gains, parameters)))
+    return Outcome(data, tuple(_checks(names, gains, parameters)))
 
 
 def _at(progress: Progress, share: float, _: float, text: str) -> None:
@@ -140,6 +154,12 @@ EXPERIMENT = Experiment(
     measure,
     draw,
     Settings(),
-    Settings(instantaneous=20, statistical=20, plain=20, seeds=2, batch=4, systems=32, side=4),
+    Settings(
+        (Case("instantaneous", 20), Case("statistical", 20), Case("instantaneous", 20, plain=True)),
+        seeds=2,
+        batch=4,
+        systems=32,
+        side=4,
+    ),
     papers=("hu2018",),
 )
