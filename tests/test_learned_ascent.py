@@ -23,7 +23,8 @@ from ris.predictors.pilots import estimate_rows
 from ris.predictors.publish import float_model, integer_model
 from ris.predictors.runtime import Predictor
 from ris.predictors.statistical import StatisticalTask
-from ris.predictors.train import Recipe, Trained, loss_of, on_device, phasors, read_weights, save, train
+from ris.predictors.train import Recipe, Trained, loss_of, on_device, phasors, train
+from ris.predictors.weights import read_weights, save
 
 SIDE = 4
 

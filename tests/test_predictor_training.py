@@ -9,7 +9,8 @@ from ris.predictors import statistical
 from ris.predictors import train as training
 from ris.predictors.model_file import read_model
 from ris.predictors.networks.unrolled import Unrolled
-from ris.predictors.train import Recipe, build, measure, on_device, read_weights, save, sum_rates, train
+from ris.predictors.train import Recipe, build, measure, on_device, sum_rates, train
+from ris.predictors.weights import read_weights, save
 from studies.cli import run_command
 
 SMALL = {"side": 4, "steps": 12, "batch": 4}

@@ -23,11 +23,12 @@ from ris.predictors.bootstrap import Estimate, mean_rate_of, ratio
 from ris.predictors.climb import MOVES, predicted_phasors
 from ris.predictors.instantaneous import InstantaneousTask
 from ris.predictors.model import IntegerModel
-from ris.predictors.networks.unrolled import Unrolled
+from ris.predictors.networks.unrolled import UNROLLED, Unrolled
 from ris.predictors.optimum import Search, optimal_phasors, optimal_rates
 from ris.predictors.statistical import StatisticalTask
 from ris.predictors.task import Batch, Split, unit
-from ris.predictors.train import on_device, phasors, read_unrolled, step_file
+from ris.predictors.train import on_device, phasors
+from ris.predictors.weights import PARTS, files_of, read_network
 from ris.predictors.zoo import load_predictor
 
 __all__ = [
@@ -265,10 +266,10 @@ class _Loaded:
 
     @classmethod
     def of(cls, path: Path) -> "_Loaded":
-        if step_file(path).exists():
-            return cls._of_unrolled(path)
         predictor = load_predictor(path)
         model, side = predictor.model, predictor.model.rows
+        if model.metadata.get(PARTS):
+            return cls._of_unrolled(path)
         count = model.bit_operations if isinstance(model, IntegerModel) else model.graph.bit_operations
         moves = int(model.metadata.get(MOVES, 0))
 
@@ -288,13 +289,15 @@ class _Loaded:
 
     @classmethod
     def _of_unrolled(cls, path: Path) -> "_Loaded":
-        network = read_unrolled(path)
+        network = read_network(path)
+        if not isinstance(network, Unrolled):
+            raise InvalidArgumentError("models", f"networks of one part, or {sorted(UNROLLED)}", str(path))
         side = network.start.rows
         return cls(
             way=lambda given: _climbed(network, given),
             kind="unrolled",
             side=side,
-            bytes=path.stat().st_size + step_file(path).stat().st_size,
+            bytes=sum(file.stat().st_size for file in files_of(path, list(network.parts))),
             bit_operations=lambda users: (
                 2
                 * (

@@ -143,7 +143,7 @@ def _described(model: Described, recipes: Sequence[Recipe], command: str, system
     splits: tuple[Split, ...] = ("test", "unseen")
     rates = {split: mean_rate(described, task, split, systems) for split in splits}
     first = _rates(described, task, "test", min(FIRST, systems)).tolist()
-    metrics = {"systems": systems, **rates, "first of test": first}
+    metrics: dict[str, Any] = {"systems": systems, **rates, "first of test": first}
     return dataclasses.replace(described, metadata={**metadata, "metrics": metrics})
 
 

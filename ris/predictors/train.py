@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from channels.errors import InvalidArgumentError
-from ris.predictors.climb import MOVES
 from ris.predictors.instantaneous import InstantaneousTask
-from ris.predictors.model import FloatModel, Model
-from ris.predictors.model_file import read_model, write_model
 from ris.predictors.module import Network
 from ris.predictors.networks import NETWORKS
+from ris.predictors.networks.composed import Composed
 from ris.predictors.networks.learned_ascent import LEARNED_ASCENTS, LearnedAscent
 from ris.predictors.networks.unrolled import UNROLLED, Unrolled, as_phasors
 from ris.predictors.statistical import StatisticalTask
@@ -34,10 +32,6 @@ __all__ = [
     "on_device",
     "phasors",
     "rates_on",
-    "read_unrolled",
-    "read_weights",
-    "save",
-    "step_file",
     "sum_rates",
     "train",
 ]
@@ -58,7 +52,7 @@ AT_ONCE = 64
 """Systems that an evaluation works through together."""
 
 
-Predictor = Network | Unrolled | LearnedAscent
+Predictor = Network | Composed
 
 Progress = Callable[[int, str], None]
 """Told the step and a line about it."""
@@ -105,6 +99,10 @@ class Recipe:
             return InstantaneousTask(side=self.side)
         raise InvalidArgumentError("task", "'statistical' or 'instantaneous'", repr(self.task))
 
+    def make_network(self) -> Predictor:
+        """Return the network with its first weights."""
+        return build(self.network, self.make_task().channels, self.side, self.seed)
+
 
 @dataclass(frozen=True, eq=False)
 class Trained:
@@ -112,7 +110,7 @@ class Trained:
 
     Attributes
     ----------
-    network : Network, Unrolled or LearnedAscent
+    network : Network or Composed
         At its best validation.
     history : list of (int, float)
         Step and score, the mean sum rate in bit/s/Hz, of all validations.
@@ -168,7 +166,7 @@ def train(
         On a recipe that cannot be, or a checkpoint of another one.
     """
     task, device = recipe.make_task(), "cuda" if torch.cuda.is_available() else "cpu"
-    network = build(recipe.network, task.channels, recipe.side, recipe.seed)
+    network = recipe.make_network()
     if start is not None:
         _begin(network, start)
     network.to(device)
@@ -214,65 +212,6 @@ def rates_on(recipe: Recipe, network: Predictor, split: Split, count: int = MEAS
     return np.asarray(rates.cpu().numpy(), np.float64)
 
 
-def save(path: Path, recipe: Recipe, trained: Trained, measured: Mapping[str, float]) -> None:
-    """Write model files with all that made them; of an unrolled network, its step has a file of its own."""
-    task = recipe.make_task()
-    maps = task.systems("validation", AT_ONCE).maps
-    network = trained.network
-    parts: dict[Path, Network]
-    if isinstance(network, Unrolled):
-        parts = {path: network.start, step_file(path): network.step}
-    else:
-        parts = {path: network.step if isinstance(network, LearnedAscent) else network}
-    for file, part in parts.items():
-        metadata: dict[str, Any] = {
-            "recipe": dataclasses.asdict(recipe),
-            "history": trained.history,
-            "mean sum rates": dict(measured),
-            "lowest input": maps.min(axis=(0, 1, 3, 4)).tolist(),
-            "highest input": maps.max(axis=(0, 1, 3, 4)).tolist(),
-        }
-        if isinstance(network, LearnedAscent):
-            metadata[MOVES] = network.moves
-        write_model(FloatModel(part.graph, part.arrays(), recipe.side, recipe.side, metadata), file)
-
-
-def step_file(path: Path) -> Path:
-    """Return where the step of an unrolled network is kept."""
-    return path.with_name(f"{path.stem}-step{path.suffix}")
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the state dictionary of a network that `save` wrote."""
-    if step_file(path).exists():
-        return {**_tensors(path, "start."), **_tensors(step_file(path), "step.")}
-    model = read_model(path)
-    of_step = model.metadata.get("recipe", {}).get("network") in LEARNED_ASCENTS
-    return _named(model, "step." if of_step else "")
-
-
-def read_unrolled(path: Path) -> Unrolled:
-    """Return an unrolled network that `save` wrote."""
-    metadata = read_model(path).metadata
-    try:
-        recipe = Recipe(**metadata["recipe"])
-        network = build(recipe.network, recipe.make_task().channels, recipe.side, recipe.seed)
-    except (KeyError, TypeError) as error:
-        raise InvalidArgumentError("path", "a model with the recipe that made it", str(error)) from None
-    if not isinstance(network, Unrolled):
-        raise InvalidArgumentError("path", f"a network of {sorted(UNROLLED)}", repr(recipe.network))
-    network.load_state_dict(read_weights(path))
-    return network
-
-
-def _tensors(path: Path, prefix: str) -> dict[str, Tensor]:
-    return _named(read_model(path), prefix)
-
-
-def _named(model: Model, prefix: str) -> dict[str, Tensor]:
-    return {prefix + name: torch.from_numpy(np.array(array)) for name, array in model.arrays.items()}
-
-
 def on_device(batch: Batch, device: str, dtype: torch.dtype = torch.float32) -> Batch:
     """Return a batch of NumPy arrays as one of torch tensors."""
     complex_dtype = torch.complex64 if dtype == torch.float32 else torch.complex128
@@ -290,7 +229,7 @@ def phasors(network: nn.Module, batch: Batch, bits: int = 0) -> Tensor:
     With `bits` they are rounded to the 2^bits phases 2 pi m / 2^bits; gradients pass as if they were not
     (straight-through, Bengio, Leonard and Courville, 2013).
     """
-    if isinstance(network, Unrolled | LearnedAscent):
+    if isinstance(network, Composed):
         return _rounded(network(batch.maps, batch), bits)
     return _rounded(as_phasors(network(batch.maps)), bits)
 

@@ -45,8 +45,12 @@ def train(
         statistical: directions, spreads and gains of the users in, for the exact hardening rate.
         instantaneous: noisy pilots in, for the rate of one channel.
     network
-        mlp, cnn, cnn-wide, se, paired, gnn-median, gnn-max, gnn-relu, lgcl, unrolled1 to unrolled4, or ascent8,
-        ascent16 or ascent32 (learned moves along the slopes of the rate).
+        mlp: a plain one, for one size of the surfaces. cnn, cnn-wide: convolutions on the element grid; se:
+        with squeeze-and-excitation; paired: besides, surfaces that hear of each other. gnn-median, gnn-max,
+        gnn-relu: graph networks by their activation. lgcl: learnable graph convolution. unrolled1 to
+        unrolled4: so many learned ascent steps behind se. ascent8, ascent16, ascent32: so many learned moves
+        along the slopes of the rate, for the instantaneous task. Scale-recurrent networks for coarse maps are
+        trained by `ris run claims/mixed_dense`.
     seed
         Of the first weights and of the systems of the training.
     side
@@ -67,8 +71,9 @@ def train(
     force
         Start over, and overwrite a model that is there.
     """
-    from ris.predictors.train import Recipe, measure, read_weights, save
+    from ris.predictors.train import Recipe, measure
     from ris.predictors.train import train as train_network
+    from ris.predictors.weights import read_weights, save
 
     recipe = Recipe(task, network, seed, side, steps, batch, rate, bits)
     target = out or Path(f"{task}-{network}-{side}.h5")

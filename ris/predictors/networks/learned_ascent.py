@@ -1,12 +1,13 @@
 """Learned moves up the known rate, from steering: a small network for each element, the same at all."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ris.predictors.baselines import best_steering
 from ris.predictors.climb import INPUTS, STATE, climb
 from ris.predictors.graph import Graph, GraphBuilder
 from ris.predictors.module import Network
+from ris.predictors.networks.composed import Composed
 from ris.predictors.networks.unrolled import log_slopes
 from ris.predictors.task import Batch
 
@@ -51,7 +52,7 @@ def move_graph(width: int = WIDTH) -> Graph:
     return to.graph()
 
 
-class LearnedAscent(nn.Module):
+class LearnedAscent(Composed):
     """Moves of the phases by one network, from the steering that looks best.
 
     The slopes are exact and pass no gradients themselves: the training needs no second derivatives.

@@ -1,11 +1,12 @@
 """Few learned ascent steps on the rate itself, after a convolutional start."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ris.predictors.graph import Graph, GraphBuilder
 from ris.predictors.module import Network
 from ris.predictors.networks.cnn import cnn
+from ris.predictors.networks.composed import Composed
 from ris.predictors.task import Batch, unit
 
 __all__ = ["UNROLLED", "Unrolled", "as_phasors", "log_slopes", "step_graph"]
@@ -35,7 +36,7 @@ def step_graph(width: int = 16) -> Graph:
     return to.graph()
 
 
-class Unrolled(nn.Module):
+class Unrolled(Composed):
     """A start by the network `cnn` with gates, then learned moves of the phases, all by one step network.
 
     A move sees the slopes of the logarithm of the sum rate by the phases, exact, from the batch's
