@@ -47,10 +47,9 @@ def local_gnn(
 
 
 def _activated(to: GraphBuilder, of: str, activation: str, hops: int) -> str:
-    if activation == "relu":
-        return to.relu(of)
-    terms = [to.add_node("gain", of)]
-    for reach in range(1, hops + 1):
-        near = to.add_node(f"neighbour_{activation}", of, hops=reach)
-        terms.append(to.add_node("gain", near))
-    return to.add_node("add", *terms)
+    state = of
+    if activation != "relu":
+        for reach in range(1, hops + 1):
+            near = to.add_node(f"neighbour_{activation}", of, hops=reach)
+            state = to.residual(state, to.add_node("gain", near))
+    return to.relu(state)
