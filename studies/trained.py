@@ -31,7 +31,7 @@ def trained_network(recipes: "Sequence[Recipe]", progress: Progress = tell_nothi
     progress : callable
         Told the share that is done, and the validations.
     """
-    from ris.predictors.train import build, read_weights, save, train
+    from ris.predictors.train import load, save, train
 
     if not recipes:
         raise InvalidArgumentError("recipes", "one recipe or more", "none")
@@ -48,8 +48,8 @@ def trained_network(recipes: "Sequence[Recipe]", progress: Progress = tell_nothi
         )
         save(path, recipe, trained, {})
         partial.unlink(missing_ok=True)
-    network = build(recipe.network, recipe.make_task().channels, recipe.side, recipe.seed)
-    network.load_state_dict(read_weights(path))
+    network = recipe.make_network()
+    load(path, network)
     return network
 
 

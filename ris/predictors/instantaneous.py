@@ -17,7 +17,7 @@ from channels.streams import Stream
 from ris.backend import Array, adjoint
 from ris.predictors.geometry import TRAINED, UNSEEN, Geometry, between, decibels, directions
 from ris.predictors.task import Split
-from ris.predictors.waves import SPACING
+from ris.predictors.waves import plane_waves
 
 __all__ = ["CHANNELS", "InstantaneousBatch", "InstantaneousTask"]
 
@@ -153,7 +153,7 @@ class InstantaneousTask:
         side, N, M, K = self.side, self.side**2, ANTENNAS, users
         # At surface 1 towards the BS and surface 2, at 2 towards the BS and surface 1, then the users.
         angles, _ = directions(stream.child("directions"), 4 + 2 * K, count, first, geometry, (0.0, 0.0))
-        waves = _steering(angles, side)
+        waves = plane_waves(angles, side).reshape(count, -1, N)
         at_bs = np.pi * (2 * uniform(stream.child("BS"), 2, count, first) - 1)[..., None] * np.arange(M)
         rician = decibels(stream.child("Rician"), 3 + 2 * K, count, first, RICIAN_DB)
         gains = decibels(stream.child("gains"), 2 * K, count, first, SINGLE_DB)
@@ -195,14 +195,6 @@ def _rician(sight: Complex, scattered: Complex, factor: Real) -> Complex:
     """Line of sight and scattering of mean power one, the Rician factor along the leading axes."""
     factor = factor.reshape(*factor.shape, *(1,) * (sight.ndim - factor.ndim))
     return (np.sqrt(factor) * sight + scattered) / np.sqrt(factor + 1)
-
-
-def _steering(angles: Real, side: int) -> Complex:
-    """Plane waves on the grid, shape (..., N)."""
-    azimuth, elevation = angles[..., 0, None, None], angles[..., 1, None, None]
-    position = SPACING * (np.arange(side) - (side - 1) / 2)
-    phase = position[:, None] * np.sin(elevation) + position * np.sin(azimuth) * np.cos(elevation)
-    return np.exp(2j * np.pi * phase).reshape(*angles.shape[:-1], side**2)
 
 
 def _maps(

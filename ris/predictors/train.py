@@ -18,6 +18,7 @@ from ris.predictors.model import FloatModel
 from ris.predictors.model_file import read_model, write_model
 from ris.predictors.module import Network
 from ris.predictors.networks import NETWORKS
+from ris.predictors.networks.mixed_dense import ScaleRecurrent
 from ris.predictors.networks.unrolled import UNROLLED, Unrolled, as_phasors
 from ris.predictors.statistical import StatisticalTask
 from ris.predictors.task import Batch, Split, Task, converted
@@ -27,6 +28,7 @@ __all__ = [
     "Recipe",
     "Trained",
     "build",
+    "load",
     "measure",
     "on_device",
     "phasors",
@@ -56,7 +58,7 @@ AT_ONCE = 64
 """Systems that an evaluation works through together."""
 
 
-Predictor = Network | Unrolled
+Predictor = Network | Unrolled | ScaleRecurrent
 
 Progress = Callable[[int, str], None]
 """Told the step and a line about it."""
@@ -106,6 +108,10 @@ class Recipe:
         known = "'statistical', 'instantaneous' or 'instantaneous-corrupted'"
         raise InvalidArgumentError("task", known, repr(self.task))
 
+    def make_network(self) -> "Predictor":
+        """Return the network with its first weights."""
+        return build(self.network, self.make_task().channels, self.side, self.seed)
+
 
 @dataclass(frozen=True, eq=False)
 class Trained:
@@ -113,7 +119,7 @@ class Trained:
 
     Attributes
     ----------
-    network : Network or Unrolled
+    network : Predictor
         At its best validation.
     history : list of (int, float)
         Step and score, the mean sum rate in bit/s/Hz, of all validations.
@@ -167,7 +173,7 @@ def train(
         On a recipe that cannot be, or a checkpoint of another one.
     """
     task, device = recipe.make_task(), "cuda" if torch.cuda.is_available() else "cpu"
-    network = build(recipe.network, task.channels, recipe.side, recipe.seed)
+    network = recipe.make_network()
     if start is not None:
         _begin(network, start)
     network.to(device)
@@ -214,16 +220,10 @@ def rates_on(recipe: Recipe, network: Predictor, split: Split, count: int = MEAS
 
 
 def save(path: Path, recipe: Recipe, trained: Trained, measured: Mapping[str, float]) -> None:
-    """Write model files with all that made them; of an unrolled network, its step has a file of its own."""
+    """Write model files with all that made them; parts of a network but the first have files of their own."""
     task = recipe.make_task()
     maps = task.systems("validation", AT_ONCE).maps
-    network = trained.network
-    parts: dict[Path, Network]
-    if isinstance(network, Unrolled):
-        parts = {path: network.start, step_file(path): network.step}
-    else:
-        parts = {path: network}
-    for file, part in parts.items():
+    for file, part in _files(path, trained.network).items():
         metadata = {
             "recipe": dataclasses.asdict(recipe),
             "history": trained.history,
@@ -234,16 +234,30 @@ def save(path: Path, recipe: Recipe, trained: Trained, measured: Mapping[str, fl
         write_model(FloatModel(part.graph, part.arrays(), recipe.side, recipe.side, metadata), file)
 
 
-def step_file(path: Path) -> Path:
-    """Return where the step of an unrolled network is kept."""
-    return path.with_name(f"{path.stem}-step{path.suffix}")
+def load(path: Path, network: Predictor) -> None:
+    """Set the weights of a network to what `save` wrote."""
+    for file, part in _files(path, network).items():
+        part.load_arrays(read_model(file).arrays)
+
+
+def _files(path: Path, network: Predictor) -> dict[Path, Network]:
+    """Networks that a network is made of, and where each is kept."""
+    if isinstance(network, Network):
+        return {path: network}
+    first, *others = network.named_children()
+    return {path: first[1], **{_part_file(path, name): part for name, part in others}}  # type: ignore[dict-item]
+
+
+def _part_file(path: Path, part: str) -> Path:
+    return path.with_name(f"{path.stem}-{part}{path.suffix}")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the state dictionary of a network that `save` wrote."""
-    if not step_file(path).exists():
+    """Return the state dictionary of a network by name that `save` wrote."""
+    step = _part_file(path, "step")
+    if not step.exists():
         return _tensors(path, "")
-    return {**_tensors(path, "start."), **_tensors(step_file(path), "step.")}
+    return {**_tensors(path, "start."), **_tensors(step, "step.")}
 
 
 def _tensors(path: Path, prefix: str) -> dict[str, Tensor]:
@@ -268,7 +282,7 @@ def phasors(network: Predictor, batch: Batch, bits: int = 0) -> Tensor:
     With `bits` they are rounded to the 2^bits phases 2 pi m / 2^bits; gradients pass as if they were not
     (straight-through, Bengio, Leonard and Courville, 2013).
     """
-    x = network(batch.maps, batch) if isinstance(network, Unrolled) else as_phasors(network(batch.maps))
+    x = as_phasors(network(batch.maps)) if isinstance(network, Network) else network(batch.maps, batch)
     if not bits:
         return x
     step = 2 * math.pi / 2**bits
