@@ -6,9 +6,7 @@ from ris.predictors.networks.steering import combine_steering
 __all__ = ["cnn"]
 
 
-def cnn(
-    channels: int, width: int = 32, blocks: int = 4, se: bool = False, steering: bool = True
-) -> Graph:
+def cnn(channels: int, width: int = 32, blocks: int = 4, se: bool = False, steering: bool = True) -> Graph:
     """Return the network.
 
     In a block (He, Zhang, Ren and Sun, CVPR 2016) every user's map meets the mean of all users' maps, each

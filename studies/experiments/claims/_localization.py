@@ -209,7 +209,7 @@ def _reach(adjacency: NDArray[np.bool_], steps: int) -> NDArray[np.bool_]:
 
 
 def _near(adjacency: NDArray[np.bool_], reach: int, nodes: list[int]) -> tuple[Tensor, Tensor]:
-    """Nodes within reach of each given one, filled up with the number N, and the place of their lower median."""
+    """Nodes within reach of each given one, filled up with N, and the place of their lower median."""
     near = _reach(adjacency, reach)[nodes]
     sizes = near.sum(axis=1)
     places = np.full((len(nodes), sizes.max()), near.shape[1])

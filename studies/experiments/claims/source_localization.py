@@ -1,4 +1,4 @@
-"""Local activations against a rectifier: in which community did a diffusion begin?
+"""Local activations against a rectifier: in which community of a network a diffusion began.
 
 The task of Ruiz, Gama, Marques and Ribeiro, "Invariance-preserving localized activation functions for graph
 neural networks", IEEE TSP 68, 2020: in a stochastic block model of five communities of 20 nodes, joined with
@@ -99,13 +99,14 @@ def _checks(found: NDArray[np.float64]) -> Iterator[Check]:
         0.0,
         PAPER,
         "at least",
-        tolerance=_half_width(difference),
+        tolerance=float(_half_width(difference)),
     )
 
 
-def _half_width(values: NDArray[np.float64]) -> float:
+def _half_width(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Half-width of the 95 % interval of the mean, by Student's law; along the last axis."""
-    return stats.t.ppf(0.975, values.shape[-1] - 1) * stats.sem(values, axis=-1)
+    quantile = stats.t.ppf(0.975, values.shape[-1] - 1)
+    return np.asarray(quantile * stats.sem(values, axis=-1), np.float64)
 
 
 def draw(values: Values) -> Figure:
@@ -114,8 +115,8 @@ def draw(values: Values) -> Figure:
     places, names = np.arange(values["noise"].size), values["activation"]
     for i, (name, accuracy) in enumerate(zip(names, values["accuracy"], strict=True)):
         left.errorbar(
-            places + 0.12 * (i - 1), accuracy.mean(axis=-1), _half_width(accuracy), color=COLOURS[i], marker="o",
-            markersize=4, markerfacecolor="white", linestyle="none", capsize=2, label=name,
+            places + 0.12 * (i - 1), accuracy.mean(axis=-1), _half_width(accuracy), color=COLOURS[i],
+            marker="o", markersize=4, markerfacecolor="white", linestyle="none", capsize=2, label=name,
         )  # fmt: skip
     left.set(xlabel="Noise", ylabel="Placed rightly (%)", xlim=(-0.5, places[-1] + 0.5))
     left.set_xticks(places, [f"{noise:g}" for noise in values["noise"]])
@@ -129,8 +130,9 @@ def draw(values: Values) -> Figure:
                 label=f"{names[i]}, noise {noise:g}",
             )  # fmt: skip
     right.axhline(0, color="0.5", linewidth=0.8)
+    right.margins(y=0.4)
     right.set(xlabel="Graph", ylabel="Gain on the rectifier (points)")
-    right.legend()
+    right.legend(loc="lower center", ncols=2)
     return figure
 
 
