@@ -12,6 +12,7 @@ from ris.predictors.baselines import equal_phases, random_phasors, superposed_st
 from ris.predictors.features import CHANNELS, system_maps
 from ris.predictors.geometry import TRAINED, UNSEEN
 from ris.predictors.instantaneous import InstantaneousTask
+from ris.predictors.scattered import ScatteredTask
 from ris.predictors.statistical import HopTables, StatisticalBatch, StatisticalTask
 from ris.predictors.train import on_device
 from ris.rates import closed_form_rate
@@ -60,7 +61,11 @@ def test_maps_are_those_of_the_same_systems(scenes):
         np.testing.assert_allclose(batch.maps[4 + i], two, atol=1e-6)
 
 
-@pytest.mark.parametrize("task", [TASK, InstantaneousTask(side=4, users=3)], ids=lambda task: task.name)
+@pytest.mark.parametrize(
+    "task",
+    [TASK, InstantaneousTask(side=4, users=3), ScatteredTask(side=4, users=3, frames=2, doppler=(0.01, 0.1))],
+    ids=lambda task: task.name,
+)
 def test_a_system_depends_on_its_number_alone(task):
     whole, part = task.systems("unseen", 5), task.systems("unseen", 2, first=3)
     np.testing.assert_array_equal(

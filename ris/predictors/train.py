@@ -244,8 +244,9 @@ def _files(path: Path, network: Predictor) -> dict[Path, Network]:
     """Networks that a network is made of, and where each is kept."""
     if isinstance(network, Network):
         return {path: network}
-    first, *others = network.named_children()
-    return {path: first[1], **{_part_file(path, name): part for name, part in others}}  # type: ignore[dict-item]
+    parts = {name: part for name, part in network.named_children() if isinstance(part, Network)}
+    first, *others = parts
+    return {path: parts[first], **{_part_file(path, name): parts[name] for name in others}}
 
 
 def _part_file(path: Path, part: str) -> Path:
@@ -282,7 +283,10 @@ def phasors(network: Predictor, batch: Batch, bits: int = 0) -> Tensor:
     With `bits` they are rounded to the 2^bits phases 2 pi m / 2^bits; gradients pass as if they were not
     (straight-through, Bengio, Leonard and Courville, 2013).
     """
-    x = as_phasors(network(batch.maps)) if isinstance(network, Network) else network(batch.maps, batch)
+    if isinstance(network, Unrolled | ScaleRecurrent):
+        x: Tensor = network(batch.maps, batch)
+    else:
+        x = as_phasors(network(batch.maps))
     if not bits:
         return x
     step = 2 * math.pi / 2**bits

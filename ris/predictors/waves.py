@@ -94,7 +94,7 @@ def principal_factors(factor: Complex, tolerance: float) -> Complex:
 
 def _centred(side: int) -> Real:
     """Numbers of the rows or columns, from the centre."""
-    return np.arange(side) - (side - 1) / 2
+    return np.asarray(np.arange(side) - (side - 1) / 2, np.float64)
 
 
 def _phasors(cosines: Real, positions: NDArray[Any], spacing: float) -> tuple[Complex, Complex]:

@@ -46,7 +46,10 @@ def train(
         instantaneous: noisy pilots in, for the rate of one channel; instantaneous-corrupted: bursts of
         interference hit 5 % of them.
     network
-        mlp, cnn, se, gnn-median, gnn-max, gnn-relu, lgcl or unrolled1 to unrolled4.
+        mlp: a plain one, for one size of the surfaces. cnn, cnn-wide: convolutions on the element grid; se:
+        with squeeze-and-excitation. gnn-median, gnn-max, gnn-relu: graph networks by their activation. lgcl:
+        learnable graph convolution. unrolled1 to unrolled4: so many learned ascent steps behind se.
+        Scale-recurrent networks for coarse maps are trained by `ris run claims/mixed_dense`.
     seed
         Of the first weights and of the systems of the training.
     side

@@ -21,7 +21,7 @@ def cnn(channels: int, width: int = 32, blocks: int = 4, se: bool = False, steer
     se : bool
         Whether blocks scale their channels by gates from the whole surface (Hu, Shen and Sun, CVPR 2018).
     steering : bool
-        Whether cosine and sine combine the steering phasors of the input, or come straight from a convolution.
+        Whether the output combines the steering phasors of the input, or comes straight from a convolution.
     """
     to = GraphBuilder(channels)
     state = to.conv(to.input, width)

@@ -1,17 +1,17 @@
 """Trainings of networks on maps of every s-th element."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ris.predictors.coarse import CoarseTask, TakingTurns
+import numpy as np
+from numpy.typing import NDArray
+
+from ris.predictors.coarse import CoarseBatch, CoarseTask, TakingTurns
 from ris.predictors.networks.mixed_dense import ScaleRecurrent, Sizes
-from ris.predictors.scattered import ScatteredTask
+from ris.predictors.scattered import ScatteredBatch, ScatteredTask
 from ris.predictors.task import Task
 from ris.predictors.train import Recipe
 
-__all__ = ["MAP", "SIZES", "CoarseRecipe"]
-
-MAP = 8
-"""Rows and columns of a coarse map."""
+__all__ = ["SIZES", "CoarseRecipe", "CombinedRecipe", "InterpolatedRecipe", "bicubic"]
 
 SIZES = {
     "mixed-dense": Sizes(state=16, reused=8, growth=4, units=3, blocks=1),
@@ -27,12 +27,14 @@ class CoarseRecipe(Recipe):
 
     Parameters
     ----------
-    task, network, side
-        "scattered", a key of `SIZES`, and not used.
+    task, network
+        "scattered" and a key of `SIZES`.
+    side : int
+        Rows and columns of a coarse map.
     sides : tuple of int
         Rows and columns of the surfaces, step by step.
     coarse : bool
-        Whether the maps have `MAP` rows and columns, or those of the surface.
+        Whether the maps are coarse, or have the rows and columns of the surface.
     factors : tuple of int
         As for `ScaleRecurrent`.
     frames : int
@@ -60,8 +62,61 @@ class CoarseRecipe(Recipe):
     def at(self, side: int) -> CoarseTask:
         """Return the task at one size."""
         full = ScatteredTask(side, frames=self.frames, doppler=self.doppler, pilot_db=self.pilot_db)
-        return CoarseTask(full, side // MAP if self.coarse else 1)
+        return CoarseTask(full, side // self.side if self.coarse else 1)
 
     def make_network(self) -> ScaleRecurrent:
         """Return the network with its first weights."""
         return ScaleRecurrent(self.make_task().channels, self.seed, SIZES[self.network], self.factors)
+
+
+@dataclass(frozen=True)
+class CombinedRecipe(CoarseRecipe):
+    """Training on all pilots of moving users, combined to one map."""
+
+    combined: bool = True
+
+    def at(self, side: int) -> CoarseTask:
+        """Return the task at one size."""
+        task = super().at(side)
+        return replace(task, full=replace(task.full, combined=self.combined))
+
+
+@dataclass(frozen=True)
+class InterpolatedTask(CoarseTask):
+    """A task whose pilots are sensed at every s-th element, and interpolated to all of them."""
+
+    def _sensed(self, batch: ScatteredBatch) -> CoarseBatch:
+        pilots = 2 * self.full.frames
+        weights = bicubic(self.side, self.scale)
+        fine = weights @ batch.maps[:, :, :pilots, :: self.scale, :: self.scale] @ weights.T
+        maps = np.concatenate([fine, batch.maps[:, :, pilots:]], axis=2, dtype=np.float32)
+        return CoarseBatch(batch, maps, 1)
+
+
+@dataclass(frozen=True)
+class InterpolatedRecipe(CoarseRecipe):
+    """What a network for maps of all elements is given when they are interpolated."""
+
+    def at(self, side: int) -> CoarseTask:
+        """Return the task at one size."""
+        return InterpolatedTask(super().at(side).full, side // self.side)
+
+
+def bicubic(side: int, scale: int) -> NDArray[np.float64]:
+    """Return the weights of every scale-th of `side` values, shape (side, side / scale).
+
+    The cubic convolution of Keys, "Cubic convolution interpolation for digital image processing", IEEE TASSP
+    29, 1981; beyond the ends go his third-order values c_-1 = 3 c_0 - 3 c_1 + c_2.
+    """
+    known = side // scale
+    extended = np.zeros((known + 3, known))
+    extended[1 : known + 1] = np.eye(known)
+    extended[0] = extended[1:4].T @ (3, -3, 1)
+    for i in (known + 1, known + 2):
+        extended[i] = extended[i - 3 : i].T @ (1, -3, 3)
+    distance = np.abs(np.arange(side)[:, None] / scale + 1 - np.arange(known + 3))
+    near = 1.5 * distance**3 - 2.5 * distance**2 + 1
+    far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
+    kernel = np.where(distance < 1, near, np.where(distance < 2, far, 0))
+    weights: NDArray[np.float64] = kernel @ extended
+    return weights
