@@ -140,6 +140,6 @@ EXPERIMENT = Experiment(
     measure,
     draw,
     Settings(),
-    Settings(noise=(JUDGED,), graphs=3, training=1000, test=500, steps=200),
+    Settings(noise=(JUDGED,), graphs=2, training=400, test=200, steps=60),
     papers=("ruiz2020",),
 )

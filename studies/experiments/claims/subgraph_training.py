@@ -193,7 +193,8 @@ def draw(values: Values) -> Figure:
         left.plot((place - 0.35, place + 0.35), (100 * limit, 100 * limit), color="0.2", linewidth=1.2)
     left.set_xticks((0, 1), ("peak memory", "time of an epoch"))
     left.set(ylabel="Sub-graphs to whole graph (%)", ylim=(0, 100), xlim=(-0.6, 1.6))
-    left.text(1.4, 100 * TIME + 2, "threshold", ha="right", fontsize=7)
+    left.plot([], [], color="0.2", linewidth=1.2, label="most that is claimed")
+    left.legend()
     mean = values["rate"].mean(axis=-1)
     for i, (name, marker) in enumerate(zip(values["network"], "os^", strict=True)):
         right.plot(
@@ -203,6 +204,7 @@ def draw(values: Values) -> Figure:
     right.axhline(values["steering_rate"].mean(), color="0.5", linewidth=0.8, label="steering, no network")
     right.set(xlabel="Training", ylabel="Sum rate (bit/s/Hz)", xlim=(-0.5, mean.shape[1] - 0.5))
     right.set_xticks(np.arange(mean.shape[1]))
+    right.margins(y=0.35)
     right.legend()
     return figure
 
