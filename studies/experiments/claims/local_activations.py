@@ -102,8 +102,8 @@ def draw(values: Values) -> Figure:
     for j, (pilots, marker) in enumerate(zip(values["pilots"], "os", strict=True)):
         for i, network in enumerate(values["network"]):
             left.plot(
-                seeds + 0.08 * (2 * i - 1), mean[j, i], color=COLOURS[i], marker=marker, markersize=5, markerfacecolor="white",
-                linestyle="none", label=f"{network}, {pilots} pilots",
+                seeds + 0.08 * (2 * i - 1), mean[j, i], color=COLOURS[i], marker=marker, markersize=5,
+                markerfacecolor="white", linestyle="none", label=f"{network}, {pilots} pilots",
             )  # fmt: skip
     left.set(xlabel="Seed", ylabel="Sum rate (bit/s/Hz)", xlim=(-0.5, seeds[-1] + 0.5))
     left.set_xticks(seeds)
