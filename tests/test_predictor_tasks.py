@@ -138,6 +138,22 @@ def test_pilots_tell_the_channels_up_to_their_noise():
     assert abs(ratio.mean() - 1) < 6.5 / np.sqrt(12_800)
 
 
+def test_bursts_take_the_place_of_some_estimates():
+    clean, struck = (InstantaneousTask(side=4, corrupted=share).systems("test", 200) for share in (0.0, 0.05))
+    np.testing.assert_array_equal(clean.h1, struck.h1)
+    np.testing.assert_array_equal(clean.D, struck.D)
+    for surface, (before, after) in enumerate(((clean.known1, struck.known1), (clean.known2, struck.known2))):
+        hit = before != after
+        # Of 200 x 4 x 16 estimates 5 % to within 6.5 standard deviations; the power of a burst follows an
+        # exponential law with a mean of 100 times that of a channel.
+        assert hit.size == 12_800
+        assert abs(hit.mean() - 0.05) < 6.5 * np.sqrt(0.05 * 0.95 / hit.size)
+        g = 10 ** clean.maps[200 * surface : 200 * (surface + 1), :, 6, 0, 0].astype(np.float64) / (8 * 16**2)
+        power = (np.abs(after) ** 2 / g[..., None])[hit]
+        assert abs(power.mean() / 100 - 1) < 6.5 / np.sqrt(hit.sum())
+    assert not np.array_equal(clean.known1 != struck.known1, clean.known2 != struck.known2)
+
+
 def test_cascades_steer_lines_of_sight():
     batch = InstantaneousTask(side=4, users=2, pilot_db=(200.0, 200.0)).systems("test", 3)
     left, _, right = np.linalg.svd(batch.D)

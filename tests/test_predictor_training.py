@@ -62,7 +62,10 @@ def test_a_checkpoint_of_another_recipe(tmp_path):
         train(Recipe(network="mlp", seed=5, **SMALL), checkpoint=tmp_path / "kept")
 
 
-@pytest.mark.parametrize(("task", "bits"), [("statistical", 0), ("statistical", 1), ("instantaneous", 0)])
+@pytest.mark.parametrize(
+    ("task", "bits"),
+    [("statistical", 0), ("statistical", 1), ("instantaneous", 0), ("instantaneous-corrupted", 0)],
+)
 def test_training_raises_the_rate(task, bits):
     recipe = Recipe(task=task, network="cnn", side=4, steps=40, batch=16, bits=bits)
     trained = train(recipe)

@@ -46,6 +46,9 @@ RICIAN_DB = (0.0, 10.0)
 SNR_DB, SINGLE_DB, DOUBLE_DB = (-5.0, 10.0), (-6.0, 6.0), (-6.0, 6.0)
 """As in the statistical task."""
 
+BURST = 100.0
+"""Power of a burst over that of a mean channel between element and user."""
+
 ITERATIONS = 6
 """For singular vectors."""
 
@@ -176,12 +179,16 @@ class InstantaneousTask:
         Whether the BS precodes by regularised zero forcing, or by maximum ratio.
     pilot_db : pair of float
         Range of the SNR of the pilots, for a mean channel between element and user.
+    corrupted : float
+        Share of the estimates, of an element by a user, that tell nothing: elements are sounded one after the
+        other, and a burst of interference, 20 dB above the pilot, hits some of these moments.
     """
 
     side: int = 8
     users: int = 4
     zero_forcing: bool = True
     pilot_db: tuple[float, float] = (0.0, 30.0)
+    corrupted: float = 0.0
 
     name = "instantaneous"
     channels = len(CHANNELS)
@@ -199,7 +206,7 @@ class InstantaneousTask:
         )
 
     def systems(self, split: Split, count: int, first: int = 0) -> InstantaneousBatch:
-        """Return systems of a split; other ranges of the pilots' SNR change their noise alone."""
+        """Return systems of a split; another SNR of the pilots, or bursts, change the estimates alone."""
         geometry = UNSEEN if split == "unseen" else TRAINED
         return self._draw(Stream(0, self.name, split, self.users), self.users, geometry, count, first)
 
@@ -235,9 +242,13 @@ class InstantaneousTask:
             sight = waves[:, 4 + i * K : 4 + (i + 1) * K].conj()
             factor = rician[:, 3 + i * K : 3 + (i + 1) * K]
             row = np.sqrt(gain)[..., None] * _rician(sight, scattered(f"users {i + 1}", K, N), factor)
-            noise = np.sqrt(gain / pilots[:, None])[..., None] * scattered(f"pilots {i + 1}", K, N)
+            estimate = row + np.sqrt(gain / pilots[:, None])[..., None] * scattered(f"pilots {i + 1}", K, N)
+            if self.corrupted:
+                moments = uniform(stream.child(f"moments of bursts {i + 1}"), K * N, count, first)
+                burst = np.sqrt(BURST * gain)[..., None] * scattered(f"bursts {i + 1}", K, N)
+                estimate = np.where(moments.reshape(burst.shape) < self.corrupted, burst, estimate)
             h.append(row)
-            known.append(row + noise)
+            known.append(estimate)
             strengths.append(gain * M * N**2)
         maps = _maps(G1, G2, D, known, strengths, ratio, pilots, side)
         estimates = [estimate_rows(rows, pilots[:, None], (side, side)) for rows in known]

@@ -48,6 +48,9 @@ WARM_UP = 0.1
 MEASURED = 1000
 """Systems of a split that `measure` averages over."""
 
+CORRUPTED = 0.05
+"""Share of the pilots that bursts hit in the task of that name."""
+
 AT_ONCE = 64
 """Systems that an evaluation works through together."""
 
@@ -64,8 +67,8 @@ class Recipe:
 
     Parameters
     ----------
-    task : {"statistical", "instantaneous"}
-        Family of systems.
+    task : {"statistical", "instantaneous", "instantaneous-corrupted"}
+        Family of systems; the last with bursts of interference on `CORRUPTED` of the pilots.
     network : str
         A key of `ris.predictors.networks.NETWORKS`, `UNROLLED` or `LEARNED_ASCENTS`.
     seed : int
@@ -97,7 +100,10 @@ class Recipe:
             return StatisticalTask(side=self.side)
         if self.task == "instantaneous":
             return InstantaneousTask(side=self.side)
-        raise InvalidArgumentError("task", "'statistical' or 'instantaneous'", repr(self.task))
+        if self.task == "instantaneous-corrupted":
+            return InstantaneousTask(side=self.side, corrupted=CORRUPTED)
+        known = "'statistical', 'instantaneous' or 'instantaneous-corrupted'"
+        raise InvalidArgumentError("task", known, repr(self.task))
 
     def make_network(self) -> Predictor:
         """Return the network with its first weights."""

@@ -15,7 +15,7 @@ __all__ = ["train"]
 
 @app.command
 def train(
-    task: Literal["statistical", "instantaneous"],
+    task: Literal["statistical", "instantaneous", "instantaneous-corrupted"],
     /,
     *,
     network: str = "se",
@@ -43,7 +43,8 @@ def train(
     ----------
     task
         statistical: directions, spreads and gains of the users in, for the exact hardening rate.
-        instantaneous: noisy pilots in, for the rate of one channel.
+        instantaneous: noisy pilots in, for the rate of one channel; instantaneous-corrupted: bursts of
+        interference hit 5 % of them.
     network
         mlp: a plain one, for one size of the surfaces. cnn, cnn-wide: convolutions on the element grid; se:
         with squeeze-and-excitation; paired: besides, surfaces that hear of each other. gnn-median, gnn-max,
