@@ -7,7 +7,9 @@ real arithmetic is float32, rounding is half to even:
     conv, rank_conv   clip(rint(float32(sum (qx - zx) qw + bias) multiplier) + z), with a multiplier
                       float32(float32(sx sw) / s) of each output channel; the border is zx
     mean_*, sum_*     clip(rint(float32(sum (qx - zx)) m) + z), m = sx / (s n) for a mean of n, or sx / s
-    add, sub          clip(rint(sum multiplier_i (q_i - z_i) + z)), multiplier_i = +-s_i / s
+    add, sub          clip(rint(sum multiplier_i (q_i - z_i) + z)), multiplier_i = +-s_i / s, as sum
+                      multiplier_i q_i, the last term first, from z - sum multiplier_i z_i, which is summed
+                      in that order too; each product is rounded with the sum that it enters
     mul               clip(rint(float32((qa - za) (qb - zb)) multiplier + z)), multiplier = float32(sa sb) / s
 
 while sigmoid, tanh, gain and concat are tables, q = table[qx], one for each input. All other operations

@@ -38,7 +38,7 @@ __all__ = [
     "train",
 ]
 
-VALIDATION, EVERY, PATIENCE, MARGIN = 256, 100, 30, 1e-4
+VALIDATION, EVERY, PATIENCE, MARGIN = 256, 100, 10, 1e-4
 """Systems, steps between validations, validations without a rise of the score by MARGIN until the end."""
 
 LARGEST_NORM = 1.0
