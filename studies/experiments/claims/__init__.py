@@ -1,0 +1,1 @@
+"""Claims about predictors, each held against its threshold; one module each."""
