@@ -7,12 +7,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ris.predictors.folding import fold_batch_norms
 from ris.predictors.model import Model
+from ris.predictors.module import Network
+from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.runtime import Predictor
 from ris.predictors.task import Batch, Split
 from ris.predictors.train import AT_ONCE, Recipe, on_device, sum_rates
 
-__all__ = ["SPLITS", "Systems"]
+__all__ = ["SPLITS", "Systems", "with_rounded_weights"]
 
 SPLITS: tuple[Split, ...] = ("test", "unseen")
 
@@ -20,7 +23,7 @@ Real = NDArray[np.float64]
 
 
 class Systems:
-    """The first systems of both splits.
+    """The first systems of splits.
 
     Parameters
     ----------
@@ -28,14 +31,16 @@ class Systems:
         Its task is theirs.
     count : int
         Systems of each split.
+    splits : tuple of str
+        Which.
     """
 
-    def __init__(self, recipe: Recipe, count: int) -> None:
+    def __init__(self, recipe: Recipe, count: int, splits: tuple[Split, ...] = SPLITS) -> None:
         task = recipe.make_task()
         starts = range(0, count, AT_ONCE)
         self._batches = [
             [on_device(task.systems(split, min(AT_ONCE, count - first), first), "cpu") for first in starts]
-            for split in SPLITS
+            for split in splits
         ]
 
     def rates(self, network: nn.Module, bits: int = 0) -> Real:
@@ -62,3 +67,11 @@ def _rates(predictor: Predictor, batch: Batch) -> torch.Tensor:
     x = torch.polar(torch.ones_like(made[:, 0]), torch.atan2(made[:, 1], made[:, 0]))
     rates: torch.Tensor = batch.rates(x).sum(-1)
     return rates
+
+
+def with_rounded_weights(network: Network, quantized: QuantizedNetwork) -> Network:
+    """Return a network with the weights of its integers, and nothing else rounded."""
+    graph, arrays = fold_batch_norms(network.graph, network.arrays())
+    made = Network(graph, 0, network.rows, network.columns)
+    made.load_arrays({**arrays, **quantized.rounded_weights()})
+    return made
