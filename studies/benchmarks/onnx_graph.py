@@ -19,7 +19,15 @@ __all__ = ["WITHOUT", "differing_codes", "single", "whole"]
 MICROSOFT = "com.microsoft"
 """Domain of quantized operators that ONNX itself does not have."""
 
-REAL = {"add": "Sum", "sub": "Sub", "mul": "Mul", "concat": "Concat", "sum_users": "ReduceSum"}
+REAL = {
+    "add": "Sum",
+    "sub": "Sub",
+    "mul": "Mul",
+    "concat": "Concat",
+    "sum_users": "ReduceSum",
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+}
 """Operators of real results; other operations move them as they move codes."""
 
 WITHOUT = ("neighbour_max", "neighbour_median", "top_k")

@@ -82,7 +82,7 @@ class Settings:
     steps: int = 3000
     batch: int = 64
     further_steps: int = 300
-    further_batch: int = 32
+    further_batch: int = 16
     further_rate: float = 1e-3
     graph_steps: int = 40
     systems: int = 1000

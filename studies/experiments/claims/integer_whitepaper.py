@@ -61,9 +61,9 @@ class Settings:
     seeds: tuple[int, ...] = (0, 1, 3)
     steps: int = 3000
     batch: int = 64
-    separable_steps: int = 600
+    separable_steps: int = 500
     further_steps: int = 300
-    further_batch: int = 32
+    further_batch: int = 16
     further_rate: float = 1e-3
     delay: int = 50
     systems: int = 1000
