@@ -247,7 +247,7 @@ EXPERIMENT = Experiment(
     draw,
     Settings(),
     Settings(
-        side=4, seeds=(0, 1), steps=20, batch=8, further_steps=4, further_batch=8, graph_steps=2, systems=32,
+        side=4, seeds=(0,), steps=20, batch=8, further_steps=4, further_batch=8, graph_steps=2, systems=32,
         codes=20_000,
     ),
     papers=("krishnamoorthi2018",),

@@ -33,6 +33,7 @@ from studies.plots import COLOURS, make_panels
 # torch takes long to import, and only measurements need it.
 if TYPE_CHECKING:
     from ris.predictors.module import Network
+    from ris.predictors.quantize import QuantizedNetwork
     from ris.predictors.train import Recipe
     from studies.experiments.claims._integers import Systems
 
@@ -93,6 +94,7 @@ class Settings:
 
 def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> Outcome:
     """Quantize and train; the systems of training and test have fixed seeds of their own."""
+    from ris.predictors.publish import calibrated
     from studies.experiments.claims._integers import Systems
     from studies.trained import trained_graph, trained_integers
 
@@ -112,9 +114,10 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
         network = trained_graph([recipe], tell)
         of_float[n, s] = systems.rates(network)[0]
         of_control[n, s] = systems.rates(trained_graph([recipe, further], tell))[0]
+        ranges = calibrated(network, recipe)
         for i, j in np.ndindex(len(SCALES), len(BITS)):
             tell(0.5, f"{name}, seed {seed}: weights of {BITS[j][0]} bits, scales of {SCALES[i]}")
-            rounded[n, i, j, s] = _rounded(network, recipe, *BITS[j], SCALES[i] == "channels", systems)
+            rounded[n, i, j, s] = _rounded(network, ranges, BITS[j], SCALES[i], systems)
         for i, (one, scale) in enumerate(TRAINED):
             if one == name:
                 options = settings.options(name, scale)
@@ -157,21 +160,16 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
 
 
 def _rounded(
-    network: "Network",
-    recipe: "Recipe",
-    bits: int,
-    activation_bits: int,
-    per_channel: bool,
-    systems: "Systems",
+    network: "Network", ranges: "QuantizedNetwork", bits: tuple[int, int], scale: str, systems: "Systems"
 ) -> Real:
-    """Rates of a network without training, shape (system,)."""
-    from ris.predictors.publish import calibrated
+    """Rates of a network without training, shape (system,), with ranges that are known."""
+    from ris.predictors.quantize import QuantizedNetwork
     from studies.experiments.claims._integers import with_rounded_weights
 
-    quantized = calibrated(
-        network, recipe, bits=bits, activation_bits=activation_bits or 8, per_channel=per_channel
-    )
-    if activation_bits:
+    of_weights, of_activations = bits
+    quantized = QuantizedNetwork(network, of_weights, of_activations or 8, per_channel=scale == "channels")
+    quantized.load_state_dict(ranges.state_dict())
+    if of_activations:
         return np.asarray(systems.rates_of(quantized.export())[0])
     return np.asarray(systems.rates(with_rounded_weights(network, quantized))[0])
 
@@ -239,7 +237,7 @@ EXPERIMENT = Experiment(
     draw,
     Settings(),
     Settings(
-        side=4, seeds=(0, 1), steps=20, batch=8, separable_steps=20, further_steps=4, further_batch=8,
+        side=4, seeds=(0,), steps=20, batch=8, separable_steps=20, further_steps=4, further_batch=8,
         delay=2, systems=32,
     ),
     papers=("krishnamoorthi2018",),
