@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from ris.predictors.equalize import equalized
 from ris.predictors.model import FloatModel, IntegerModel, Model
 from ris.predictors.module import Network
 from ris.predictors.quantize import Observer, QuantizedNetwork
@@ -66,13 +67,17 @@ def integer_model(
     steps : int
         Of a training as the last recipe's, in which the ranges stay.
     """
-    quantized = calibrated(network, recipes[-1], bits=bits, follow=False)
+    quantized = calibrated(network, recipes[-1], bits=bits, equalize=True, follow=False)
     optimise(quantized, dataclasses.replace(recipes[-1], steps=steps, rate=RATE))
     return _described(quantized.export(), recipes, f"{command}; {steps} steps in integers", test_systems)
 
 
 def calibrated(
-    network: Network, recipe: Recipe, observer: Observer = "percentile", **options: Any
+    network: Network,
+    recipe: Recipe,
+    observer: Observer = "percentile",
+    equalize: bool = False,
+    **options: Any,
 ) -> QuantizedNetwork:
     """Return a network in simulated integers, its ranges read from the first batches of its training.
 
@@ -84,11 +89,15 @@ def calibrated(
         How.
     observer : {"min-max", "percentile", "mse"}
         How a range follows from numbers.
+    equalize : bool
+        Whether channels are brought to like sizes before.
     **options
         Of `QuantizedNetwork`.
     """
-    quantized = QuantizedNetwork(network.cpu(), **options).eval()
-    quantized.calibrate([torch.from_numpy(maps) for maps in _training_maps([recipe])], observer)
+    batches = [torch.from_numpy(maps) for maps in _training_maps([recipe])]
+    network = equalized(network.cpu(), batches) if equalize else network.cpu()
+    quantized = QuantizedNetwork(network, **options).eval()
+    quantized.calibrate(batches, observer)
     return quantized
 
 
