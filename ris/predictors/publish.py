@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ris.predictors.climb import MOVES, predicted_phasors
+from ris.predictors.equalize import equalized
 from ris.predictors.model import FloatModel, IntegerModel, Model
 from ris.predictors.module import Network
 from ris.predictors.networks.learned_ascent import LEARNED_ASCENTS, LearnedAscent
@@ -19,10 +19,10 @@ from ris.predictors.quantize import Observer, QuantizedNetwork
 from ris.predictors.runtime import Predictor
 from ris.predictors.statistical import ANTENNAS
 from ris.predictors.task import Split, Task
-from ris.predictors.train import AT_ONCE, LARGEST_NORM, Recipe, loss_of, on_device
+from ris.predictors.train import AT_ONCE, Recipe, on_device, optimise
 from ris.predictors.trained_range import TrainedRange
 
-__all__ = ["float_model", "integer_model", "mean_rate"]
+__all__ = ["calibrated", "float_model", "integer_model", "mean_rate"]
 
 Described = TypeVar("Described", bound=Model)
 
@@ -33,7 +33,7 @@ FIRST = 8
 """Systems whose own rates a model keeps."""
 
 RATE = 3e-4
-"""First learning rate of the steps with rounding; it falls as a cosine."""
+"""Highest learning rate of the steps with rounding."""
 
 
 def float_model(
@@ -52,7 +52,7 @@ def float_model(
     test_systems : int
         Fixed systems of each split that tell what it reaches.
     """
-    made = _graph_of(network)
+    made = network.step if isinstance(network, LearnedAscent) else network
     model = FloatModel(made.graph, made.arrays(), recipes[-1].side, recipes[-1].side)
     return _described(model, recipes, command, test_systems)
 
@@ -74,36 +74,60 @@ def integer_model(
     bits : int
         Of the weights.
     steps : int
-        Of a training on the same loss, in which the ranges stay; systems follow those of the last recipe.
+        Of a training as the last recipe's, in which the ranges stay.
     """
-    recipe, quantized = recipes[-1], QuantizedNetwork(_graph_of(network).cpu(), bits).eval()
-    # A few elements are steep, and have to move far: no slopes are cut off.
-    observer: Observer = "min-max" if isinstance(network, LearnedAscent) else "percentile"
-    quantized.calibrate(_training_inputs(network, recipe), observer)
-    trained: nn.Module = quantized
+    recipe = recipes[-1]
+    trained: nn.Module
     if isinstance(network, LearnedAscent):
+        # A few elements are steep, and have to move far: no slopes are cut off.
+        quantized = _calibrated(
+            network.step, _inputs_of_moves(network, recipe), "min-max", bits=bits, follow=False
+        )
         trained = copy.deepcopy(network)
         trained.register_module("step", quantized)
-    optimiser, task = torch.optim.Adam(quantized.network.parameters(), RATE), recipe.make_task()
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * step / steps))
-        batch = on_device(task.training_batch(recipe.steps + step, recipe.batch, recipe.seed), "cpu")
-        optimiser.zero_grad()
-        torch.autograd.backward(loss_of(trained, batch))
-        torch.nn.utils.clip_grad_norm_(quantized.network.parameters(), LARGEST_NORM)
-        optimiser.step()
+    else:
+        trained = quantized = calibrated(network, recipe, bits=bits, equalize=True, follow=False)
+    optimise(trained, dataclasses.replace(recipe, steps=steps, rate=RATE))
     return _described(quantized.export(), recipes, f"{command}; {steps} steps in integers", test_systems)
 
 
-def _graph_of(network: Network | LearnedAscent) -> Network:
-    return network.step if isinstance(network, LearnedAscent) else network
+def calibrated(
+    network: Network,
+    recipe: Recipe,
+    observer: Observer = "percentile",
+    equalize: bool = False,
+    **options: Any,
+) -> QuantizedNetwork:
+    """Return a network in simulated integers, its ranges read from the first batches of its training.
+
+    Parameters
+    ----------
+    network : Network
+        Trained; it is copied.
+    recipe : Recipe
+        How.
+    observer : {"min-max", "percentile", "mse"}
+        How a range follows from numbers.
+    equalize : bool
+        Whether channels are brought to like sizes before.
+    **options
+        Of `QuantizedNetwork`.
+    """
+    batches = [torch.from_numpy(maps) for maps in _training_maps([recipe])]
+    return _calibrated(network, batches, observer, equalize, **options)
 
 
-def _training_inputs(network: Network | LearnedAscent, recipe: Recipe) -> list[Tensor]:
-    """What the graph of a network is given in the first batches of its training."""
-    if not isinstance(network, LearnedAscent):
-        return [torch.from_numpy(maps) for maps in _training_maps([recipe])]
+def _calibrated(
+    network: Network, inputs: list[Tensor], observer: Observer, equalize: bool = False, **options: Any
+) -> QuantizedNetwork:
+    network = equalized(network.cpu(), inputs) if equalize else network.cpu()
+    quantized = QuantizedNetwork(network, **options).eval()
+    quantized.calibrate(inputs, observer)
+    return quantized
+
+
+def _inputs_of_moves(network: LearnedAscent, recipe: Recipe) -> list[Tensor]:
+    """What the moves are given in the first batches of their training."""
     task, given = recipe.make_task(), list[Tensor]()
     hook = network.step.register_forward_pre_hook(lambda step, inputs: given.append(inputs[0].detach()))
     with torch.no_grad():
@@ -141,9 +165,9 @@ def _described(model: Described, recipes: Sequence[Recipe], command: str, system
         metadata["range"] = statistical_range(recipes).as_metadata()
     described = dataclasses.replace(model, metadata=metadata)
     splits: tuple[Split, ...] = ("test", "unseen")
-    rates = {split: mean_rate(described, task, split, systems) for split in splits}
+    metrics: dict[str, Any] = {split: mean_rate(described, task, split, systems) for split in splits}
     first = _rates(described, task, "test", min(FIRST, systems)).tolist()
-    metrics: dict[str, Any] = {"systems": systems, **rates, "first of test": first}
+    metrics |= {"systems": systems, "first of test": first}
     return dataclasses.replace(described, metadata={**metadata, "metrics": metrics})
 
 

@@ -39,7 +39,7 @@ class QuantizedNetwork(nn.Module):
     """A network that computes as its integer model will, and that can be trained so.
 
     Gradients pass through the rounding, and stop where a range clips. In training the ranges follow the
-    largest and smallest numbers with exponential forgetting. Normalisations are folded before.
+    largest and smallest numbers with exponential forgetting, if they shall. Normalisations are folded before.
 
     Parameters
     ----------
@@ -51,13 +51,25 @@ class QuantizedNetwork(nn.Module):
         Bits of results, 1 to 8; the input keeps 8, and what is behind the last weights stays real.
     delay : int
         So many steps of training leave activations as they are.
+    per_channel : bool
+        Whether each output channel has a scale of its weights, or all of a convolution share one.
+    follow : bool
+        Whether the ranges follow in training, or stay as calibrated.
     """
 
     low: Tensor
     high: Tensor
     steps: Tensor
 
-    def __init__(self, network: Network, bits: int = 8, activation_bits: int = 8, delay: int = 0) -> None:
+    def __init__(
+        self,
+        network: Network,
+        bits: int = 8,
+        activation_bits: int = 8,
+        delay: int = 0,
+        per_channel: bool = True,
+        follow: bool = True,
+    ) -> None:
         super().__init__()
         for name, value, least in (("bits", bits, 2), ("activation_bits", activation_bits, 1)):
             if integer(name, value, least) > 8:
@@ -73,7 +85,7 @@ class QuantizedNetwork(nn.Module):
         self._bits |= dict.fromkeys(self._real, 0)
         self._weight_bits = weight_bits(self.graph, bits)
         self._number = {node.name: number for number, node in enumerate(self.graph.nodes)}
-        self.delay = integer("delay", delay, 0)
+        self.delay, self.per_channel, self.follow = integer("delay", delay, 0), per_channel, follow
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.register_buffer("low", torch.zeros(len(self.graph.nodes)))
         self.register_buffer("high", torch.zeros(len(self.graph.nodes)))
@@ -140,6 +152,13 @@ class QuantizedNetwork(nn.Module):
         return values
 
     @torch.no_grad()
+    def rounded_weights(self) -> dict[str, NDArray[np.float32]]:
+        """Return what the weights of the integer model stand for, by "node/weight"."""
+        self._check_calibrated()
+        convolutions = [node for node in self.graph.nodes if node.op in CONVOLUTIONS]
+        return {f"{node.name}/weight": self._own(node)["weight"].numpy(force=True) for node in convolutions}
+
+    @torch.no_grad()
     def export(self, metadata: Mapping[str, Any] | None = None) -> IntegerModel:
         """Return the integer model.
 
@@ -199,13 +218,14 @@ class QuantizedNetwork(nn.Module):
         return inside + (rounded - inside).detach()
 
     @torch.no_grad()
-    def _follow(self, node: Node, values: Tensor) -> None:
+    def _move(self, node: Node, values: Tensor) -> None:
         number = self._number[node.name]
         self.low[number].lerp_(values.min().clamp(max=0), 1 - DECAY)
         self.high[number].lerp_(values.max().clamp(min=0), 1 - DECAY)
 
     def _followed(self, node: Node, values: Tensor) -> Tensor:
-        self._follow(node, values)
+        if self.follow:
+            self._move(node, values)
         return self._rounded(node, values) if self.steps > self.delay else values
 
     def _weights(self, node: Node) -> tuple[Tensor, Tensor, Tensor]:
@@ -215,6 +235,8 @@ class QuantizedNetwork(nn.Module):
         source, _, _ = self._codes(self.graph[node.inputs[0]])
         # A channel of small weights with a large bias: the bias has to fit 32 bits too.
         scale = torch.maximum(weight.abs().flatten(1).amax(1) / top, bias.abs() / (source * 2**30))
+        if not self.per_channel:
+            scale = scale.amax().expand_as(scale)
         scale = torch.where(scale > 0, scale, 1.0)
         axes = (-1, *[1] * (weight.ndim - 1))
         codes = torch.clamp(torch.round(weight / scale.reshape(axes)), -top, top)

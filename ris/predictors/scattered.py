@@ -144,7 +144,9 @@ class ScatteredTask:
             strengths.append(gain * coherent)
         maps = _maps(told, strengths, ratio, pilots, doppler)
         steering = _steering(hops[0], self.side)
-        return ScatteredBatch(maps, G1, G2, D, *h, *known, *known, zero_forcing=True, steering=steering)
+        return ScatteredBatch(
+            maps, G1, G2, D, h[0], h[1], known[0], known[1], known[0], known[1], True, steering
+        )
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ __all__ = [
     "loss_of",
     "measure",
     "on_device",
+    "optimise",
     "phasors",
     "rates_on",
     "sum_rates",
@@ -145,10 +146,7 @@ def train(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Trained:
-    """Train a network.
-
-    The loss is minus the mean logarithm of the sum rate, so that all systems count alike, whatever their
-    SNR. The same recipe, start and number of threads give the same weights to the last bit on a processor.
+    """Train a network from its first weights, or from those of `start`.
 
     Parameters
     ----------
@@ -157,10 +155,8 @@ def train(
     start : mapping of str to Tensor, optional
         State dictionary to begin with, of a network with the same parameters, as from another size of the
         surfaces, or of what an unrolled or a paired network adds to.
-    checkpoint : Path, optional
-        File that keeps the state at every validation, and from which an interrupted training goes on.
-    progress : callable, optional
-        Told of every validation.
+    checkpoint, progress
+        As for `optimise`.
 
     Returns
     -------
@@ -171,10 +167,36 @@ def train(
     InvalidArgumentError
         On a recipe that cannot be, or a checkpoint of another one.
     """
-    task, device = recipe.make_task(), "cuda" if torch.cuda.is_available() else "cpu"
     network = recipe.make_network()
     if start is not None:
         _begin(network, start)
+    return Trained(network, optimise(network, recipe, checkpoint=checkpoint, progress=progress))
+
+
+def optimise(
+    network: nn.Module,
+    recipe: Recipe,
+    *,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> list[tuple[int, float]]:
+    """Train a network as it is, to its best validation, and return the history of validations.
+
+    The loss is minus the mean logarithm of the sum rate, so that all systems count alike, whatever their
+    SNR. The same network, recipe and number of threads give the same weights to the last bit on a processor.
+
+    Parameters
+    ----------
+    network : Module
+        As `Network`, such as one that simulates integers; it is changed.
+    recipe : Recipe
+        How to train it.
+    checkpoint : Path, optional
+        File that keeps the state at every validation, and from which an interrupted training goes on.
+    progress : callable, optional
+        Told of every validation.
+    """
+    task, device = recipe.make_task(), "cuda" if torch.cuda.is_available() else "cpu"
     network.to(device)
     optimiser = torch.optim.Adam(network.parameters(), recipe.rate)
     state = _State(recipe, network, optimiser)
@@ -201,7 +223,7 @@ def train(
             if progress is not None:
                 progress(step + 1, f"validation {score:.4f} bit/s/Hz, best {state.best:.4f}")
     network.load_state_dict(state.best_weights)
-    return Trained(network, state.history)
+    return state.history
 
 
 def measure(recipe: Recipe, network: Predictor, count: int = MEASURED) -> dict[str, float]:
@@ -210,7 +232,7 @@ def measure(recipe: Recipe, network: Predictor, count: int = MEASURED) -> dict[s
     return {split: float(rates_on(recipe, network, split, count).mean()) for split in splits}
 
 
-def rates_on(recipe: Recipe, network: Predictor, split: Split, count: int = MEASURED) -> NDArray[np.float64]:
+def rates_on(recipe: Recipe, network: nn.Module, split: Split, count: int = MEASURED) -> NDArray[np.float64]:
     """Return the sum rates on the first systems of a split, shape (count,), bit/s/Hz."""
     device = next(network.parameters()).device.type
     batches = (on_device(batch, device) for batch in _batches(recipe.make_task(), split, count))
@@ -248,7 +270,7 @@ def _rounded(x: Tensor, bits: int) -> Tensor:
     return x + (rounded - x).detach()
 
 
-def sum_rates(network: Predictor, batch: Batch, bits: int = 0) -> Tensor:
+def sum_rates(network: nn.Module, batch: Batch, bits: int = 0) -> Tensor:
     """Return the sum rates of a network on systems, shape (B,), bit/s/Hz."""
     network.eval()
     with torch.no_grad():
@@ -294,7 +316,7 @@ def _batches(task: Task, split: Split, count: int) -> Iterator[Batch]:
 class _State:
     """Where a training stands: all that it needs to go on as if it had never stopped."""
 
-    def __init__(self, recipe: Recipe, network: Predictor, optimiser: torch.optim.Optimizer) -> None:
+    def __init__(self, recipe: Recipe, network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         self._recipe, self._network, self._optimiser = recipe, network, optimiser
         self.step, self.stale, self.best = 0, 0, -math.inf
         self.best_weights = _copied(network)
@@ -334,5 +356,5 @@ class _State:
         self.history = kept["history"]
 
 
-def _copied(network: Predictor) -> dict[str, Tensor]:
+def _copied(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in network.state_dict().items()}

@@ -10,15 +10,24 @@ import onnxruntime
 from numpy.typing import ArrayLike, DTypeLike
 from onnx import TensorProto, helper, numpy_helper
 
-from ris.predictors.graph import Node
+from ris.predictors.graph import Graph, Node
 from ris.predictors.model import Array, IntegerModel
+from ris.predictors.runtime import Predictor
 
-__all__ = ["WITHOUT", "single", "whole"]
+__all__ = ["WITHOUT", "differing_codes", "single", "whole"]
 
 MICROSOFT = "com.microsoft"
 """Domain of quantized operators that ONNX itself does not have."""
 
-REAL = {"add": "Sum", "sub": "Sub", "mul": "Mul", "concat": "Concat", "sum_users": "ReduceSum"}
+REAL = {
+    "add": "Sum",
+    "sub": "Sub",
+    "mul": "Mul",
+    "concat": "Concat",
+    "sum_users": "ReduceSum",
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+}
 """Operators of real results; other operations move them as they move codes."""
 
 WITHOUT = ("neighbour_max", "neighbour_median", "top_k")
@@ -46,6 +55,42 @@ def single(model: IntegerModel, node: Node, batch: int, users: int, rows: int, c
         writer.add("Identity", f"in_{i}", out=name)
     writer.node(node)
     return writer.session(node.name)
+
+
+def differing_codes(model: IntegerModel, maps: Array, codes: int) -> tuple[int, int]:
+    """Count codes before the last convolution, and those that onnxruntime computes otherwise.
+
+    Parameters
+    ----------
+    model : IntegerModel
+        Whose results are real from its last convolution on.
+    maps : ndarray, shape (2 B, users, channels, rows, columns)
+        Inputs of B systems.
+    codes : int
+        So many codes are compared at least, or those of all systems.
+    """
+    part, compared, differing = _before_real(model), 0, 0
+    predictor = Predictor(part)
+    session = whole(part, 2, *maps.shape[1:2], *maps.shape[3:])
+    for first in range(0, len(maps), 2):
+        if compared >= codes:
+            break
+        given = maps[first : first + 2]
+        ours = predictor.codes(given)
+        (theirs,) = session.run(None, {"maps": given})
+        compared += ours.size
+        differing += int(np.count_nonzero(ours != theirs.reshape(ours.shape)))
+    return compared, differing
+
+
+def _before_real(model: IntegerModel) -> IntegerModel:
+    """The model as far as its last convolution, without it."""
+    last = next(node for node in model.graph.nodes if node.name in model.real).inputs[0]
+    count = 1 + next(i for i, node in enumerate(model.graph.nodes) if node.name == last)
+    graph = Graph(model.graph.nodes[:count])
+    arrays = {name: model.arrays[name] for name in IntegerModel.layout(graph, model.rows, model.columns)}
+    arrays |= {name: model.arrays[name][:count] for name in ("scale", "zero_point", "bits", "weight_bits")}
+    return IntegerModel(graph, arrays, model.rows, model.columns)
 
 
 class _Writer:
@@ -168,12 +213,21 @@ class _Writer:
         if len(inputs) == 2:
             self._binary("QLinearAdd", node, [(name, *self.codes(name)) for name in inputs])
             return
-        floats = [
-            self.reshape(self.add("DequantizeLinear", name, *self.codes(name)), self.with_users(name))
-            for name in inputs
-        ]
-        total = self.reshape(self.add("Sum", *floats), self.shape(node.name))
-        self.add("QuantizeLinear", total, *self.codes(node.name), out=node.name)
+        # Of more there is no operator: step by step as `IntegerModel` states it, with products in double.
+        terms = list(zip(inputs, self.own(node, "multiplier"), strict=True))[::-1]
+        moved = np.float32(0)
+        for name, multiplier in terms:
+            zero = np.float64(self.model.arrays["zero_point"][self.numbers[name]])
+            moved = np.float32(multiplier * zero + moved)
+        own_zero = np.float32(self.model.arrays["zero_point"][self.numbers[node.name]])
+        total = self.constant(own_zero - moved, np.float32)
+        for name, multiplier in terms:
+            wide = self.add("Cast", self.reshape(name, self.with_users(name)), to=TensorProto.DOUBLE)
+            product = self.add("Mul", wide, self.constant(multiplier, np.float64))
+            exact = self.add("Add", product, self.add("Cast", total, to=TensorProto.DOUBLE))
+            total = self.add("Cast", exact, to=TensorProto.FLOAT)
+        rounded = self.add("QuantizeLinear", total, self.constant(1, np.float32), self.constant(0, np.uint8))
+        self.reshape(rounded, self.shape(node.name), node.name)
 
     def _sub(self, node: Node, one: str, other: str) -> None:
         # -s (q - z) = s ((255 - q) - (255 - z))
