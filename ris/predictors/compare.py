@@ -276,7 +276,7 @@ class _Loaded:
     @classmethod
     def _of_unrolled(cls, path: Path) -> "_Loaded":
         network = read_unrolled(path)
-        side = network.start.rows
+        side = load_predictor(path).model.rows
         return cls(
             way=lambda given: _climbed(network, given),
             kind="unrolled",
