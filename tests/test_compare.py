@@ -120,9 +120,10 @@ def test_shares_are_paired():
 
 def test_unrolled_networks_and_weights_of_four_bits(models, tmp_path):
     recipe = dataclasses.replace(RECIPE, network="unrolled1", steps=2)
-    trained = train(recipe, start=train(RECIPE).network.state_dict())
+    alone = train(RECIPE).network
+    trained = train(recipe, start=alone.state_dict())
     save(tmp_path / "climbing.h5", recipe, trained, {})
-    four = integer_model(trained.network.start, [RECIPE], "a command", 2, bits=4, steps=0)
+    four = integer_model(alone, [RECIPE], "a command", 2, bits=4, steps=0)
     write_model(four, tmp_path / "tiny-int4.h5")
     paths = {name: tmp_path / f"{name}.h5" for name in ("climbing", "tiny-int4")}
     found = compare("statistical", {**models, **paths}, dataclasses.replace(SMALL, systems=2, budgets=()))
