@@ -87,7 +87,7 @@ class Settings:
     )  # fmt: skip
     steps: int = 800
     batch: int = 64
-    large_steps: int = 300
+    large_steps: int = 650
     large_batch: int = 24
     few_steps: int = 150
     integer_steps: int = 100
