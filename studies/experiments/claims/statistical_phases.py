@@ -190,7 +190,7 @@ def _networks(settings: Settings, progress: Progress) -> "dict[str, list[Way]]":
 
 def _arrays(
     names: list[str],
-    shares: "dict[str, dict[str, Estimate]]",
+    shares: "dict[Split, dict[str, Estimate]]",
     optimum: dict[str, Real],
     seconds: dict[str, float],
     best: str,
@@ -212,14 +212,14 @@ def _arrays(
 
 
 def _checks(
-    shares: "dict[str, dict[str, Estimate]]",
+    shares: "dict[Split, dict[str, Estimate]]",
     gains: "dict[tuple[str, str], Estimate]",
     seconds: dict[str, float],
     best: str,
 ) -> Iterator[Check]:
     for name in (REFERENCE, INTEGERS):
-        for split, least in SHARES.items():
-            value, low, _ = shares[split][name]
+        for split in SPLITS:
+            least, (value, low, _) = SHARES[split], shares[split][name]
             quantity = f"{name}: share of the optimum, {split}"
             yield Check(quantity, value, least, SHARE.format(least), "at least", half_width=value - low)
         ratio = seconds[name] / seconds[best]
