@@ -224,8 +224,8 @@ def _checks(
             yield Check(quantity, value, least, SHARE.format(least), "at least", half_width=value - low)
         ratio = seconds[name] / seconds[best]
         yield Check(f"{name}: time over that of the optimum", ratio, FASTER, TIME, "at most")
-    for (name, split), (value, low, _) in gains.items():
-        quantity = f"{name}: rate over the best without training, {split}"
+    for (name, systems), (value, low, _) in gains.items():
+        quantity = f"{name}: rate over the best without training, {systems}"
         yield Check(quantity, value, 1.0, ABOVE, "at least", half_width=value - low)
 
 
