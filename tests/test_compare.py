@@ -1,6 +1,7 @@
 """The comparison of predictors: rates, intervals, files, and the commands."""
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from ris.predictors.model_file import read_model, write_model
 from ris.predictors.module import Network
 from ris.predictors.publish import float_model, integer_model
 from ris.predictors.statistical import StatisticalTask
-from ris.predictors.train import Recipe, train
+from ris.predictors.train import Recipe, on_device, save, sum_rates, train
 from ris.predictors.trained_range import TrainedRange
 from studies import comparison, plots
 from studies.cli import run_command
@@ -90,7 +91,7 @@ def test_sizes_and_operations(found, models):
     model = read_model(models["tiny-int8"])
     products = model.graph.products(4, 4, 4)
     assert float_entry.bit_operations == 2 * 32 * 32 * sum(products.values())
-    # Products with eight bits of both factors, but of real weights and codes of phasors behind the last layer.
+    # Eight bits of both factors, but for real weights times codes of phasors behind the last layer.
     real = sum(products[node.name] for node in model.graph if node.op == "mul" and node.name in model.real)
     assert integer.bit_operations == 2 * (8 * 8 * (sum(products.values()) - real) + 32 * 8 * real)
     assert 10 < float_entry.bit_operations / integer.bit_operations < 16
@@ -115,6 +116,40 @@ def test_shares_are_paired():
     np.testing.assert_allclose(one.share(one["less"], "test"), 0.9, rtol=1e-12)
     low, high = one.mean(one["less"], "test")[1:]
     assert high - low > 0.1
+
+
+def test_unrolled_networks_and_weights_of_four_bits(models, tmp_path):
+    recipe = dataclasses.replace(RECIPE, network="unrolled1", steps=2)
+    alone = train(RECIPE).network
+    trained = train(recipe, start=alone.state_dict())
+    save(tmp_path / "climbing.h5", recipe, trained, {})
+    four = integer_model(alone, [RECIPE], "a command", 2, bits=4, steps=0)
+    write_model(four, tmp_path / "tiny-int4.h5")
+    paths = {name: tmp_path / f"{name}.h5" for name in ("climbing", "tiny-int4")}
+    found = compare("statistical", {**models, **paths}, dataclasses.replace(SMALL, systems=2, budgets=()))
+    climbing, start = found["climbing"], found["tiny"]
+    assert climbing.kind == "unrolled"
+    assert climbing.bytes > start.bytes
+    assert climbing.bit_operations > start.bit_operations
+    step = trained.network.step.graph.bit_operations(1, 4, 4)
+    assert climbing.bit_operations == start.bit_operations + 2 * step
+    batch = on_device(StatisticalTask(4).systems("test", 2), "cpu")
+    np.testing.assert_allclose(climbing.rates["test"], sum_rates(trained.network, batch), rtol=1e-3)
+    assert found["tiny-int4"].kind == "integer"
+    assert found.floating(found["tiny-int4"]) is start
+    assert found["tiny-int4"].bytes < found["tiny-int8"].bytes
+
+
+def test_the_optimum_is_kept(models, tmp_path):
+    one = dataclasses.replace(SMALL, systems=2, budgets=())
+    first = compare("statistical", {"tiny": models["tiny"]}, one, kept=tmp_path)
+    kept = sorted(tmp_path.iterdir())
+    assert len(kept) == 2
+    for path in kept:
+        np.save(path, 2 * np.load(path))
+    again = compare("statistical", {"tiny": models["tiny"]}, one, kept=tmp_path)
+    for split in SPLITS:
+        np.testing.assert_array_equal(again[OPTIMUM].rates[split], 2 * first[OPTIMUM].rates[split])
 
 
 def test_models_of_several_sizes_are_refused(models, tmp_path):
@@ -267,6 +302,7 @@ def test_compare_command(models, tmp_path, capsys, monkeypatch):
     from ris.predictors import zoo
 
     monkeypatch.setattr(comparing, "QUICK", SMALL)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(zoo, "names", list)
     arguments = ["compare", *map(str, models.values()), "--quick", "--systems", "2", "--out", str(tmp_path)]
     assert run_command(arguments) == 0

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ris.predictors.task import Batch, unit
 
-__all__ = ["ascend", "multistart", "turn"]
+__all__ = ["Climb", "ascend", "multistart", "turn"]
 
 RATE, LAST = 0.1, 0.01
 """First and last learning rate of Adam, radians a step; it falls linearly."""

@@ -17,7 +17,7 @@ from channels.blas import one_blas_thread
 from channels.errors import InvalidArgumentError
 from channels.streams import Stream
 from ris.phases import optimal_phases
-from ris.predictors.ascent import ascend, multistart
+from ris.predictors.ascent import Climb, ascend, multistart, turn
 from ris.predictors.baselines import random_phasors, superposed_steering, user_steering
 from ris.predictors.bootstrap import Estimate, mean_rate_of, ratio
 from ris.predictors.climb import MOVES, predicted_phasors
@@ -73,7 +73,8 @@ class Settings:
     systems : int
         First systems of each split.
     budgets : tuple of int
-        Steps of the ascents from superposed steering.
+        Steps of the ascents from superposed steering: turns of the statistical task, steps of Adam of the
+        instantaneous one (`ris.predictors.ascent`).
     random_starts, steps : int
         Of the numerical optimum of the instantaneous task: random starts besides superposed steering and each
         user's steering; steps of Adam from the best `KEPT` ends of a third as many from all starts.
@@ -288,7 +289,7 @@ class _Loaded:
     @classmethod
     def _of_unrolled(cls, path: Path) -> "_Loaded":
         network = read_unrolled(path)
-        side = network.start.rows
+        side = load_predictor(path).model.rows
         return cls(
             way=lambda given: _climbed(network, given),
             kind="unrolled",
@@ -311,8 +312,9 @@ def untrained_ways(family: StatisticalTask | InstantaneousTask, settings: Settin
         ways["closed form (mean gain)"] = lambda given: _closed_form(family, given)
     ways["steering, best user"] = _best_user
     ways["superposed steering"] = lambda given: superposed_steering(given.batch)
+    climb = turn if isinstance(family, StatisticalTask) else ascend
     for steps in settings.budgets:
-        ways[f"ascent, {steps} steps"] = partial(_ascended, steps=steps)
+        ways[f"ascent, {steps} steps"] = partial(_ascended, climb=climb, steps=steps)
     if isinstance(family, StatisticalTask):
         ways[OPTIMUM] = lambda given: optimal_phasors(
             given.batch, given.tensors, given.split, given.first, settings.search
@@ -343,8 +345,8 @@ def _best_user(given: Given) -> Phasors:
     return np.asarray(np.array(steered)[best, np.arange(2 * given.count)])
 
 
-def _ascended(given: Given, steps: int) -> Phasors:
-    _, x = ascend(given.tensors, _tensor(superposed_steering(given.batch))[None], steps)
+def _ascended(given: Given, climb: Climb, steps: int) -> Phasors:
+    _, x = climb(given.tensors, _tensor(superposed_steering(given.batch))[None], steps)
     return _unit(x[0])
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ris.predictors.climb import MOVES, predicted_phasors
@@ -27,6 +28,11 @@ Described = TypeVar("Described", bound=Model)
 
 CALIBRATION = 12
 """Batches of the training from which ranges are read."""
+
+SPLITS: tuple[Split, ...] = ("test", "unseen")
+
+FIRST = 8
+"""Systems whose own rates a model keeps."""
 
 RATE = 3e-4
 """First learning rate of the steps with rounding; it falls as a cosine."""
@@ -111,11 +117,15 @@ def _training_inputs(network: Network | LearnedAscent, recipe: Recipe) -> list[T
 
 def mean_rate(model: Model, task: Task, split: Split, systems: int) -> float:
     """Return the mean sum rate of the first systems of a split, bit/s/Hz, as the runtime predicts."""
-    predictor, total = Predictor(model), 0.0
-    for first in range(0, systems, AT_ONCE):
-        batch = task.systems(split, min(AT_ONCE, systems - first), first)
-        total += float(batch.rates(predicted_phasors(predictor, batch)).sum())
-    return total / systems
+    starts = range(0, systems, AT_ONCE)
+    sums = (_rates(model, task, split, min(AT_ONCE, systems - first), first).sum() for first in starts)
+    return float(sum(sums)) / systems
+
+
+def _rates(model: Model, task: Task, split: Split, count: int, first: int = 0) -> NDArray[np.float64]:
+    """Sum rates of some systems, shape (count,)."""
+    batch = task.systems(split, count, first)
+    return np.asarray(batch.rates(predicted_phasors(Predictor(model), batch)).sum(-1), np.float64)
 
 
 def _described(model: Described, recipes: Sequence[Recipe], command: str, systems: int) -> Described:
@@ -132,9 +142,12 @@ def _described(model: Described, recipes: Sequence[Recipe], command: str, system
     if recipes[-1].task == "statistical":
         metadata["range"] = statistical_range(recipes).as_metadata()
     described = dataclasses.replace(model, metadata=metadata)
-    splits: tuple[Split, ...] = ("test", "unseen")
-    rates = {split: mean_rate(described, task, split, systems) for split in splits}
-    return dataclasses.replace(described, metadata={**metadata, "metrics": {"systems": systems, **rates}})
+    metrics: dict[str, Any] = {
+        "systems": systems,
+        **{split: mean_rate(described, task, split, systems) for split in SPLITS},
+        "first of test": _rates(described, task, "test", min(FIRST, systems)).tolist(),
+    }
+    return dataclasses.replace(described, metadata={**metadata, "metrics": metrics})
 
 
 def statistical_range(recipes: Sequence[Recipe]) -> TrainedRange:

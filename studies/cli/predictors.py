@@ -45,8 +45,8 @@ def train(
         statistical: directions, spreads and gains of the users in, for the exact hardening rate.
         instantaneous: noisy pilots in, for the rate of one channel.
     network
-        mlp, cnn, cnn-wide, se, gnn-median, gnn-max, gnn-relu, lgcl, unrolled1 to unrolled4, or ascent8,
-        ascent16 or ascent32 (learned moves along the slopes of the rate).
+        mlp, cnn, cnn-wide, se, paired, gnn-median, gnn-max, gnn-relu, lgcl, unrolled1 to unrolled4, or
+        ascent8, ascent16 or ascent32 (learned moves along the slopes of the rate).
     seed
         Of the first weights and of the systems of the training.
     side
@@ -60,7 +60,8 @@ def train(
     bits
         Phase resolution of the surfaces, 0 for continuous.
     start
-        Model file to begin with, of the same network for another size, or the start of an unrolled one.
+        Model file to begin with, of the same network for another size, of the start of an unrolled one, or of
+        an "se" for a "paired" one.
     out
         Model file; by default TASK-NETWORK-SIDE.h5. An unrolled network adds OUT-step.h5.
     force

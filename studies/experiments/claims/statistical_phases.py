@@ -35,11 +35,12 @@ from studies.trained import OPTIMA, trained_network
 if TYPE_CHECKING:
     from ris.predictors.bootstrap import Estimate
     from ris.predictors.compare import Way
+    from ris.predictors.task import Split
     from ris.predictors.train import Recipe
 
 __all__ = ["EXPERIMENT"]
 
-SPLITS = ("test", "unseen")
+SPLITS: "tuple[Split, ...]" = ("test", "unseen")
 SHARES = {"test": 0.97, "unseen": 0.95}
 FASTER = 1e-3
 
@@ -120,7 +121,7 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
     ways = {name: [untrained[name]] for name in BASELINES}
     ways |= _networks(settings, lambda share, text: progress(0.5 * share, text))
     optimum: dict[str, Real] = {}
-    rates: dict[str, dict[str, Real]] = {split: {} for split in SPLITS}
+    rates: dict[str, dict[str, Real]] = {}
     for i, split in enumerate(SPLITS):
         found: dict[str, list[Real]] = {name: [] for name in ways}
         best = []
@@ -137,7 +138,7 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
     timed = {name: each[0] for name, each in ways.items()} | {OPTIMUM: untrained[OPTIMUM]}
     seconds = {name: median_seconds(lambda way=way: way(one)) for name, way in timed.items()}  # type: ignore[misc]
     shares = {split: {name: ratio(rates[split][name], optimum[split]) for name in ways} for split in SPLITS}
-    gains = {}
+    gains: dict[tuple[str, str], Estimate] = {}
     for split in SPLITS:
         steered = max((rates[split][name] for name in BASELINES), key=np.mean)
         names = [name for name in ways if name not in BASELINES]
