@@ -26,7 +26,7 @@ class Search:
 
     Starts are superposed steering, each user's steering and random phases: 16 of them for four users by
     default. On 32 test systems of 16 x 16 elements this search reaches 99.97 % of the mean rate of 25 steps
-    from all 16 starts, and 99.7 % on the worst of them, at a quarter of the cost. From all 16 starts, 150
+    with all 16 starts, and 99.7 % on the worst of them, at a quarter of the cost. With all 16 starts, 150
     steps of Adam (`ris.predictors.ascent.ascend`) reach 0.15 % more, at 23 times the cost.
 
     Parameters

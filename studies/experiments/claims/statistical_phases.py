@@ -87,7 +87,7 @@ class Settings:
     )  # fmt: skip
     steps: int = 800
     batch: int = 64
-    large_steps: int = 300
+    large_steps: int = 650
     large_batch: int = 24
     few_steps: int = 150
     integer_steps: int = 100
@@ -190,7 +190,7 @@ def _networks(settings: Settings, progress: Progress) -> "dict[str, list[Way]]":
 
 def _arrays(
     names: list[str],
-    shares: "dict[str, dict[str, Estimate]]",
+    shares: "dict[Split, dict[str, Estimate]]",
     optimum: dict[str, Real],
     seconds: dict[str, float],
     best: str,
@@ -212,20 +212,20 @@ def _arrays(
 
 
 def _checks(
-    shares: "dict[str, dict[str, Estimate]]",
+    shares: "dict[Split, dict[str, Estimate]]",
     gains: "dict[tuple[str, str], Estimate]",
     seconds: dict[str, float],
     best: str,
 ) -> Iterator[Check]:
     for name in (REFERENCE, INTEGERS):
-        for split, least in SHARES.items():
-            value, low, _ = shares[split][name]
+        for split in SPLITS:
+            least, (value, low, _) = SHARES[split], shares[split][name]
             quantity = f"{name}: share of the optimum, {split}"
             yield Check(quantity, value, least, SHARE.format(least), "at least", half_width=value - low)
         ratio = seconds[name] / seconds[best]
         yield Check(f"{name}: time over that of the optimum", ratio, FASTER, TIME, "at most")
-    for (name, split), (value, low, _) in gains.items():
-        quantity = f"{name}: rate over the best without training, {split}"
+    for (name, systems), (value, low, _) in gains.items():
+        quantity = f"{name}: rate over the best without training, {systems}"
         yield Check(quantity, value, 1.0, ABOVE, "at least", half_width=value - low)
 
 
