@@ -29,6 +29,8 @@ Described = TypeVar("Described", bound=Model)
 CALIBRATION = 12
 """Batches of the training from which ranges are read."""
 
+SPLITS: tuple[Split, ...] = ("test", "unseen")
+
 FIRST = 8
 """Systems whose own rates a model keeps."""
 
@@ -164,10 +166,11 @@ def _described(model: Described, recipes: Sequence[Recipe], command: str, system
     if recipes[-1].task == "statistical":
         metadata["range"] = statistical_range(recipes).as_metadata()
     described = dataclasses.replace(model, metadata=metadata)
-    splits: tuple[Split, ...] = ("test", "unseen")
-    metrics: dict[str, Any] = {split: mean_rate(described, task, split, systems) for split in splits}
-    first = _rates(described, task, "test", min(FIRST, systems)).tolist()
-    metrics |= {"systems": systems, "first of test": first}
+    metrics: dict[str, Any] = {
+        "systems": systems,
+        **{split: mean_rate(described, task, split, systems) for split in SPLITS},
+        "first of test": _rates(described, task, "test", min(FIRST, systems)).tolist(),
+    }
     return dataclasses.replace(described, metadata={**metadata, "metrics": metrics})
 
 
