@@ -39,8 +39,8 @@ CHANNELS = 11
 """Channels of `maps_of`."""
 
 RATE, WARM_UP, LARGEST_NORM = 2e-2, 0.1, 1.0
-"""Highest learning rate (Adam), share of the steps in which it rises before it falls as a cosine, and the norm
-to which longer gradients are shortened."""
+"""Highest learning rate (Adam), share of the steps in which it rises before it falls as a cosine, and the
+norm to which longer gradients are shortened."""
 
 SMALL = 0.1
 """Factor of the first weights of the output."""
@@ -96,7 +96,7 @@ def gcn(channels: int, width: int, layers: int = 2) -> Graph:
 
 
 def gentle(network: Network) -> Network:
-    """Return a network that begins near steering: with larger weights the output's tanh can stop gradients."""
+    """Return a network that begins near steering: with larger weights the tanh can stop all gradients."""
     output = next(node for node in network.graph if node.op == "tanh")
     with torch.no_grad():
         network.own(network.graph[output.inputs[0]])["weight"].mul_(SMALL)
