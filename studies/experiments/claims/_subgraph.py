@@ -24,6 +24,7 @@ __all__ = [
     "PeakMemory",
     "drawn",
     "gcn",
+    "gentle",
     "loss",
     "maps_of",
     "parameters",
@@ -37,10 +38,14 @@ __all__ = [
 CHANNELS = 11
 """Channels of `maps_of`."""
 
-RATE, LARGEST_NORM = 2e-2, 1.0
-"""First learning rate (Adam; it falls as a cosine), and the norm to which longer gradients are shortened."""
+RATE, WARM_UP, LARGEST_NORM = 2e-2, 0.1, 1.0
+"""Highest learning rate (Adam), share of the steps in which it rises before it falls as a cosine, and the
+norm to which longer gradients are shortened."""
 
-AT_ONCE = 4
+SMALL = 0.1
+"""Factor of the first weights of the output."""
+
+AT_ONCE = 2
 """Surfaces that a prediction without gradients works through together."""
 
 Window = tuple[slice, slice]
@@ -88,6 +93,14 @@ def gcn(channels: int, width: int, layers: int = 2) -> Graph:
         state = to.relu(to.add_node("add", *(to.conv(one, width, 1) for one in (near, users, elements))))
     combine_steering(to, state, kernel=1)
     return to.graph()
+
+
+def gentle(network: Network) -> Network:
+    """Return a network that begins near steering: with larger weights the tanh can stop all gradients."""
+    output = next(node for node in network.graph if node.op == "tanh")
+    with torch.no_grad():
+        network.own(network.graph[output.inputs[0]])["weight"].mul_(SMALL)
+    return network
 
 
 def plain(network: Network) -> Network:
@@ -168,7 +181,9 @@ def train(
     """
     optimiser = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], RATE)
     steps = epochs * len(batches)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, RATE, steps, pct_start=WARM_UP, cycle_momentum=False, final_div_factor=1e4
+    )
     for number in range(steps):
         optimiser.zero_grad()
         step(network, batches[number % len(batches)], stream, number, patch)

@@ -108,7 +108,7 @@ def draw(values: Values) -> Figure:
     left.set(xlabel="Seed", ylabel="Sum rate (bit/s/Hz)", xlim=(-0.5, seeds[-1] + 0.5))
     left.set_xticks(seeds)
     left.margins(y=0.4)
-    left.legend()
+    left.legend(loc="lower center", ncols=2)
     value, low, high = values["ratio"].T
     places = np.arange(value.size)
     right.errorbar(
