@@ -3,8 +3,8 @@
 Gates from the means of all channels over the surface (Hu, Shen and Sun, "Squeeze-and-excitation networks",
 CVPR 2018) on the residual branches of the convolutional network on the element grid: the claim is at least
 5 % more rate than the same network without them, for at most 5 % more parameters, and as much more than a
-network that spends these on width. The first look that the claim comes from was at a network of another kind,
-fully convolutional with users as channels: nothing but the gates told an element what the others see.
+network that spends these on width: in a shallow convolutional network nothing but gates tells an element what
+those far away see.
 
 Three settings, each with the same systems, steps and learning rate for all networks. The networks of the
 package combine the steering phasors of their inputs, and are told the strengths of all paths at every
