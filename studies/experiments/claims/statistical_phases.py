@@ -1,8 +1,8 @@
 """Phases from the statistics alone: networks against the best of many ascents and the best steering.
 
 The statistical task of `ris.predictors`: users in different directions, two surfaces with all three reflected
-paths, phase noise; the rate is the exact hardening bound. 100 % is the numerical optimum, the best of ascents
-from superposed steering, each user's steering and random phases (`ris.predictors.optimum`).
+paths, phase noise; the rate is the exact hardening bound. 100 % is the numerical optimum: the best of ascents
+which begin at superposed steering, each user's steering and random phases (`ris.predictors.optimum`).
 
 The reference is the residual network with gates whose two surfaces tell each other what they see, trained on
 small surfaces and then, with the same weights, on those of the claim. The optimum serves some of the users
