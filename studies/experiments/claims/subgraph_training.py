@@ -67,8 +67,8 @@ class Settings:
     users: int = 2
     seeds: int = 3
     systems: int = 256
-    batch: int = 4
-    epochs: int = 3
+    batch: int = 8
+    epochs: int = 6
     test: int = 1000
 
 
