@@ -1,0 +1,1 @@
+"""Claims of the predictors, measured; what the data say is reported, whichever way."""
