@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from channels.errors import InvalidArgumentError
 from studies.experiment import Progress, tell_nothing
@@ -13,9 +13,10 @@ from studies.results import versions
 
 # torch takes long to import, and only trainings need it.
 if TYPE_CHECKING:
+    from ris.predictors.model import Model
     from ris.predictors.train import Predictor, Recipe
 
-__all__ = ["FOLDER", "trained_network"]
+__all__ = ["FOLDER", "trained_integers", "trained_network"]
 
 FOLDER = Path("results") / "trained"
 """Where the networks are kept, in the working directory."""
@@ -53,10 +54,48 @@ def trained_network(recipes: "Sequence[Recipe]", progress: Progress = tell_nothi
     return network
 
 
-def file_of(recipes: "Sequence[Recipe]") -> Path:
-    """Return the file of a network: its name tells the recipes and the packages."""
+def trained_integers(
+    recipes: "Sequence[Recipe]", tuning: "Recipe", progress: Progress = tell_nothing, **options: Any
+) -> "Model":
+    """Train the integers of a trained network, or take their model from `FOLDER`.
+
+    Parameters
+    ----------
+    recipes : sequence of Recipe
+        Trainings of the float network.
+    tuning : Recipe
+        Training in integers that follows.
+    progress : callable
+        Told the share that is done, and the validations.
+    **options
+        Of `ris.predictors.publish.calibrated`.
+    """
+    from ris.predictors.model_file import read_model, write_model
+    from ris.predictors.module import Network
+    from ris.predictors.publish import calibrated
+    from ris.predictors.train import optimise
+
+    path = file_of([*recipes, tuning], options)
+    if not path.exists():
+        network = trained_network(recipes, progress)
+        if not isinstance(network, Network):
+            raise InvalidArgumentError("recipes", "a network that is one graph", recipes[-1].network)
+        quantized, partial = calibrated(network, recipes[-1], **options), path.with_suffix(".partial")
+        optimise(
+            quantized,
+            tuning,
+            checkpoint=partial,
+            progress=lambda step, text: progress(step / tuning.steps, f"integers: {text}"),
+        )
+        write_model(quantized.export(), path)
+        partial.unlink(missing_ok=True)
+    return read_model(path)
+
+
+def file_of(recipes: "Sequence[Recipe]", *more: Any) -> Path:
+    """Return the file of a network: its name tells the recipes, what else there is, and the packages."""
     made_by = json.dumps(
-        [[dataclasses.asdict(recipe) for recipe in recipes], dict(versions())], sort_keys=True
+        [[dataclasses.asdict(recipe) for recipe in recipes], dict(versions()), *more], sort_keys=True
     )
     last = recipes[-1]
     digest = hashlib.sha256(made_by.encode()).hexdigest()[:16]

@@ -90,6 +90,11 @@ def operation(model, node):
     return integer_operation(model, node, codes_of(model))
 
 
+def fused(a, b, c):
+    """a b + c, rounded once (but for ties of the double-precision sum, one in 2^29): a b is exact there."""
+    return np.float32(np.float64(a) * b + np.float64(c))
+
+
 def oracle(model, node, inputs):
     """Codes of a node in int64 and exact float32, axes (batch, user, row, column, channel)."""
     numbers = {one.name: i for i, one in enumerate(model.graph.nodes)}
@@ -131,10 +136,15 @@ def oracle(model, node, inputs):
         total += own["bias"][:, None]
         return codes((total.astype(np.float32) * own["multiplier"][:, None]).reshape(*x[0].shape[:4], -1))
     if node.op in ("add", "sub"):
-        total = np.float32(0)
-        for one, factor in zip(x, own["multiplier"], strict=True):
-            total = total + one.astype(np.float32) * factor
-        return shifted(total)
+        terms = list(zip(inputs, own["multiplier"], [zero[numbers[name]] for name in node.inputs], strict=True))
+        moved = np.float32(0)
+        for _, factor, z in reversed(terms):
+            moved = fused(factor, np.float32(z), moved)
+        total = np.float32(zero[i]) - moved
+        for one, factor, _ in reversed(terms):
+            total = fused(factor, one, total)
+        assert total.dtype == np.float32
+        return np.clip(np.rint(total), 0, top).astype(np.uint8)
     if node.op == "mul":
         return shifted((x[0] * x[1]).astype(np.float32) * np.float32(own["multiplier"]))
     axes = (2, 3) if node.op == "mean_grid" else (1,)

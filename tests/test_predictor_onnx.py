@@ -68,19 +68,17 @@ FAMILIES = {
     "pixel shuffle": [(graph_of("pixel_shuffle", "input", factor=2), (2, 16, 64, 48))],
     "repeat": [(graph_of("repeat", "input", factor=3), (2, 8, 32, 24))],
     "flatten": [(graph_of("flatten", "input", rows=8, columns=12), (40, 30, 8, 12))],
-}
-SUMS = {
     "sum": [
         (graph_of("add", "input", "input"), (2, 16, 32, 32)),
         (graph_of("add", "input", "mean_users"), (2, 16, 32, 32)),
         (graph_of("add", "input", "mean_grid"), (2, 16, 32, 32)),
         (graph_of("add", "input", "input", "mean_users"), (2, 16, 32, 32)),
     ],
-    "difference": [
-        (graph_of("sub", "input", "input"), (2, 16, 48, 32)),
-        (graph_of("sub", "mean_users", "input"), (2, 16, 48, 32)),
-    ],
 }
+DIFFERENCES = [
+    (graph_of("sub", "input", "input"), (2, 16, 48, 32)),
+    (graph_of("sub", "mean_users", "input"), (2, 16, 48, 32)),
+]
 
 
 def compared(cases, ties):
@@ -106,12 +104,11 @@ def test_a_million_codes_of_each_family_are_those_of_onnxruntime(family):
     assert not differences.any()
 
 
-@pytest.mark.parametrize("family", SUMS)
-def test_a_million_sums_differ_by_one_code_at_most_and_hardly_ever(family):
-    differences = np.concatenate([compared(SUMS[family], ties) for ties in (False, True)])
+def test_a_million_differences_are_off_by_one_code_at_most_and_hardly_ever():
+    differences = np.concatenate([compared(DIFFERENCES, ties) for ties in (False, True)])
     assert differences.size >= 10**6
     assert np.abs(differences).max() <= 1
-    # onnxruntime multiplies scales in another order: float32 rounding moves numbers across a tie.
+    # onnxruntime has sums alone, here of mirrored codes: float32 rounding moves numbers across a tie.
     assert np.count_nonzero(differences) <= 1e-4 * differences.size
 
 

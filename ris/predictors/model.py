@@ -7,7 +7,9 @@ real arithmetic is float32, rounding is half to even:
     conv, rank_conv   clip(rint(float32(sum (qx - zx) qw + bias) multiplier) + z), with a multiplier
                       float32(float32(sx sw) / s) of each output channel; the border is zx
     mean_*, sum_*     clip(rint(float32(sum (qx - zx)) m) + z), m = sx / (s n) for a mean of n, or sx / s
-    add, sub          clip(rint(sum multiplier_i (q_i - z_i) + z)), multiplier_i = +-s_i / s
+    add, sub          clip(rint(sum multiplier_i (q_i - z_i) + z)), multiplier_i = +-s_i / s, as sum
+                      multiplier_i q_i, the last term first, from z - sum multiplier_i z_i, which is summed
+                      in that order too; each product is rounded with the sum that it enters
     mul               clip(rint(float32((qa - za) (qb - zb)) multiplier + z)), multiplier = float32(sa sb) / s
 
 while sigmoid, tanh, gain and concat are tables, q = table[qx], one for each input. All other operations
@@ -27,7 +29,7 @@ convolution.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,53 +53,6 @@ OWN_SCALE = ("input", *CONVOLUTIONS, *TABLES, "add", "sub", "mul", "mean_grid", 
 
 SMALLEST_SCALE, LARGEST_SCALE = 1e-15, 1e15
 """Between these no float32 of a sum overflows."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """What the runtime executes.
-
-    Parameters
-    ----------
-    graph : Graph
-        Operations.
-    arrays : mapping of str to array
-        The numbers, as `layout` lists them.
-    rows, columns : int
-        A surface that fits the graph; any other does too if there is no "flatten".
-    metadata : mapping of str to JSON values
-        What the model is for, how it was made, what it reached.
-
-    Raises
-    ------
-    InvalidArgumentError
-        If an array is missing or has another type or shape, or a number cannot be.
-    """
-
-    graph: Graph
-    arrays: Mapping[str, Array]
-    rows: int = 8
-    columns: int = 8
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    kind: ClassVar[str]
-
-    def __post_init__(self) -> None:
-        layout = self.layout(self.graph, self.rows, self.columns)
-        if set(layout) != set(self.arrays):
-            wrong = sorted(set(layout) ^ set(self.arrays))
-            raise InvalidArgumentError("arrays", "the arrays of the graph", f"a difference in {wrong[:3]}")
-        for name, (dtype, shape) in layout.items():
-            array = self.arrays[name]
-            if array.dtype != dtype or array.shape != shape:
-                expected = f"{np.dtype(dtype)} of shape {shape}"
-                raise InvalidArgumentError(name, expected, f"{array.dtype} of shape {array.shape}")
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise InvalidArgumentError(name, "finite numbers", "NaN or infinite ones")
-
-    @classmethod
-    def layout(cls, graph: Graph, rows: int, columns: int) -> Layout:
-        """Return type and shape of every array that a graph needs."""
-        raise NotImplementedError
 
 
 def float_layout(graph: Graph, rows: int, columns: int) -> Layout:
@@ -145,35 +100,69 @@ def _limited(graph: Graph, layout: Layout) -> Layout:
     return layout
 
 
-class FloatModel(Model):
+@dataclass(frozen=True)
+class _Model:
+    """What float and integer models have in common.
+
+    Parameters
+    ----------
+    graph : Graph
+        Operations.
+    arrays : mapping of str to array
+        The numbers, as the layout of the class lists them.
+    rows, columns : int
+        A surface that fits the graph; any other does too if there is no "flatten".
+    metadata : mapping of str to JSON values
+        What the model is for, how it was made, what it reached.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If an array is missing or has another type or shape, or a number cannot be.
+    """
+
+    graph: Graph
+    arrays: Mapping[str, Array]
+    rows: int = 8
+    columns: int = 8
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def _check_arrays(self, layout: Layout) -> None:
+        if set(layout) != set(self.arrays):
+            wrong = sorted(set(layout) ^ set(self.arrays))
+            raise InvalidArgumentError("arrays", "the arrays of the graph", f"a difference in {wrong[:3]}")
+        for name, (dtype, shape) in layout.items():
+            array = self.arrays[name]
+            if array.dtype != dtype or array.shape != shape:
+                expected = f"{np.dtype(dtype)} of shape {shape}"
+                raise InvalidArgumentError(name, expected, f"{array.dtype} of shape {array.shape}")
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise InvalidArgumentError(name, "finite numbers", "NaN or infinite ones")
+
+
+@dataclass(frozen=True)
+class FloatModel(_Model):
     """A model in float32."""
 
     kind = "float"
-
-    @classmethod
-    def layout(cls, graph: Graph, rows: int, columns: int) -> Layout:
-        """Return type and shape of every array that a graph needs."""
-        return float_layout(graph, rows, columns)
+    layout = staticmethod(float_layout)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        self._check_arrays(self.layout(self.graph, self.rows, self.columns))
         for name, array in self.arrays.items():
             if name.endswith("/variance") and (array < 0).any():
                 raise InvalidArgumentError(name, "variances >= 0", f"{array.min()}")
 
 
-class IntegerModel(Model):
+@dataclass(frozen=True)
+class IntegerModel(_Model):
     """A model in integers; no sum of its convolutions can leave 32 bits, for any input."""
 
     kind = "integer"
-
-    @classmethod
-    def layout(cls, graph: Graph, rows: int, columns: int) -> Layout:
-        """Return type and shape of every array that a graph needs."""
-        return integer_layout(graph, rows, columns)
+    layout = staticmethod(integer_layout)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        self._check_arrays(self.layout(self.graph, self.rows, self.columns))
         self._check_scales("scale", self.arrays["scale"])
         bits = self.arrays["bits"]
         if bits.max() > 8 or bits[0] == 0:
@@ -246,3 +235,7 @@ class IntegerModel(Model):
         sums += np.abs(self.arrays[f"{node.name}/bias"].astype(np.int64))
         if sums.max() >= 2**31:
             raise InvalidArgumentError(node.name, "sums below 2^31", f"a bound of {sums.max()}")
+
+
+Model = FloatModel | IntegerModel
+"""What the runtime executes."""

@@ -37,7 +37,7 @@ TITLE = b"double-ris predictor 1\n"
 BLOCK = 512
 LARGEST_FILE = 2**28
 LARGEST_TEXT = 2**20
-KINDS: dict[str, type[Model]] = {"float": FloatModel, "integer": IntegerModel}
+KINDS: dict[str, type[FloatModel] | type[IntegerModel]] = {"float": FloatModel, "integer": IntegerModel}
 ROUNDING = "f32-rne"
 PACKED = "weight_4bit"
 

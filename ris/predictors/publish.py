@@ -1,7 +1,6 @@
 """From trained networks to model files that say what they are for, what made them and what they reach."""
 
 import dataclasses
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -10,15 +9,14 @@ import torch
 
 from ris.predictors.model import FloatModel, IntegerModel, Model
 from ris.predictors.module import Network
-from ris.predictors.networks.unrolled import as_phasors
-from ris.predictors.quantize import QuantizedNetwork
+from ris.predictors.quantize import Observer, QuantizedNetwork
 from ris.predictors.runtime import Predictor
 from ris.predictors.statistical import ANTENNAS
 from ris.predictors.task import Split, Task, unit
-from ris.predictors.train import AT_ONCE, LARGEST_NORM, Recipe, on_device
+from ris.predictors.train import AT_ONCE, Recipe, optimise
 from ris.predictors.trained_range import TrainedRange
 
-__all__ = ["float_model", "integer_model", "mean_rate"]
+__all__ = ["calibrated", "float_model", "integer_model", "mean_rate"]
 
 Described = TypeVar("Described", bound=Model)
 
@@ -26,7 +24,7 @@ CALIBRATION = 12
 """Batches of the training from which ranges are read."""
 
 RATE = 3e-4
-"""First learning rate of the steps with rounding; it falls as a cosine."""
+"""Highest learning rate of the steps with rounding."""
 
 
 def float_model(
@@ -66,22 +64,32 @@ def integer_model(
     bits : int
         Of the weights.
     steps : int
-        Of a training on the same loss, in which the ranges stay; systems follow those of the last recipe.
+        Of a training as the last recipe's, in which the ranges stay.
     """
-    recipe = recipes[-1]
-    task, quantized = recipe.make_task(), QuantizedNetwork(network.cpu(), bits).eval()
-    quantized.calibrate([torch.from_numpy(maps) for maps in _training_maps(recipes[-1:])], "percentile")
-    optimiser = torch.optim.Adam(quantized.network.parameters(), RATE)
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * step / steps))
-        batch = on_device(task.training_batch(recipe.steps + step, recipe.batch, recipe.seed), "cpu")
-        optimiser.zero_grad()
-        loss = -batch.rates(as_phasors(quantized(batch.maps))).sum(-1).log().mean()
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(quantized.network.parameters(), LARGEST_NORM)
-        optimiser.step()
+    quantized = calibrated(network, recipes[-1], bits=bits, follow=False)
+    optimise(quantized, dataclasses.replace(recipes[-1], steps=steps, rate=RATE))
     return _described(quantized.export(), recipes, f"{command}; {steps} steps in integers", test_systems)
+
+
+def calibrated(
+    network: Network, recipe: Recipe, observer: Observer = "percentile", **options: Any
+) -> QuantizedNetwork:
+    """Return a network in simulated integers, its ranges read from the first batches of its training.
+
+    Parameters
+    ----------
+    network : Network
+        Trained; it is copied.
+    recipe : Recipe
+        How.
+    observer : {"min-max", "percentile", "mse"}
+        How a range follows from numbers.
+    **options
+        Of `QuantizedNetwork`.
+    """
+    quantized = QuantizedNetwork(network.cpu(), **options).eval()
+    quantized.calibrate([torch.from_numpy(maps) for maps in _training_maps([recipe])], observer)
+    return quantized
 
 
 def mean_rate(model: Model, task: Task, split: Split, systems: int) -> float:

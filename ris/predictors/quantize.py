@@ -39,7 +39,7 @@ class QuantizedNetwork(nn.Module):
     """A network that computes as its integer model will, and that can be trained so.
 
     Gradients pass through the rounding, and stop where a range clips. In training the ranges follow the
-    largest and smallest numbers with exponential forgetting. Normalisations are folded before.
+    largest and smallest numbers with exponential forgetting, if they shall. Normalisations are folded before.
 
     Parameters
     ----------
@@ -53,6 +53,10 @@ class QuantizedNetwork(nn.Module):
         leaves all results real, to see what rounding the weights does alone; such a network has no export.
     delay : int
         So many steps of training leave activations as they are.
+    per_channel : bool
+        Whether each output channel has a scale of its weights, or all of a convolution share one.
+    follow : bool
+        Whether the ranges follow in training, or stay as calibrated.
     """
 
     low: Tensor
@@ -65,6 +69,8 @@ class QuantizedNetwork(nn.Module):
         bits: int | Mapping[str, int] = 8,
         activation_bits: int | None = 8,
         delay: int = 0,
+        per_channel: bool = True,
+        follow: bool = True,
     ) -> None:
         super().__init__()
         self._weights_alone = activation_bits is None
@@ -82,7 +88,7 @@ class QuantizedNetwork(nn.Module):
         self._weight_bits = _bits_of_weights(self.graph, bits)
         self._kept: dict[str, Tensor] = {}
         self._number = {node.name: number for number, node in enumerate(self.graph.nodes)}
-        self.delay = integer("delay", delay, 0)
+        self.delay, self.per_channel, self.follow = integer("delay", delay, 0), per_channel, follow
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.register_buffer("low", torch.zeros(len(self.graph.nodes)))
         self.register_buffer("high", torch.zeros(len(self.graph.nodes)))
@@ -253,13 +259,14 @@ class QuantizedNetwork(nn.Module):
         return inside + (rounded - inside).detach()
 
     @torch.no_grad()
-    def _follow(self, node: Node, values: Tensor) -> None:
+    def _move(self, node: Node, values: Tensor) -> None:
         number = self._number[node.name]
         self.low[number].lerp_(values.min().clamp(max=0), 1 - DECAY)
         self.high[number].lerp_(values.max().clamp(min=0), 1 - DECAY)
 
     def _followed(self, node: Node, values: Tensor) -> Tensor:
-        self._follow(node, values)
+        if self.follow:
+            self._move(node, values)
         return self._rounded(node, values) if self.steps > self.delay else values
 
     def _weights(self, node: Node) -> tuple[Tensor, Tensor, Tensor]:
@@ -272,6 +279,8 @@ class QuantizedNetwork(nn.Module):
             step = weight.abs().flatten(1).amax(1) / top
         # A channel of small weights with a large bias: the bias has to fit 32 bits too.
         scale = torch.maximum(step, bias.abs() / (source * 2**30))
+        if not self.per_channel:
+            scale = scale.amax().expand_as(scale)
         scale = torch.where(scale > 0, scale, 1.0)
         codes = torch.clamp(torch.round(weight / _per_channel(scale, weight)), -top, top)
         return scale, codes, torch.round(bias / (source * scale))

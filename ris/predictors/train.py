@@ -29,6 +29,7 @@ __all__ = [
     "build",
     "measure",
     "on_device",
+    "optimise",
     "phasors",
     "rates_on",
     "read_weights",
@@ -37,7 +38,7 @@ __all__ = [
     "train",
 ]
 
-VALIDATION, EVERY, PATIENCE, MARGIN = 256, 100, 15, 1e-4
+VALIDATION, EVERY, PATIENCE, MARGIN = 256, 100, 10, 1e-4
 """Systems, steps between validations, validations without a rise of the score by MARGIN until the end."""
 
 LARGEST_NORM = 1.0
@@ -134,10 +135,7 @@ def train(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Trained:
-    """Train a network.
-
-    The loss is minus the mean logarithm of the sum rate, so that all systems count alike, whatever their
-    SNR. The same recipe, start and number of threads give the same weights to the last bit on a processor.
+    """Train a network from its first weights, or from those of `start`.
 
     Parameters
     ----------
@@ -146,10 +144,8 @@ def train(
     start : mapping of str to Tensor, optional
         State dictionary to begin with, of a network with the same parameters, as from another size of the
         surfaces, or of what an unrolled network starts with.
-    checkpoint : Path, optional
-        File that keeps the state at every validation, and from which an interrupted training goes on.
-    progress : callable, optional
-        Told of every validation.
+    checkpoint, progress
+        As for `optimise`.
 
     Returns
     -------
@@ -160,10 +156,36 @@ def train(
     InvalidArgumentError
         On a recipe that cannot be, or a checkpoint of another one.
     """
-    task, device = recipe.make_task(), "cuda" if torch.cuda.is_available() else "cpu"
-    network = build(recipe.network, task.channels, recipe.side, recipe.seed)
+    network = build(recipe.network, recipe.make_task().channels, recipe.side, recipe.seed)
     if start is not None:
         _begin(network, start)
+    return Trained(network, optimise(network, recipe, checkpoint=checkpoint, progress=progress))
+
+
+def optimise(
+    network: nn.Module,
+    recipe: Recipe,
+    *,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> list[tuple[int, float]]:
+    """Train a network as it is, to its best validation, and return the history of validations.
+
+    The loss is minus the mean logarithm of the sum rate, so that all systems count alike, whatever their
+    SNR. The same network, recipe and number of threads give the same weights to the last bit on a processor.
+
+    Parameters
+    ----------
+    network : Module
+        As `Network`, such as one that simulates integers; it is changed.
+    recipe : Recipe
+        How to train it.
+    checkpoint : Path, optional
+        File that keeps the state at every validation, and from which an interrupted training goes on.
+    progress : callable, optional
+        Told of every validation.
+    """
+    task, device = recipe.make_task(), "cuda" if torch.cuda.is_available() else "cpu"
     network.to(device)
     optimiser = torch.optim.Adam(network.parameters(), recipe.rate)
     state = _State(recipe, network, optimiser)
@@ -190,7 +212,7 @@ def train(
             if progress is not None:
                 progress(step + 1, f"validation {score:.4f} bit/s/Hz, best {state.best:.4f}")
     network.load_state_dict(state.best_weights)
-    return Trained(network, state.history)
+    return state.history
 
 
 def measure(recipe: Recipe, network: Predictor, count: int = MEASURED) -> dict[str, float]:
@@ -199,7 +221,7 @@ def measure(recipe: Recipe, network: Predictor, count: int = MEASURED) -> dict[s
     return {split: float(rates_on(recipe, network, split, count).mean()) for split in splits}
 
 
-def rates_on(recipe: Recipe, network: Predictor, split: Split, count: int = MEASURED) -> NDArray[np.float64]:
+def rates_on(recipe: Recipe, network: nn.Module, split: Split, count: int = MEASURED) -> NDArray[np.float64]:
     """Return the sum rates on the first systems of a split, shape (count,), bit/s/Hz."""
     device = next(network.parameters()).device.type
     batches = (on_device(batch, device) for batch in _batches(recipe.make_task(), split, count))
@@ -256,7 +278,7 @@ def on_device(batch: Batch, device: str, dtype: torch.dtype = torch.float32) -> 
     return converted(batch, convert)
 
 
-def phasors(network: Predictor, batch: Batch, bits: int = 0) -> Tensor:
+def phasors(network: nn.Module, batch: Batch, bits: int = 0) -> Tensor:
     """Return what a network sets, shape (2 B, rows, columns): one phasor for each element.
 
     With `bits` they are rounded to the 2^bits phases 2 pi m / 2^bits; gradients pass as if they were not
@@ -270,7 +292,7 @@ def phasors(network: Predictor, batch: Batch, bits: int = 0) -> Tensor:
     return x + (rounded - x).detach()
 
 
-def sum_rates(network: Predictor, batch: Batch, bits: int = 0) -> Tensor:
+def sum_rates(network: nn.Module, batch: Batch, bits: int = 0) -> Tensor:
     """Return the sum rates of a network on systems, shape (B,), bit/s/Hz."""
     network.eval()
     with torch.no_grad():
@@ -288,7 +310,7 @@ def _begin(network: Predictor, start: Mapping[str, Tensor]) -> None:
         raise InvalidArgumentError("start", "weights of the same network", str(error)) from None
 
 
-def _loss(network: Predictor, batch: Batch, bits: int) -> Tensor:
+def _loss(network: nn.Module, batch: Batch, bits: int) -> Tensor:
     loss: Tensor = -batch.rates(phasors(network, batch, bits)).sum(-1).log().mean()
     return loss
 
@@ -308,7 +330,7 @@ def _batches(task: Task, split: Split, count: int) -> Iterator[Batch]:
 class _State:
     """Where a training stands: all that it needs to go on as if it had never stopped."""
 
-    def __init__(self, recipe: Recipe, network: Predictor, optimiser: torch.optim.Optimizer) -> None:
+    def __init__(self, recipe: Recipe, network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         self._recipe, self._network, self._optimiser = recipe, network, optimiser
         self.step, self.stale, self.best = 0, 0, -math.inf
         self.best_weights = _copied(network)
@@ -348,5 +370,5 @@ class _State:
         self.history = kept["history"]
 
 
-def _copied(network: Predictor) -> dict[str, Tensor]:
+def _copied(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in network.state_dict().items()}

@@ -168,12 +168,21 @@ class _Writer:
         if len(inputs) == 2:
             self._binary("QLinearAdd", node, [(name, *self.codes(name)) for name in inputs])
             return
-        floats = [
-            self.reshape(self.add("DequantizeLinear", name, *self.codes(name)), self.with_users(name))
-            for name in inputs
-        ]
-        total = self.reshape(self.add("Sum", *floats), self.shape(node.name))
-        self.add("QuantizeLinear", total, *self.codes(node.name), out=node.name)
+        # Of more there is no operator: step by step as `IntegerModel` states it, with products in double.
+        terms = list(zip(inputs, self.own(node, "multiplier"), strict=True))[::-1]
+        moved = np.float32(0)
+        for name, multiplier in terms:
+            zero = np.float64(self.model.arrays["zero_point"][self.numbers[name]])
+            moved = np.float32(multiplier * zero + moved)
+        own_zero = np.float32(self.model.arrays["zero_point"][self.numbers[node.name]])
+        total = self.constant(own_zero - moved, np.float32)
+        for name, multiplier in terms:
+            wide = self.add("Cast", self.reshape(name, self.with_users(name)), to=TensorProto.DOUBLE)
+            product = self.add("Mul", wide, self.constant(multiplier, np.float64))
+            exact = self.add("Add", product, self.add("Cast", total, to=TensorProto.DOUBLE))
+            total = self.add("Cast", exact, to=TensorProto.FLOAT)
+        rounded = self.add("QuantizeLinear", total, self.constant(1, np.float32), self.constant(0, np.uint8))
+        self.reshape(rounded, self.shape(node.name), node.name)
 
     def _sub(self, node: Node, one: str, other: str) -> None:
         # -s (q - z) = s ((255 - q) - (255 - z))

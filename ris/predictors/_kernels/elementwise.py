@@ -4,10 +4,16 @@ A code q of a tensor with zero point z and scale s stands for s (q - z). Where n
 are clip(rint(v), low, high) + zero with a float32 v, rounded half to even.
 """
 
+from typing import Any
+
 import numpy as np
-from numba import njit
+from numba import float32, njit
+from numba.extending import intrinsic as _intrinsic
 
 __all__ = ["add", "look_up", "multiply", "quantize", "sum_middle"]
+
+# Numba's annotations describe the generator of the code, not the call.
+intrinsic: Any = _intrinsic
 
 BLOCK = 1024
 
@@ -33,9 +39,22 @@ def quantize(y, x, scale, low, high, zero):
                 y[m, i, c] = np.uint8(np.int32(np.rint(v)) + zero)
 
 
+@intrinsic
+def _fused(typing_context, a, b, c):
+    """a b + c of float32, rounded once."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.fma(*arguments)
+
+    return float32(float32, float32, float32), generate
+
+
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 def add(y, inputs, zeros, multipliers, zero, highest):
-    """Write clip(rint(v + zero), 0, highest), v = sum of multiplier (q - z) in the order of the inputs.
+    """Write clip(rint(v), 0, highest), v the sum of multiplier (q - z), plus zero.
+
+    With r_n = m_n z_n and r_i = m_i z_i + r_(i+1), v = m_1 q_1 + (m_2 q_2 + ... + (m_n q_n + (zero - r_1))),
+    each product rounded together with the sum that it enters.
 
     Parameters
     ----------
@@ -47,19 +66,22 @@ def add(y, inputs, zeros, multipliers, zero, highest):
     """
     outer, middle, inner = y.shape
     sums = np.empty(BLOCK, np.float32)
+    moved = np.float32(0.0)
+    for n in range(len(inputs) - 1, -1, -1):
+        moved = _fused(multipliers[n], np.float32(zeros[n]), moved)
     for i in range(outer):
         for j in range(middle):
             for begin in range(0, inner, BLOCK):
                 end = min(begin + BLOCK, inner)
-                sums[:] = np.float32(0.0)
-                for n in range(len(inputs)):
+                sums[:] = zero - moved
+                for n in range(len(inputs) - 1, -1, -1):
                     x = inputs[n][i, min(j, inputs[n].shape[1] - 1), begin:end]
-                    z, multiplier = zeros[n], multipliers[n]
+                    multiplier = multipliers[n]
                     for t in range(end - begin):
-                        sums[t] += np.float32(np.int32(x[t] - z)) * multiplier
+                        sums[t] = _fused(np.float32(x[t]), multiplier, sums[t])
                 made = y[i, j, begin:end]
                 for t in range(end - begin):
-                    v = min(max(sums[t] + zero, np.float32(0.0)), highest)
+                    v = min(max(sums[t], np.float32(0.0)), highest)
                     made[t] = np.uint8(np.int32(np.rint(v)))
 
 

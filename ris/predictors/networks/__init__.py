@@ -7,14 +7,16 @@ from ris.predictors.networks.cnn import cnn
 from ris.predictors.networks.lgcl import lgcl
 from ris.predictors.networks.local_gnn import local_gnn
 from ris.predictors.networks.mlp import mlp
+from ris.predictors.networks.separable import separable
 
-__all__ = ["NETWORKS", "cnn", "lgcl", "local_gnn", "mlp"]
+__all__ = ["NETWORKS", "cnn", "lgcl", "local_gnn", "mlp", "separable"]
 
 NETWORKS: Mapping[str, Callable[[int, int], Graph]] = {
     "mlp": lambda channels, side: mlp(channels, side),
     "cnn": lambda channels, side: cnn(channels),
     "cnn-wide": lambda channels, side: cnn(channels, width=33),
     "se": lambda channels, side: cnn(channels, se=True),
+    "separable": lambda channels, side: separable(channels),
     "gnn-relu": lambda channels, side: local_gnn(channels, "relu"),
     "gnn-median": lambda channels, side: local_gnn(channels, "median"),
     "gnn-max": lambda channels, side: local_gnn(channels, "max"),
