@@ -180,11 +180,7 @@ def compare(
                 entries.append(Entry(name, kind, of_splits, seconds))
                 continue
             model = predictors[name].model
-            operations = 2 * (
-                model.bit_operations(family.users, side, side)
-                if isinstance(model, IntegerModel)
-                else model.graph.bit_operations(family.users, side, side)
-            )
+            operations = 2 * model.bit_operations(family.users, side, side)
             kind = "integer" if isinstance(model, IntegerModel) else "float"
             size = models[name].stat().st_size
             entries.append(Entry(name, kind, of_splits, seconds, size, operations))

@@ -31,7 +31,7 @@ from channels.errors import InvalidArgumentError
 from ris.predictors.graph import Graph, Node
 from ris.predictors.model import Array, FloatModel, IntegerModel, Layout, Model
 
-__all__ = ["ModelFileError", "read_model", "write_model"]
+__all__ = ["ModelFileError", "packed_bytes", "read_model", "write_model"]
 
 TITLE = b"double-ris predictor 1\n"
 BLOCK = 512
@@ -107,6 +107,11 @@ def encode_model(model: Model) -> bytes:
             file.create_dataset(name, data=values, track_times=False, **packing)
     body = image.getvalue()[BLOCK:]
     return _block(body) + body
+
+
+def packed_bytes(model: Model) -> int:
+    """Return the bytes of a model's numbers as a file packs them, before gzip shortens what repeats."""
+    return sum(values.nbytes for values in _joined(model).values())
 
 
 def decode_model(data: bytes, name: str = "data") -> Model:

@@ -1,11 +1,12 @@
 """From trained networks to model files that say what they are for, what made them and what they reach."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ris.predictors.model import FloatModel, IntegerModel, Model
 from ris.predictors.module import Network
@@ -16,12 +17,14 @@ from ris.predictors.task import Split, Task, unit
 from ris.predictors.train import AT_ONCE, Recipe, optimise
 from ris.predictors.trained_range import TrainedRange
 
-__all__ = ["calibrated", "float_model", "integer_model", "mean_rate"]
+__all__ = ["calibrated", "described", "float_model", "integer_model", "rates_of", "training_maps"]
 
 Described = TypeVar("Described", bound=Model)
 
 CALIBRATION = 12
 """Batches of the training from which ranges are read."""
+
+SPLITS: tuple[Split, ...] = ("test", "unseen")
 
 RATE = 3e-4
 """Highest learning rate of the steps with rounding."""
@@ -44,7 +47,7 @@ def float_model(
         Fixed systems of each split that tell what it reaches.
     """
     model = FloatModel(network.graph, network.arrays(), network.rows, network.columns)
-    return _described(model, recipes, command, test_systems)
+    return described(model, recipes, command, test_systems)
 
 
 def integer_model(
@@ -68,11 +71,15 @@ def integer_model(
     """
     quantized = calibrated(network, recipes[-1], bits=bits, follow=False)
     optimise(quantized, dataclasses.replace(recipes[-1], steps=steps, rate=RATE))
-    return _described(quantized.export(), recipes, f"{command}; {steps} steps in integers", test_systems)
+    return described(quantized.export(), recipes, f"{command}; {steps} steps in integers", test_systems)
 
 
 def calibrated(
-    network: Network, recipe: Recipe, observer: Observer = "percentile", **options: Any
+    network: Network,
+    recipe: Recipe,
+    observer: Observer = "percentile",
+    batches: int = CALIBRATION,
+    **options: Any,
 ) -> QuantizedNetwork:
     """Return a network in simulated integers, its ranges read from the first batches of its training.
 
@@ -84,25 +91,37 @@ def calibrated(
         How.
     observer : {"min-max", "percentile", "mse"}
         How a range follows from numbers.
+    batches : int
+        Batches of the training that are read.
     **options
         Of `QuantizedNetwork`.
     """
     quantized = QuantizedNetwork(network.cpu(), **options).eval()
-    quantized.calibrate([torch.from_numpy(maps) for maps in _training_maps([recipe])], observer)
+    quantized.calibrate(map(torch.from_numpy, training_maps(recipe, batches)), observer)
     return quantized
 
 
-def mean_rate(model: Model, task: Task, split: Split, systems: int) -> float:
-    """Return the mean sum rate of the first systems of a split, bit/s/Hz, as the runtime predicts."""
-    predictor, total = Predictor(model), 0.0
+def rates_of(models: Sequence[Model], task: Task, split: Split, systems: int) -> NDArray[np.float64]:
+    """Return sum rates as the runtime predicts, shape (models, systems), bit/s/Hz.
+
+    Parameters
+    ----------
+    models : sequence of FloatModel or IntegerModel
+        All meet the same systems.
+    task, split, systems
+        Family and split, and how many of its first systems.
+    """
+    predictors, rates = [Predictor(model) for model in models], np.empty((len(models), systems))
     for first in range(0, systems, AT_ONCE):
         batch = task.systems(split, min(AT_ONCE, systems - first), first)
-        made = predictor.run(batch.maps)[:, 0]
-        total += float(batch.rates(unit(made[:, 0] + 1j * made[:, 1])).sum())
-    return total / systems
+        for row, predictor in zip(rates, predictors, strict=True):
+            made = predictor.run(batch.maps)[:, 0]
+            row[first : first + AT_ONCE] = batch.rates(unit(made[:, 0] + 1j * made[:, 1])).sum(-1)
+    return rates
 
 
-def _described(model: Described, recipes: Sequence[Recipe], command: str, systems: int) -> Described:
+def described(model: Described, recipes: Sequence[Recipe], command: str, systems: int) -> Described:
+    """Return a model with metadata of what it is for, what made it, and what it reaches on test systems."""
     task = recipes[-1].make_task()
     metadata = {
         "task": recipes[-1].task,
@@ -112,7 +131,7 @@ def _described(model: Described, recipes: Sequence[Recipe], command: str, system
         "torch": torch.__version__,
         "metrics": {
             "systems": systems,
-            **{split: mean_rate(model, task, split, systems) for split in ("test", "unseen")},
+            **{split: float(rates_of([model], task, split, systems).mean()) for split in SPLITS},
         },
     }
     if recipes[-1].task == "statistical":
@@ -122,12 +141,12 @@ def _described(model: Described, recipes: Sequence[Recipe], command: str, system
 
 def statistical_range(recipes: Sequence[Recipe]) -> TrainedRange:
     """Return what the statistical task trains for."""
-    return TrainedRange.of(("single1", "single2", "double"), (ANTENNAS, ANTENNAS), _training_maps(recipes))
+    maps = (one for recipe in recipes for one in training_maps(recipe))
+    return TrainedRange.of(("single1", "single2", "double"), (ANTENNAS, ANTENNAS), maps)
 
 
-def _training_maps(recipes: Sequence[Recipe]) -> Iterable[Any]:
-    """Maps of the first batches of each training; it has every number of users soon."""
-    for recipe in recipes:
-        task = recipe.make_task()
-        for step in range(CALIBRATION):
-            yield np.asarray(task.training_batch(step, recipe.batch, recipe.seed).maps)
+def training_maps(recipe: Recipe, batches: int = CALIBRATION) -> Iterator[NDArray[np.float32]]:
+    """Return maps of the first batches of a training; it has every number of users soon."""
+    task = recipe.make_task()
+    for step in range(batches):
+        yield np.asarray(task.training_batch(step, recipe.batch, recipe.seed).maps)

@@ -57,6 +57,13 @@ class QuantizedNetwork(nn.Module):
         Whether each output channel has a scale of its weights, or all of a convolution share one.
     follow : bool
         Whether the ranges follow in training, or stay as calibrated.
+
+    Attributes
+    ----------
+    graph : Graph
+        What is executed, without normalisations and with few rectifiers left.
+    weight_bits : dict of str to int
+        Bits of every convolution's weights.
     """
 
     low: Tensor
@@ -85,7 +92,7 @@ class QuantizedNetwork(nn.Module):
         self._bits = dict.fromkeys(self._source.values(), activation_bits)
         self._bits[self.graph.nodes[0].name] = 8
         self._bits |= dict.fromkeys(self._real, 0)
-        self._weight_bits = _bits_of_weights(self.graph, bits)
+        self.weight_bits = _bits_of_weights(self.graph, bits)
         self._kept: dict[str, Tensor] = {}
         self._number = {node.name: number for number, node in enumerate(self.graph.nodes)}
         self.delay, self.per_channel, self.follow = integer("delay", delay, 0), per_channel, follow
@@ -147,11 +154,6 @@ class QuantizedNetwork(nn.Module):
         self.steps += 1
         return self._run(maps, self._followed, self._own)
 
-    @property
-    def weight_bits(self) -> dict[str, int]:
-        """Bits of every convolution's weights."""
-        return dict(self._weight_bits)
-
     def exact(self, node: Node, *inputs: Tensor) -> Tensor:
         """Return a node's result in floats."""
         return self._made(node, self.network.own(node), inputs)
@@ -173,7 +175,7 @@ class QuantizedNetwork(nn.Module):
         step, bias : Tensor, shape (channels,)
             Scales of the weights, from now on kept, and the biases.
         """
-        own, top = self.network.own(self.graph[name]), 2 ** (self._weight_bits[name] - 1) - 1
+        own, top = self.network.own(self.graph[name]), 2 ** (self.weight_bits[name] - 1) - 1
         if codes.abs().max() > top or not torch.equal(codes, codes.round()):
             raise InvalidArgumentError("codes", f"whole numbers from -{top} to {top}", f"up to {codes.max()}")
         self._kept[name] = step.to(own["weight"])
@@ -205,7 +207,7 @@ class QuantizedNetwork(nn.Module):
             "zero_point": np.array([int(zero) for _, zero, _ in codes], np.uint8),
             "bits": np.array([self._bits[self._source[node.name]] for node in self.graph.nodes], np.uint8),
             "weight_bits": np.array(
-                [self._weight_bits.get(node.name, 0) for node in self.graph.nodes], np.uint8
+                [self.weight_bits.get(node.name, 0) for node in self.graph.nodes], np.uint8
             ),
         }
         for node in self.graph.nodes[1:]:
@@ -272,7 +274,7 @@ class QuantizedNetwork(nn.Module):
     def _weights(self, node: Node) -> tuple[Tensor, Tensor, Tensor]:
         """Scales of the weights, their codes, and the codes of the biases."""
         own = {name: value.detach() for name, value in self.network.own(node).items()}
-        weight, bias, top = own["weight"], own["bias"], 2 ** (self._weight_bits[node.name] - 1) - 1
+        weight, bias, top = own["weight"], own["bias"], 2 ** (self.weight_bits[node.name] - 1) - 1
         source, _, _ = self._codes(self.graph[node.inputs[0]])
         step = self._kept.get(node.name)
         if step is None:

@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from channels.checks import integer, one_of, positive
+from channels.checks import one_of, positive
 from channels.draws import uniform
 from channels.streams import Stream
-from ris.predictors.compress.calibration import SYSTEMS, calibrated, calibration_maps
 from ris.predictors.compress.error_feedback import Rounding, compact, feed_back, nearest
+from ris.predictors.compress.rounding import BATCHES, rounded
 from ris.predictors.graph import Node
 from ris.predictors.model import CONVOLUTIONS
 from ris.predictors.module import Network
+from ris.predictors.publish import training_maps
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.train import Recipe
 
@@ -36,8 +37,8 @@ PATCHES = 2**15
 """Patches that a layer keeps, about, drawn at random where there are more."""
 
 STRETCH = 1.16
-"""Of the steps: with 2^(b - 1) - 1 codes on each side of 0 the largest weight is 1.16 2^(b - 1) of them, as the
-authors' experiments have it."""
+"""Steps are so many times what 2^(bits - 1) of them to the radius would be, as the authors' experiments have
+it: the largest code, one less, then still reaches the radius at 4 bits."""
 
 Real = NDArray[np.float64]
 
@@ -49,7 +50,7 @@ def gpfq(
     bits: int | Mapping[str, int] = 4,
     activation_bits: int | None = 8,
     *,
-    systems: int = SYSTEMS,
+    batches: int = BATCHES,
     radius: Radius = "row",
     stretch: float = STRETCH,
     rounding: Rounding = nearest,
@@ -68,12 +69,12 @@ def gpfq(
         those that are not named keep 8.
     activation_bits : int or None
         Bits of results, or None for real ones, as for `QuantizedNetwork`.
-    systems : int
-        Systems of the training that it sees.
+    batches : int
+        Batches of the training that it sees.
     radius : {"row", "layer"}
         What the steps follow from: the largest weight of each output channel, or the mean of these.
     stretch : float
-        2^(bits - 1) steps are the radius times this.
+        2^(bits - 1) steps make this times the radius.
     rounding : callable
         How a number becomes a code: `error_feedback.nearest`, `soft`, `hard` or `stochastic`.
     correct_bias : bool
@@ -86,12 +87,11 @@ def gpfq(
     """
     one_of("radius", radius, Radius)
     positive("stretch", stretch)
-    integer("systems", systems, minimum=1)
-    quantized = calibrated(network, recipe, bits, activation_bits, systems)
+    quantized = rounded(network, recipe, bits, activation_bits, batches=batches)
     layer = _Layer(quantized, radius, stretch, rounding, correct_bias)
     exact: dict[str, list[Tensor]] = {}
     simulated: dict[str, list[Tensor]] = {}
-    maps = list(calibration_maps(recipe, systems))
+    maps = [torch.from_numpy(one) for one in training_maps(recipe, batches)]
     last = {name: node.name for node in quantized.graph.nodes for name in node.inputs}
     for node in quantized.graph.nodes:
         given, met = (_inputs(node, values, maps) for values in (exact, simulated))
@@ -113,7 +113,12 @@ class _Layer:
     """Quantizes one layer."""
 
     def __init__(
-        self, quantized: QuantizedNetwork, radius: Radius, stretch: float, rounding: Rounding, correct_bias: bool
+        self,
+        quantized: QuantizedNetwork,
+        radius: Radius,
+        stretch: float,
+        rounding: Rounding,
+        correct_bias: bool,
     ) -> None:
         self._quantized, self._radius, self._stretch = quantized, radius, stretch
         self._rounding, self._correct_bias = rounding, correct_bias

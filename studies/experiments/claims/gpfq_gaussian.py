@@ -54,7 +54,10 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     errors = np.empty((*shape, settings.draws * settings.neurons))
     for i, samples in enumerate(settings.samples):
         for j, inputs in enumerate(settings.inputs):
-            progress((i + j / len(settings.inputs)) / len(settings.samples), f"{samples} samples of {inputs} inputs")
+            progress(
+                (i + j / len(settings.inputs)) / len(settings.samples),
+                f"{samples} samples of {inputs} inputs",
+            )
             own = stream.child(samples, inputs)
             for draw in range(settings.draws):
                 some = slice(draw * settings.neurons, (draw + 1) * settings.neurons)
@@ -64,7 +67,11 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     data: Variables = {
         "method": (("method",), np.array(METHODS, object), {"long_name": "way to choose codes"}),
         "step": (("step",), np.array(STEPS), {"units": "1", "long_name": "step of the codes"}),
-        "samples": (("samples",), np.array(settings.samples, float), {"units": "1", "long_name": "samples m"}),
+        "samples": (
+            ("samples",),
+            np.array(settings.samples, float),
+            {"units": "1", "long_name": "samples m"},
+        ),
         "inputs": (("inputs",), np.array(settings.inputs, float), {"units": "1", "long_name": "inputs N"}),
         "error": (axes, error, {"units": "1", "long_name": "median relative squared error"}),
         "slope": (axes[:3], _slopes(settings, error), {"units": "1", "long_name": "slope of log error"}),
