@@ -104,8 +104,8 @@ def compress(
 ) -> None:
     """Make a trained network smaller: an integer model file, and what it still reaches.
 
-    Prints rate, size and operations beside those of the network in floats, on the same fixed systems. "packed"
-    are the bytes of its numbers, "file" those of the model file, where gzip codes them. The first and the last
+    Prints rate, size and operations beside those of the network in floats, on the same systems. "packed" are
+    the bytes of its numbers, "file" those of the model file, where gzip codes them. The first and the last
     layers keep 8 bits, as do all results. Needs torch (`pip install double-ris[train]`).
 
     Example: `ris compress gpfq --bits 4`

@@ -1,9 +1,9 @@
 """Error feedback against rounding on a trained network: what a few systems and no training give back.
 
-Weights become codes of 4 and of 3 bits, those of the first and the last layers of 8, by rounding and by the
-error feedback of `ris.predictors.compress.gpfq`, which sees 256 systems of the training. What it recovers is a
-share of the mean sum rate that rounding loses, (R_gpfq - R_rounding) / (R_float - R_rounding), on fixed test
-systems. It is measured with results in floats, where rounding the weights is all that costs rate, as Zhang,
+Weights become codes of 4 and of 3 bits, those of the first and the last layers of 8: by rounding, and by the
+error feedback of `ris.predictors.compress.gpfq`, which sees 256 systems of the training. What that recovers is
+a share of the mean sum rate that rounding loses, (R_gpfq - R_rounding) / (R_float - R_rounding), on systems of
+the test. It is measured with results in floats, where rounding the weights is all that costs rate, as Zhang,
 Zhou and Saab do (SIAM J. Math. Data Sci. 5(2), 2023); and with results of 8 bits, where the integer runtime
 executes the exported models, and what 8 bits of results cost is part of the loss.
 
@@ -74,8 +74,7 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
         def tell(share: float, text: str, first: int = i) -> None:
             progress((first + share) / count, text)
 
-        network = trained_network([recipe], lambda share, text: tell(share / 2, text))
-        tell(1 / 2, f"seed {seed}")
+        network = trained_network([recipe], tell)
         floats[i], rates[..., i, :] = _rates(settings, recipe, network)
     shares = np.array([[[ratio(way, floats) for way in ways] for ways in rows] for rows in rates])
     recovered = np.array([[_recovered(floats, *ways) for ways in rows] for rows in rates])
