@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from predictors_graphs import every_operation, residual_cnn
+from predictors_models import operation, oracle, random_codes, random_model
 
 from channels.errors import InvalidArgumentError
 from channels.streams import Stream
@@ -17,8 +18,17 @@ from ris.predictors.compress.methods import METHODS, compressed, recipes_of, siz
 from ris.predictors.compress.mixed_precision import CHOICES, mixed_bits, spread
 from ris.predictors.compress.rounding import batches_of, rounded
 from ris.predictors.graph import GraphBuilder
-from ris.predictors.model import CONVOLUTIONS, FloatModel
-from ris.predictors.model_file import decode_model, encode_model, read_model, write_model
+from ris.predictors.model import CONVOLUTIONS, FloatModel, IntegerModel
+from ris.predictors.model_file import (
+    PACKINGS,
+    _pack,
+    _unpack,
+    decode_model,
+    encode_model,
+    packed_bytes,
+    read_model,
+    write_model,
+)
 from ris.predictors.module import Network
 from ris.predictors.networks import NETWORKS
 from ris.predictors.runtime import Predictor
@@ -408,3 +418,78 @@ def test_the_gaussian_experiment_agrees_and_finds_a_mistake(monkeypatch):
 
     monkeypatch.setattr("studies.experiments.claims.gpfq_gaussian.feed_back", rounding)
     assert not run_experiment("claims/gpfq_gaussian", seed=20, quick=True).passed
+
+
+# --- weights of 2 bits
+
+
+def ternary_model(graph, size, zeros=0.5, seed=0):
+    rng = np.random.default_rng(seed)
+    model = random_model(graph, *size, rng)
+    arrays = dict(model.arrays)
+    for number, node in enumerate(graph.nodes):
+        if node.op in CONVOLUTIONS:
+            arrays["weight_bits"][number] = 2
+            name, signs = f"{node.name}/weight", (1 - zeros) / 2
+            arrays[name] = rng.choice([-1, 0, 1], arrays[name].shape, p=[signs, zeros, signs]).astype(np.int8)
+            arrays[f"{node.name}/bias"] //= 16
+            arrays[f"{node.name}/multiplier"] = np.float32(40) * arrays[f"{node.name}/multiplier"]
+    return IntegerModel(graph, arrays, *size)
+
+
+@pytest.mark.parametrize("op", ["conv", "groups", "dense", "rank_conv"])
+@pytest.mark.parametrize("size", [(5, 7), (1, 1), (40, 60)])
+def test_additions_and_subtractions_are_the_convolution(op, size):
+    graph = one_layer(op)
+    model, rng = ternary_model(graph, size), np.random.default_rng(1)
+    node = graph.nodes[-1]
+    (codes,) = random_codes(rng, model, node, 2, 3, *size)
+    wanted = oracle(model, node, [codes])
+    np.testing.assert_array_equal(operation(model, node)(codes), wanted)
+    assert len(np.unique(wanted)) > 3
+
+
+def test_real_results_of_additions_and_subtractions():
+    graph = one_layer("conv")
+    model, node = ternary_model(graph, (5, 7)), graph.nodes[-1]
+    arrays = dict(model.arrays) | {"bits": np.array([8, 0], np.uint8)}
+    arrays["scale"][1], arrays["zero_point"][1] = 1, 0
+    real, as_bytes = (
+        IntegerModel(graph, arrays | {"weight_bits": np.array([0, bits], np.uint8)}, 5, 7) for bits in (2, 8)
+    )
+    (codes,) = random_codes(np.random.default_rng(1), model, node, 2, 3, 5, 7)
+    np.testing.assert_array_equal(operation(real, node)(codes), operation(as_bytes, node)(codes))
+
+
+@pytest.mark.parametrize("entries", [1, 4, 5, 6, 643])
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_packed_weights_come_back(bits, entries):
+    _, base, digits = PACKINGS[bits]
+    top = 2 ** (bits - 1) - 1
+    values = np.random.default_rng(0).integers(-top, top + 1, entries).astype(np.int8)
+    packed = _pack(values, base, digits)
+    assert packed.size == -(-entries // digits)
+    np.testing.assert_array_equal(_unpack(packed, base, digits, entries), values)
+
+
+def test_packed_bytes_are_as_documented():
+    assert _pack(np.array([1, -1, 0, 0, 1, -1], np.int8), 3, 5).tolist() == [1 + 2 * 3 + 81, 2]
+    assert _pack(np.array([7, -7, -1], np.int8), 16, 2).tolist() == [7 + 9 * 16, 15]
+    with pytest.raises(ValueError, match="above 242"):
+        _unpack(np.array([243], np.uint8), 3, 5, 5)
+
+
+def test_ternary_models_are_stored_in_their_entropy_nearly():
+    net = GraphBuilder(64)
+    net.conv(net.input, 64)
+    graph = net.graph()
+    model = ternary_model(graph, (8, 8), zeros=0.88)
+    read = decode_model(encode_model(model))
+    for name, array in model.arrays.items():
+        np.testing.assert_array_equal(read.arrays[name], array)
+    weights, rest = 9 * 64**2, 64 * 8 + 2 * (4 + 1 + 1 + 1)
+    assert packed_bytes(model) == math.ceil(weights / 5) + rest
+    dense_model = ternary_model(graph, (8, 8), zeros=1 / 3)
+    saved = len(encode_model(dense_model)) - len(encode_model(model))
+    # log2(3) - 0.65 bits a weight less, and gzip is near.
+    assert saved * 8 / weights > 0.75 * (math.log2(3) - 0.65)

@@ -2,7 +2,7 @@
 
 Weights become codes of 4 and of 3 bits, those of the first and the last layers of 8: by rounding, and by
 the error feedback of `ris.predictors.compress.gpfq`, which sees 256 systems of the training. What it recovers
-is a share of the mean sum rate that rounding loses, (R_gpfq - R_rounding) / (R_float - R_rounding), on systems
+is a share of the mean rate that rounding loses, (R_gpfq - R_rounding) / (R_float - R_rounding), on systems
 of the test. It is measured with results in floats, where rounding the weights is all that costs rate, as
 Zhang, Zhou and Saab do (SIAM J. Math. Data Sci. 5(2), 2023); and with results of 8 bits, where the integer
 runtime executes the exported models, and what 8 bits of results cost is part of the loss.
