@@ -190,6 +190,13 @@ class QuantizedNetwork(nn.Module):
         return values
 
     @torch.no_grad()
+    def rounded_weights(self) -> dict[str, NDArray[np.float32]]:
+        """Return what the weights of the integer model stand for, by "node/weight"."""
+        self._check_calibrated()
+        convolutions = [node for node in self.graph.nodes if node.op in CONVOLUTIONS]
+        return {f"{node.name}/weight": self._own(node)["weight"].numpy(force=True) for node in convolutions}
+
+    @torch.no_grad()
     def export(self, metadata: Mapping[str, Any] | None = None) -> IntegerModel:
         """Return the integer model.
 
