@@ -33,7 +33,7 @@ __all__ = ["Radius", "gpfq"]
 Radius = Literal["row", "layer"]
 """Whether every output channel has its own step, or all of a layer the mean one, as in the paper."""
 
-PATCHES = 2**14
+PATCHES = 2**13
 """Patches that a layer keeps, about, drawn at random where there are more."""
 
 STRETCH = 1.16
