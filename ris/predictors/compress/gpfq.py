@@ -159,7 +159,7 @@ def _products(node: Node, exact: Sequence[Tensor], simulated: Sequence[Tensor], 
     for number, pair in enumerate(zip(simulated, exact, strict=True)):
         columns = [_patches(node, one) for one in pair]
         count = columns[0].shape[1]
-        kept = torch.from_numpy(uniform(stream, 1, count, number * count)[:, 0] < share)
+        kept = torch.from_numpy(uniform(stream.child(number), 1, count)[:, 0] < share)
         columns = [one[:, kept].double() for one in columns]
         both = torch.cat([*columns, torch.ones_like(columns[0][:, :, :1])], 2)
         products += (both.mT @ both).numpy()
