@@ -45,6 +45,11 @@ class CoarseTask:
     scale: int
 
     @property
+    def users(self) -> int:
+        """Users of the systems of a split."""
+        return self.full.users
+
+    @property
     def name(self) -> str:
         """Name of the task."""
         return self.full.name
@@ -82,6 +87,11 @@ class TakingTurns:
     """
 
     tasks: Sequence[CoarseTask]
+
+    @property
+    def users(self) -> int:
+        """Users of the systems of a split."""
+        return self.tasks[-1].users
 
     @property
     def name(self) -> str:

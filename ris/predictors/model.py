@@ -153,6 +153,10 @@ class FloatModel(_Model):
             if name.endswith("/variance") and (array < 0).any():
                 raise InvalidArgumentError(name, "variances >= 0", f"{array.min()}")
 
+    def bit_operations(self, users: int, rows: int, columns: int) -> int:
+        """Return the sum of products times bits of both factors, 32 and 32, for one entry of the batch."""
+        return self.graph.bit_operations(users, rows, columns)
+
 
 @dataclass(frozen=True)
 class IntegerModel(_Model):

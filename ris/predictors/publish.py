@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,11 +18,11 @@ from ris.predictors.networks.learned_ascent import LEARNED_ASCENTS, LearnedAscen
 from ris.predictors.quantize import Observer, QuantizedNetwork
 from ris.predictors.runtime import Predictor
 from ris.predictors.statistical import ANTENNAS
-from ris.predictors.task import Split, Task
+from ris.predictors.task import Split, Task, unit
 from ris.predictors.train import AT_ONCE, Recipe, on_device, optimise
 from ris.predictors.trained_range import TrainedRange
 
-__all__ = ["calibrated", "float_model", "integer_model", "mean_rate"]
+__all__ = ["calibrated", "described", "float_model", "integer_model", "rates_of", "training_maps"]
 
 Described = TypeVar("Described", bound=Model)
 
@@ -56,7 +56,7 @@ def float_model(
     """
     made = network.step if isinstance(network, LearnedAscent) else network
     model = FloatModel(made.graph, made.arrays(), recipes[-1].side, recipes[-1].side)
-    return _described(model, recipes, command, test_systems)
+    return described(model, recipes, command, test_systems)
 
 
 def integer_model(
@@ -90,7 +90,7 @@ def integer_model(
     else:
         trained = quantized = calibrated(network, recipe, bits=bits, equalize=True, follow=False)
     optimise(trained, dataclasses.replace(recipe, steps=steps, rate=RATE))
-    return _described(quantized.export(), recipes, f"{command}; {steps} steps in integers", test_systems)
+    return described(quantized.export(), recipes, f"{command}; {steps} steps in integers", test_systems)
 
 
 def calibrated(
@@ -98,6 +98,7 @@ def calibrated(
     recipe: Recipe,
     observer: Observer = "percentile",
     equalize: bool = False,
+    batches: int = CALIBRATION,
     **options: Any,
 ) -> QuantizedNetwork:
     """Return a network in simulated integers, its ranges read from the first batches of its training.
@@ -112,11 +113,13 @@ def calibrated(
         How a range follows from numbers.
     equalize : bool
         Whether channels are brought to like sizes before.
+    batches : int
+        Batches of the training that are read.
     **options
         Of `QuantizedNetwork`.
     """
-    batches = [torch.from_numpy(maps) for maps in _training_maps([recipe])]
-    return _calibrated(network, batches, observer, equalize, **options)
+    inputs = [torch.from_numpy(maps) for maps in training_maps(recipe, batches)]
+    return _calibrated(network, inputs, observer, equalize, **options)
 
 
 def _calibrated(
@@ -139,20 +142,32 @@ def _inputs_of_moves(network: LearnedAscent, recipe: Recipe) -> list[Tensor]:
     return given
 
 
-def mean_rate(model: Model, task: Task, split: Split, systems: int) -> float:
-    """Return the mean sum rate of the first systems of a split, bit/s/Hz, as the runtime predicts."""
-    starts = range(0, systems, AT_ONCE)
-    sums = (_rates(model, task, split, min(AT_ONCE, systems - first), first).sum() for first in starts)
-    return float(sum(sums)) / systems
+def rates_of(
+    outputs: Sequence[Callable[[NDArray[np.float32]], NDArray[np.float32]]],
+    task: Task,
+    split: Split,
+    systems: int,
+) -> NDArray[np.float64]:
+    """Return sum rates of networks on the same systems, shape (networks, systems), bit/s/Hz.
+
+    Parameters
+    ----------
+    outputs : sequence of callable
+        From maps to cosines and sines, as `Predictor.run`.
+    task, split, systems
+        Family and split, and how many of its first systems.
+    """
+    rates = np.empty((len(outputs), systems))
+    for first in range(0, systems, AT_ONCE):
+        batch = task.systems(split, min(AT_ONCE, systems - first), first)
+        for row, output in zip(rates, outputs, strict=True):
+            made = output(batch.maps)[:, 0]
+            row[first : first + AT_ONCE] = batch.rates(unit(made[:, 0] + 1j * made[:, 1])).sum(-1)
+    return rates
 
 
-def _rates(model: Model, task: Task, split: Split, count: int, first: int = 0) -> NDArray[np.float64]:
-    """Sum rates of some systems, shape (count,)."""
-    batch = task.systems(split, count, first)
-    return np.asarray(batch.rates(predicted_phasors(Predictor(model), batch)).sum(-1), np.float64)
-
-
-def _described(model: Described, recipes: Sequence[Recipe], command: str, systems: int) -> Described:
+def described(model: Described, recipes: Sequence[Recipe], command: str, systems: int) -> Described:
+    """Return a model with metadata of what it is for, what made it, and what it reaches on test systems."""
     task, network = recipes[-1].make_task(), recipes[-1].network
     metadata: dict[str, Any] = {
         "task": recipes[-1].task,
@@ -165,23 +180,33 @@ def _described(model: Described, recipes: Sequence[Recipe], command: str, system
         metadata[MOVES] = LEARNED_ASCENTS[network]
     if recipes[-1].task == "statistical":
         metadata["range"] = statistical_range(recipes).as_metadata()
-    described = dataclasses.replace(model, metadata=metadata)
+    made = dataclasses.replace(model, metadata=metadata)
+    rates = {split: _predicted_rates(made, task, split, systems) for split in SPLITS}
     metrics: dict[str, Any] = {
         "systems": systems,
-        **{split: mean_rate(described, task, split, systems) for split in SPLITS},
-        "first of test": _rates(described, task, "test", min(FIRST, systems)).tolist(),
+        **{split: float(rates[split].mean()) for split in SPLITS},
+        "first of test": rates["test"][:FIRST].tolist(),
     }
-    return dataclasses.replace(described, metadata={**metadata, "metrics": metrics})
+    return dataclasses.replace(made, metadata={**metadata, "metrics": metrics})
+
+
+def _predicted_rates(model: Model, task: Task, split: Split, systems: int) -> NDArray[np.float64]:
+    """Sum rates of the first systems of a split, as the runtime predicts."""
+    predictor, rates = Predictor(model), np.empty(systems)
+    for first in range(0, systems, AT_ONCE):
+        batch = task.systems(split, min(AT_ONCE, systems - first), first)
+        rates[first : first + AT_ONCE] = batch.rates(predicted_phasors(predictor, batch)).sum(-1)
+    return rates
 
 
 def statistical_range(recipes: Sequence[Recipe]) -> TrainedRange:
     """Return what the statistical task trains for."""
-    return TrainedRange.of(("single1", "single2", "double"), (ANTENNAS, ANTENNAS), _training_maps(recipes))
+    maps = (one for recipe in recipes for one in training_maps(recipe))
+    return TrainedRange.of(("single1", "single2", "double"), (ANTENNAS, ANTENNAS), maps)
 
 
-def _training_maps(recipes: Sequence[Recipe]) -> Iterable[Any]:
-    """Maps of the first batches of each training; it has every number of users soon."""
-    for recipe in recipes:
-        task = recipe.make_task()
-        for step in range(CALIBRATION):
-            yield np.asarray(task.training_batch(step, recipe.batch, recipe.seed).maps)
+def training_maps(recipe: Recipe, batches: int = CALIBRATION) -> Iterator[NDArray[np.float32]]:
+    """Return maps of the first batches of a training; it has every number of users soon."""
+    task = recipe.make_task()
+    for step in range(batches):
+        yield np.asarray(task.training_batch(step, recipe.batch, recipe.seed).maps)

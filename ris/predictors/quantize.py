@@ -45,16 +45,25 @@ class QuantizedNetwork(nn.Module):
     ----------
     network : Network
         Trained; it is copied.
-    bits : int
-        Bits of the weights, 2 to 8; the first and the last convolutions keep 8.
-    activation_bits : int
-        Bits of results, 1 to 8; the input keeps 8, and what is behind the last weights stays real.
+    bits : int or mapping of str to int
+        Bits of the weights, 2 to 8; the first and the last convolutions keep 8. By node, those that are
+        not named keep 8.
+    activation_bits : int or None
+        Bits of results, 1 to 8; the input keeps 8, and what is behind the last weights stays real. None
+        leaves all results real, to see what rounding the weights does alone; such a network has no export.
     delay : int
         So many steps of training leave activations as they are.
     per_channel : bool
         Whether each output channel has a scale of its weights, or all of a convolution share one.
     follow : bool
         Whether the ranges follow in training, or stay as calibrated.
+
+    Attributes
+    ----------
+    graph : Graph
+        What is executed, without normalisations and with few rectifiers left.
+    weight_bits : dict of str to int
+        Bits of every convolution's weights.
     """
 
     low: Tensor
@@ -64,16 +73,16 @@ class QuantizedNetwork(nn.Module):
     def __init__(
         self,
         network: Network,
-        bits: int = 8,
-        activation_bits: int = 8,
+        bits: int | Mapping[str, int] = 8,
+        activation_bits: int | None = 8,
         delay: int = 0,
         per_channel: bool = True,
         follow: bool = True,
     ) -> None:
         super().__init__()
-        for name, value, least in (("bits", bits, 2), ("activation_bits", activation_bits, 1)):
-            if integer(name, value, least) > 8:
-                raise InvalidArgumentError(name, f"an integer from {least} to 8", repr(value))
+        self._weights_alone = activation_bits is None
+        activation_bits = 8 if activation_bits is None else activation_bits
+        _check_bits("activation_bits", activation_bits, 1)
         graph, arrays = fold_batch_norms(network.graph, network.arrays())
         self.graph, self._rectified = fuse_rectifiers(graph)
         self.network = Network(self.graph, 0, network.rows, network.columns)
@@ -83,7 +92,8 @@ class QuantizedNetwork(nn.Module):
         self._bits = dict.fromkeys(self._source.values(), activation_bits)
         self._bits[self.graph.nodes[0].name] = 8
         self._bits |= dict.fromkeys(self._real, 0)
-        self._weight_bits = weight_bits(self.graph, bits)
+        self.weight_bits = _bits_of_weights(self.graph, bits)
+        self._kept: dict[str, Tensor] = {}
         self._number = {node.name: number for number, node in enumerate(self.graph.nodes)}
         self.delay, self.per_channel, self.follow = integer("delay", delay, 0), per_channel, follow
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
@@ -144,6 +154,34 @@ class QuantizedNetwork(nn.Module):
         self.steps += 1
         return self._run(maps, self._followed, self._own)
 
+    def exact(self, node: Node, *inputs: Tensor) -> Tensor:
+        """Return a node's result in floats."""
+        return self._made(node, self.network.own(node), inputs)
+
+    def simulated(self, node: Node, *inputs: Tensor) -> Tensor:
+        """Return a node's result as the integer model will have it; that of the input for maps."""
+        return self._coded(node, self._made(node, self._own(node), inputs))
+
+    @torch.no_grad()
+    def set_weights(self, name: str, codes: Tensor, step: Tensor, bias: Tensor) -> None:
+        """Choose the codes of a convolution's weights instead of rounding them; training moves on from there.
+
+        Parameters
+        ----------
+        name : str
+            A convolution of `graph`.
+        codes : Tensor
+            Whole numbers of the bits of the weights, in the shape of the weights.
+        step, bias : Tensor, shape (channels,)
+            Scales of the weights, from now on kept, and the biases.
+        """
+        own, top = self.network.own(self.graph[name]), 2 ** (self.weight_bits[name] - 1) - 1
+        if codes.abs().max() > top or not torch.equal(codes, codes.round()):
+            raise InvalidArgumentError("codes", f"whole numbers from -{top} to {top}", f"up to {codes.max()}")
+        self._kept[name] = step.to(own["weight"])
+        own["weight"].copy_(codes * _per_channel(step, codes))
+        own["bias"].copy_(bias)
+
     def results(self, maps: Tensor) -> dict[str, Tensor]:
         """Return the results of all nodes as the integer model will have them."""
         self._check_calibrated()
@@ -168,13 +206,15 @@ class QuantizedNetwork(nn.Module):
             If a sum could leave 32 bits, a scale is beyond what float32 serves well, or none is calibrated.
         """
         self._check_calibrated()
+        if self._weights_alone:
+            raise InvalidArgumentError("network", "results in codes", "real ones")
         codes = [self._codes(node) for node in self.graph.nodes]
         arrays: dict[str, NDArray[Any]] = {
             "scale": np.array([scale.numpy(force=True) for scale, _, _ in codes], np.float32),
             "zero_point": np.array([int(zero) for _, zero, _ in codes], np.uint8),
             "bits": np.array([self._bits[self._source[node.name]] for node in self.graph.nodes], np.uint8),
             "weight_bits": np.array(
-                [self._weight_bits.get(node.name, 0) for node in self.graph.nodes], np.uint8
+                [self.weight_bits.get(node.name, 0) for node in self.graph.nodes], np.uint8
             ),
         }
         for node in self.graph.nodes[1:]:
@@ -195,13 +235,21 @@ class QuantizedNetwork(nn.Module):
     ) -> Tensor:
         values = {} if values is None else values
         for node in self.graph.nodes:
-            inputs = [values[name] for name in node.inputs]
-            made = execute(node, own(node), *inputs) if inputs else maps
-            if node.name in self._rectified:
-                made = torch.relu(made)
-            coded = node.op in OWN_SCALE and node.name not in self._real
-            values[node.name] = activation(node, made) if coded else made
+            inputs = tuple(values[name] for name in node.inputs) or (maps,)
+            values[node.name] = self._coded(node, self._made(node, own(node), inputs), activation)
         return values[self.graph.nodes[-1].name]
+
+    def _made(self, node: Node, own: Mapping[str, Tensor], inputs: tuple[Tensor, ...]) -> Tensor:
+        made = execute(node, own, *inputs) if node.inputs else inputs[0]
+        return torch.relu(made) if node.name in self._rectified else made
+
+    def _coded(
+        self, node: Node, made: Tensor, activation: Callable[[Node, Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """A result of a node with a scale of its own as `activation` has it, by default in codes."""
+        if node.op not in OWN_SCALE or node.name in self._real:
+            return made
+        return (activation or self._rounded)(node, made)
 
     def _codes(self, node: Node) -> tuple[Tensor, Tensor, int]:
         """Scale, zero point and largest code of a node's result."""
@@ -212,6 +260,8 @@ class QuantizedNetwork(nn.Module):
         return *_affine(self.low[number], self.high[number], top), top
 
     def _rounded(self, node: Node, values: Tensor) -> Tensor:
+        if self._weights_alone:
+            return values
         scale, zero, top = self._codes(node)
         inside = torch.clamp(values, -zero * scale, (top - zero) * scale)
         rounded = scale * (_code(values, scale, zero, top) - zero)
@@ -231,16 +281,22 @@ class QuantizedNetwork(nn.Module):
     def _weights(self, node: Node) -> tuple[Tensor, Tensor, Tensor]:
         """Scales of the weights, their codes, and the codes of the biases."""
         own = {name: value.detach() for name, value in self.network.own(node).items()}
-        weight, bias, top = own["weight"], own["bias"], 2 ** (self._weight_bits[node.name] - 1) - 1
+        weight, bias, top = own["weight"], own["bias"], 2 ** (self.weight_bits[node.name] - 1) - 1
         source, _, _ = self._codes(self.graph[node.inputs[0]])
         # A channel of small weights with a large bias: the bias has to fit 32 bits too.
-        scale = torch.maximum(weight.abs().flatten(1).amax(1) / top, bias.abs() / (source * 2**30))
+        scale, codes = self._weight_codes(node.name, weight, top, bias.abs() / (source * 2**30))
+        return scale, codes, torch.round(bias / (source * scale))
+
+    def _weight_codes(self, name: str, weight: Tensor, top: int, least: Tensor) -> tuple[Tensor, Tensor]:
+        """Scales of weights, the least ones given, and their codes."""
+        step = self._kept.get(name)
+        if step is None:
+            step = weight.abs().flatten(1).amax(1) / top
+        scale = torch.maximum(step, least)
         if not self.per_channel:
             scale = scale.amax().expand_as(scale)
         scale = torch.where(scale > 0, scale, 1.0)
-        axes = (-1, *[1] * (weight.ndim - 1))
-        codes = torch.clamp(torch.round(weight / scale.reshape(axes)), -top, top)
-        return scale, codes, torch.round(bias / (source * scale))
+        return scale, torch.clamp(torch.round(weight / _per_channel(scale, weight)), -top, top)
 
     def _own(self, node: Node) -> dict[str, Tensor]:
         """Parameters of a node as the integer model will have them."""
@@ -250,7 +306,7 @@ class QuantizedNetwork(nn.Module):
         weight, bias = own["weight"], own["bias"]
         scale, weight_codes, bias_codes = self._weights(node)
         source, _, _ = self._codes(self.graph[node.inputs[0]])
-        rounded = weight_codes * scale.reshape(-1, *[1] * (weight.ndim - 1))
+        rounded = weight_codes * _per_channel(scale, weight)
         return {
             "weight": weight + (rounded - weight).detach(),
             "bias": bias + (bias_codes * (source * scale) - bias).detach(),
@@ -284,6 +340,29 @@ class QuantizedNetwork(nn.Module):
                 made = torch.relu(made)
             tables.append(_code(made, scale, zero, top))
         return {"table": torch.stack(tables).to(torch.uint8)}
+
+
+def _check_bits(name: str, value: int, least: int) -> None:
+    if integer(name, value, least) > 8:
+        raise InvalidArgumentError(name, f"an integer from {least} to 8", repr(value))
+
+
+def _bits_of_weights(graph: Graph, bits: int | Mapping[str, int]) -> dict[str, int]:
+    """Bits of every convolution's weights: given by node, or for all between the first and the last."""
+    if not isinstance(bits, Mapping):
+        _check_bits("bits", bits, 2)
+        return weight_bits(graph, bits)
+    made = weight_bits(graph, 8)
+    if not set(bits) <= set(made):
+        raise InvalidArgumentError("bits", f"names among {sorted(made)}", f"{sorted(bits)}")
+    for name, value in bits.items():
+        _check_bits(f"bits of {name}", value, 2)
+    return made | dict(bits)
+
+
+def _per_channel(scale: Tensor, weight: Tensor) -> Tensor:
+    """Scales with axes for those of weights."""
+    return scale.reshape(-1, *[1] * (weight.ndim - 1))
 
 
 def _sources(graph: Graph) -> dict[str, str]:

@@ -1,0 +1,180 @@
+"""Post-training quantization with error feedback, layer by layer, from some systems and without training.
+
+Every convolution takes the codes of `error_feedback` for what it meets at its patches of the maps: X in the
+network of floats, X' in the network whose earlier layers and results are in codes already, just as they will
+be. So a layer mends the errors before it as well as its own. An input that is 1 everywhere, with weight b,
+comes last: its code is so fine that it stands for any number, and what it takes up is the mean of the error
+(the correction of the bias).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from channels.checks import one_of, positive
+from channels.draws import uniform
+from channels.streams import Stream
+from ris.predictors.compress.error_feedback import Rounding, compact, feed_back, nearest
+from ris.predictors.compress.rounding import SYSTEMS, batches_of, rounded
+from ris.predictors.graph import Node
+from ris.predictors.model import CONVOLUTIONS
+from ris.predictors.module import Network
+from ris.predictors.publish import training_maps
+from ris.predictors.quantize import QuantizedNetwork
+from ris.predictors.train import Recipe
+
+__all__ = ["Radius", "gpfq"]
+
+Radius = Literal["row", "layer"]
+"""Whether every output channel has its own step, or all of a layer the mean one, as in the paper."""
+
+PATCHES = 2**13
+"""Patches that a layer keeps, about, drawn at random where there are more."""
+
+STRETCH = 1.16
+"""Steps are so many times what 2^(bits - 1) of them to the radius would be, as the authors' experiments have
+it: the largest code, one less, then still reaches the radius at 4 bits."""
+
+Real = NDArray[np.float64]
+
+
+@torch.no_grad()
+def gpfq(
+    network: Network,
+    recipe: Recipe,
+    bits: int | Mapping[str, int] = 4,
+    activation_bits: int | None = 8,
+    *,
+    systems: int = SYSTEMS,
+    radius: Radius = "row",
+    stretch: float = STRETCH,
+    rounding: Rounding = nearest,
+    correct_bias: bool = True,
+) -> QuantizedNetwork:
+    """Quantize a network's weights with error feedback.
+
+    Parameters
+    ----------
+    network : Network
+        Trained; it is copied.
+    recipe : Recipe
+        What trained it.
+    bits : int or mapping of str to int
+        Bits of the weights, 2 to 8; the first and the last convolutions keep 8. By node, in mixed precision,
+        those that are not named keep 8.
+    activation_bits : int or None
+        Bits of results, or None for real ones, as for `QuantizedNetwork`.
+    systems : int
+        Systems of the training that it sees, rounded down to whole batches.
+    radius : {"row", "layer"}
+        What the steps follow from: the largest weight of each output channel, or the mean of these.
+    stretch : float
+        2^(bits - 1) steps make this times the radius.
+    rounding : callable
+        How a number becomes a code: `error_feedback.nearest`, `soft`, `hard` or `stochastic`.
+    correct_bias : bool
+        Whether biases take up the mean errors.
+
+    Returns
+    -------
+    QuantizedNetwork
+        Ready for export.
+    """
+    one_of("radius", radius, Radius)
+    positive("stretch", stretch)
+    quantized = rounded(network, recipe, bits, activation_bits, systems=systems)
+    layer = _Layer(quantized, radius, stretch, rounding, correct_bias)
+    exact: dict[str, list[Tensor]] = {}
+    simulated: dict[str, list[Tensor]] = {}
+    maps = [torch.from_numpy(one) for one in training_maps(recipe, batches_of(recipe, systems))]
+    last = {name: node.name for node in quantized.graph.nodes for name in node.inputs}
+    for node in quantized.graph.nodes:
+        given, met = (_inputs(node, values, maps) for values in (exact, simulated))
+        exact[node.name] = [quantized.exact(node, *one) for one in given]
+        if node.op in CONVOLUTIONS:
+            layer.quantize(node, [one[0] for one in given], [one[0] for one in met])
+        simulated[node.name] = [quantized.simulated(node, *one) for one in met]
+        for name in [one for one in exact if last.get(one) == node.name]:
+            del exact[name], simulated[name]
+    return quantized
+
+
+def _inputs(node: Node, values: Mapping[str, list[Tensor]], maps: list[Tensor]) -> list[tuple[Tensor, ...]]:
+    """A node's inputs, batch by batch."""
+    return list(zip(*(values[name] for name in node.inputs), strict=True)) or [(one,) for one in maps]
+
+
+class _Layer:
+    """Quantizes one layer."""
+
+    def __init__(
+        self,
+        quantized: QuantizedNetwork,
+        radius: Radius,
+        stretch: float,
+        rounding: Rounding,
+        correct_bias: bool,
+    ) -> None:
+        self._quantized, self._radius, self._stretch = quantized, radius, stretch
+        self._rounding, self._correct_bias = rounding, correct_bias
+
+    def quantize(self, node: Node, exact: Sequence[Tensor], simulated: Sequence[Tensor]) -> None:
+        """Choose codes, steps and biases from a layer's inputs, batch by batch."""
+        own = {name: value.double().numpy() for name, value in self._quantized.network.own(node).items()}
+        weight, bias = own["weight"].reshape(len(own["weight"]), -1), own["bias"].copy()
+        groups = node.attributes.get("groups", 1)
+        bits = self._quantized.weight_bits[node.name]
+        step = self._step(weight, bits)
+        codes = np.empty(weight.shape)
+        products = _products(node, exact, simulated, weight.shape[1])
+        for group, rows in zip(products, np.split(np.arange(len(weight)), groups), strict=True):
+            x_rounded, x, ones = np.split(compact(group), [weight.shape[1], -1], axis=1)
+            top = 2 ** (bits - 1) - 1
+            codes[rows], residual = feed_back(weight[rows], x, x_rounded, step[rows], top, self._rounding)
+            if self._correct_bias:
+                bias[rows] += (residual @ ones / (ones.T @ ones))[:, 0]
+        shape = own["weight"].shape
+        self._quantized.set_weights(
+            node.name, *(torch.from_numpy(one) for one in (codes.reshape(shape), step, bias))
+        )
+
+    def _step(self, weight: Real, bits: int) -> Real:
+        largest = np.abs(weight).max(axis=1)
+        if self._radius == "layer":
+            largest[:] = largest.mean()
+        return np.where(largest > 0, self._stretch * largest / 2 ** (bits - 1), 1.0)
+
+
+def _products(node: Node, exact: Sequence[Tensor], simulated: Sequence[Tensor], entries: int) -> Real:
+    """Inner products of the columns of X', X and 1, for each group, shape (groups, 2 entries + 1, same)."""
+    groups = node.attributes.get("groups", 1)
+    products = np.zeros((groups, 2 * entries + 1, 2 * entries + 1))
+    share = PATCHES / sum(one.numel() // one.shape[2] for one in exact)
+    stream = Stream(0, "compress", "gpfq", node.name)
+    for number, pair in enumerate(zip(simulated, exact, strict=True)):
+        columns = [_patches(node, one) for one in pair]
+        count = columns[0].shape[1]
+        kept = torch.from_numpy(uniform(stream.child(number), 1, count)[:, 0] < share)
+        columns = [one[:, kept].double() for one in columns]
+        both = torch.cat([*columns, torch.ones_like(columns[0][:, :, :1])], 2)
+        products += (both.mT @ both).numpy()
+    return products
+
+
+def _patches(node: Node, maps: Tensor) -> Tensor:
+    """What the weights of each group are multiplied with, shape (groups, patches, entries)."""
+    attributes = node.attributes
+    if node.op == "rank_conv":
+        ranked = maps.reshape(*maps.shape[:2], -1, attributes["ranks"], *maps.shape[3:])
+        windows = ranked.unfold(3, attributes["kernel"], 1).permute(0, 1, 4, 5, 3, 2, 6)
+        patches: Tensor = windows.flatten(5).flatten(0, 4)[None]
+        return patches
+    kernel, groups = attributes["kernel"], attributes["groups"]
+    unfolded = functional.unfold(maps.flatten(0, 1), kernel, padding=kernel // 2)
+    grouped: Tensor = unfolded.unflatten(1, (groups, -1)).permute(1, 0, 3, 2)
+    return grouped.flatten(1, 2)

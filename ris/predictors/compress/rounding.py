@@ -1,0 +1,46 @@
+"""Post-training quantization as it is: weights rounded to nearest, ranges of results from some systems."""
+
+from collections.abc import Mapping
+
+from channels.checks import integer
+from ris.predictors.module import Network
+from ris.predictors.publish import calibrated
+from ris.predictors.quantize import QuantizedNetwork
+from ris.predictors.train import Recipe
+
+__all__ = ["SYSTEMS", "batches_of", "rounded"]
+
+SYSTEMS = 256
+"""Systems of the training that methods without training see."""
+
+
+def rounded(
+    network: Network,
+    recipe: Recipe,
+    bits: int | Mapping[str, int] = 4,
+    activation_bits: int | None = 8,
+    *,
+    systems: int = SYSTEMS,
+) -> QuantizedNetwork:
+    """Round a network's weights to nearest, in steps of the largest one of each output channel.
+
+    Parameters
+    ----------
+    network : Network
+        Trained; it is copied.
+    recipe : Recipe
+        What trained it.
+    bits, activation_bits
+        Of weights and of results, as for `QuantizedNetwork`.
+    systems : int
+        Systems of the training from which the ranges are read, with the least squared error, rounded down
+        to whole batches. (Ranges that clip a share of the results whatever they are, which training can put
+        up with, leave errors too large for what mends errors afterwards.)
+    """
+    batches = batches_of(recipe, systems)
+    return calibrated(network, recipe, "mse", batches=batches, bits=bits, activation_bits=activation_bits)
+
+
+def batches_of(recipe: Recipe, systems: int) -> int:
+    """Return how many batches of a training have at most so many systems; at least one."""
+    return max(1, integer("systems", systems, minimum=1) // recipe.batch)
