@@ -92,7 +92,7 @@ class Recipe:
     side: int = 8
     steps: int = 3000
     batch: int = 64
-    rate: float = 3e-3
+    rate: float = 1.5e-3
     bits: int = 0
 
     def make_task(self) -> Task:

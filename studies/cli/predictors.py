@@ -24,7 +24,7 @@ def train(
     side: Count = 8,
     steps: Count = 3000,
     batch: Count = 64,
-    rate: Annotated[float, Parameter(validator=Number(gt=0))] = 3e-3,
+    rate: Annotated[float, Parameter(validator=Number(gt=0))] = 1.5e-3,
     bits: Annotated[int, Parameter(validator=Number(gte=0, lte=8))] = 0,
     start: Path | None = None,
     out: Path | None = None,
