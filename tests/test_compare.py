@@ -14,8 +14,9 @@ from ris.predictors.model_file import read_model, write_model
 from ris.predictors.module import Network
 from ris.predictors.publish import float_model, integer_model
 from ris.predictors.statistical import StatisticalTask
-from ris.predictors.train import Recipe, on_device, save, sum_rates, train
+from ris.predictors.train import Recipe, on_device, sum_rates, train
 from ris.predictors.trained_range import TrainedRange
+from ris.predictors.weights import save
 from studies import comparison, plots
 from studies.cli import run_command
 
