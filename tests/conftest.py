@@ -6,3 +6,4 @@ import os
 # times slower. It counts when these libraries are loaded, which the test modules do.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # those of Numba, which counts its own
