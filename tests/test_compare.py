@@ -12,6 +12,7 @@ from ris.predictors.compare import OPTIMUM, SPLITS, Comparison, Entry, Settings,
 from ris.predictors.model import FloatModel
 from ris.predictors.model_file import read_model, write_model
 from ris.predictors.module import Network
+from ris.predictors.optimum import Search
 from ris.predictors.publish import float_model, integer_model
 from ris.predictors.statistical import StatisticalTask
 from ris.predictors.train import Recipe, on_device, sum_rates, train
@@ -20,7 +21,7 @@ from ris.predictors.weights import save
 from studies import comparison, plots
 from studies.cli import run_command
 
-SMALL = Settings(systems=3, budgets=(2, 8), random_starts=1, steps=25, at_once=2)
+SMALL = Settings(systems=3, budgets=(2, 8), random_starts=1, steps=25, at_once=2, search=Search(1, 2, 1, 4))
 RECIPE = Recipe(network="se", side=4, steps=6, batch=6)
 
 
@@ -66,7 +67,7 @@ def test_the_optimum_is_above_all_that_it_starts_from(found):
 
 def test_rates_do_not_depend_on_the_cut_into_blocks(found, models):
     """But for random phases, drawn block by block, and for what rates leave out of covariances."""
-    again = compare("statistical", models, Settings(3, (2, 8), 1, 1, at_once=3))
+    again = compare("statistical", models, Settings(3, (2, 8), 1, 1, at_once=3, search=SMALL.search))
     for name in ("closed form (mean gain)", "steering, best user", "superposed steering", *models):
         for split in SPLITS:
             np.testing.assert_allclose(again[name].rates[split], found[name].rates[split], rtol=1e-4)

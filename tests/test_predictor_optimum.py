@@ -49,7 +49,7 @@ def test_rates_are_kept_and_do_not_depend_on_the_blocks(tmp_path):
 
 
 def test_a_search_costs_a_quarter_of_all_steps_from_all_starts_and_reaches_as_much():
-    batch = TASK.systems("test", 6)
+    batch = TASK.systems("test", 3)
     tensors = on_device(batch, "cpu")
     starts = torch.from_numpy(
         np.stack([superposed_steering(batch), *(random_phasors(batch, Stream(0, i)) for i in range(15))])

@@ -292,7 +292,7 @@ class _Loaded:
         network = read_network(path)
         if not isinstance(network, Unrolled):
             raise InvalidArgumentError("models", f"networks of one part, or {sorted(UNROLLED)}", str(path))
-        side = network.start.rows
+        side = load_predictor(path).model.rows
         return cls(
             way=lambda given: _climbed(network, given),
             kind="unrolled",
