@@ -25,6 +25,7 @@ Given V it is fixed, so that the law stays exact; only its few rows right^H V tr
 Arrays of a tile have axes (element, real or imaginary part, column, realization).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from channels.correlation import Correlation, GridCorrelation
 from channels.factors import DenseFactor, Factor, factor_of
 from channels.fading import Hop, UserHop
 from channels.interference import Interference
+from channels.isotropic import IsotropicFactor
 from channels.scratch import Scratch
 from channels.streams import Stream
 from ris._kernels.reduced import draw_columns, factor_grams, gram
@@ -182,6 +184,13 @@ class _Arrival:
         if self.user_means is not None:
             out += self.user_means
 
+    @property
+    def lone(self) -> "_Group | None":
+        """The group that all columns make without a mean, if they do."""
+        if len(self.groups) > 1 or any(self.means) or self.user_means is not None:
+            return None
+        return self.groups[0]
+
     def _group(self, covariance: Correlation, places: slice) -> "_Group":
         factor, stream = self.factors.of(covariance), self.stream.child(len(self.groups))
         for group in self.groups:
@@ -201,16 +210,20 @@ class _Group:
         self.key = stream.key
 
     def draw(self, out: Columns, grams: list[Grams], first: int, scratch: Scratch) -> None:
-        width, count = len(self.users), out.shape[3]
+        numbers = scratch.array("inner", (self.factor.rank, *out.shape[1:]))
+        self.numbers(grams, first, out.shape[3])(numbers, 0)
+        self.factor.times(out, numbers, scratch)
+
+    def numbers(self, grams: list[Grams], first: int, count: int) -> Callable[[Columns, int], None]:
+        """Return what writes rows of Z L^H from a given one on."""
+        width = len(self.users)
         total = np.empty((*self.users.shape, count))
         total[:] = self.users[..., None]
         for number, gain in self.hops:
             total += gain * grams[number]
         factors = np.empty((width, width, 2, count))
         factor_grams(factors, total)
-        numbers = scratch.array("inner", (self.factor.rank, 2, width, count))
-        draw_columns(numbers, factors, self.key, first, (0,) * width)
-        self.factor.times(out, numbers, scratch)
+        return lambda out, start: draw_columns(out, factors, self.key, start, first, (0,) * width)
 
 
 class _Departure:
@@ -244,6 +257,23 @@ class _Departure:
         """
         if not self.factors:
             return []
+        shape = (2, arrival.columns, count)
+        lone = arrival.lone
+        if (
+            lone is not None
+            and isinstance(lone.factor, IsotropicFactor)
+            and self.factors == [lone.factor]
+            and not (any(self.means) or self.surface.coupled or interference)
+        ):
+            seen = np.zeros((arrival.columns, *shape))
+            lone.factor.through(
+                shape,
+                lone.numbers([gram for gram, _ in arriving], first, count),
+                lambda columns, start: self.surface.reflect_parts(columns, first, start),
+                lambda rows: gram(seen, rows),
+                scratch,
+            )
+            return [(seen, None)] * len(self.places)
         columns = scratch.array("columns", (arrival.size, 2, arrival.columns, count))
         arrival.draw(columns, arriving, first, scratch)
         self.surface.reflect_parts(columns, first)

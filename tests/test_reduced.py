@@ -47,17 +47,17 @@ def test_drawn_columns_are_numbers_times_the_factor(C):
     n, B, key = 3, 24, channels.Stream(5).key
     factors = rng.standard_normal((C, C, 2, B))
     out, plain = np.empty((2, n, 2, C, B))
-    draw_columns(out, factors, key, 40, (0,) * C)
+    draw_columns(out, factors, key, 0, 40, (0,) * C)
     identity = np.zeros_like(factors)
     identity[:, :, 0] = np.eye(C)[:, :, None]
-    draw_columns(plain, identity, key, 40, (0,) * C)
+    draw_columns(plain, identity, key, 0, 40, (0,) * C)
     L = np.tril((factors[:, :, 0] + 1j * factors[:, :, 1]).transpose(2, 0, 1))
     Z = plain[:, 0] + 1j * plain[:, 1]
     np.testing.assert_allclose(
         out[:, 0] + 1j * out[:, 1], np.einsum("ndt,tcd->nct", Z, L.conj()), rtol=1e-12, atol=1e-12
     )
     later = np.empty((n, 2, C, 8))
-    draw_columns(later, identity[..., :8].copy(), key, 56, (0,) * C)
+    draw_columns(later, identity[..., :8].copy(), key, 0, 56, (0,) * C)
     assert np.array_equal(later, plain[..., 16:])
     expected = np.empty(n * 2 * ((C + 1) // 2), complex)
     fill_complex_normal(expected, key, 43, 0)
