@@ -52,7 +52,7 @@ class BlockMatrix:
         self.inner = max(inner.stop for _, _, inner in places)
 
     def times(self, out: NDArray[Any], columns: NDArray[Any]) -> None:
-        """Write the product with columns; both arrays are contiguous, with the rows of the blocks at least."""
+        """Write the product with columns; both arrays are contiguous, with all rows of the blocks first."""
         width = math.prod(columns.shape[1:])
         multiply_blocks(out.reshape(-1), columns.reshape(-1), self._panels, self._table, width)
 

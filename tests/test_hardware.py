@@ -167,6 +167,11 @@ def test_both_kernels_and_the_samples_reflect_alike(hardware):
         np.testing.assert_allclose(
             parts[:, 2], np.broadcast_to(np.exp(1j * THETA)[:, None], (4, count)), atol=tolerance
         )
+        for start, stop in ((1, 2), (1, 4), (2, 3), (3, 3)):
+            part = np.zeros((stop - start, 2, 3, count), kind)
+            part[:, 0] = 1.0
+            reflect_parts(part, 2, np.exp(1j * THETA), *law, start, 7)
+            assert np.array_equal(part, columns[start:stop])
 
 
 def distances(hardware, drawn):
