@@ -66,10 +66,8 @@ def block_diagonal(blocks: list[NDArray[Any]], dtype: type[np.floating[Any]]) ->
 
 
 def _panels(block: NDArray[Any]) -> NDArray[Any]:
-    """The entries in the order of the kernel: rows by four and then single, in those entries by four."""
-    rows, inner = block.shape
-    filled = np.zeros((rows, -(-inner // 4) * 4))
-    filled[:, :inner] = block
-    whole = rows - rows % 4
-    by_four = filled[:whole].reshape(whole // 4, 4, filled.shape[1] // 4, 4).transpose(0, 2, 1, 3)
-    return np.concatenate([by_four.ravel(), filled[whole:].ravel()])
+    """The entries in the order of the kernel: by four rows, in those by four columns, zeros beyond."""
+    rows, inner = (-(-size // 4) for size in block.shape)
+    filled = np.zeros((4 * rows, 4 * inner))
+    filled[: len(block), : block.shape[1]] = block
+    return filled.reshape(rows, 4, inner, 4).transpose(0, 2, 1, 3).ravel()
