@@ -40,9 +40,9 @@ def random_model(graph, rows, columns, rng, ties=False):
                 arrays[own + "bias"] -= 85 * math.prod(shape[1:])
                 factor = rng.choice([-1, 1], shape[0]) * rng.uniform(0.2, 2, shape[0])
                 factor *= 100 / (60 * math.sqrt(math.prod(shape[1:])))
-            arrays[own + "multiplier"] = (np.sign(factor) * 2.0 ** np.rint(np.log2(np.abs(factor))) if ties else factor).astype(
-                np.float32
-            )
+            arrays[own + "multiplier"] = (
+                np.sign(factor) * 2.0 ** np.rint(np.log2(np.abs(factor))) if ties else factor
+            ).astype(np.float32)
         elif node.op in ("add", "sub"):
             signs = np.array([1, -1 if node.op == "sub" else 1, *[1] * 6][: len(s)], np.float32)
             arrays[own + "multiplier"] = signs * np.array(s, np.float32) / scale[i]
@@ -150,7 +150,9 @@ def oracle(model, node, inputs):
         total += own["bias"][:, None]
         return codes((total.astype(np.float32) * own["multiplier"][:, None]).reshape(*x[0].shape[:4], -1))
     if node.op in ("add", "sub"):
-        terms = list(zip(inputs, own["multiplier"], [zero[numbers[name]] for name in node.inputs], strict=True))
+        terms = list(
+            zip(inputs, own["multiplier"], [zero[numbers[name]] for name in node.inputs], strict=True)
+        )
         moved = np.float32(0)
         for _, factor, z in reversed(terms):
             moved = fused(factor, np.float32(z), moved)

@@ -63,7 +63,7 @@ class _Sums(torch.autograd.Function):
         of_maps, of_weight = [], flat * slopes[0].sum((0, 2, 3))[:, None]
         for tile, slope in zip(maps.split(TILE), slopes[0].flatten(2).split(TILE), strict=True):
             patches = _patches(tile, kernel)
-            of_weight -= torch.einsum("mop,mnp->on", slope, patches)
+            of_weight -= torch.bmm(slope, patches.mT).sum(0)
             given = _array(patches)
             moved = np.empty_like(given)
             add_slopes(moved, given, _array(flat), _array(slope))

@@ -16,8 +16,8 @@ def fold_batch_norms(graph: Graph, arrays: Mapping[str, Array]) -> tuple[Graph, 
     """Return an equal graph without batch normalisations, and its parameters.
 
     With f = scale / sqrt(variance + EPSILON), a normalisation of a convolution that feeds nothing else makes
-    its weights f w and its bias f (bias - mean) + shift; of an adder, its scales f scale and the same bias. Any
-    other becomes a convolution of single channels.
+    its weights f w and its bias f (bias - mean) + shift; an adder's scales take up f likewise. Any other becomes
+    a convolution of single channels.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def weight_bits(graph: Graph, interior: int, ends: int = 8) -> dict[str, int]:
 
 
 def real_tail(graph: Graph) -> frozenset[str]:
-    """Return the nodes whose results stay real: weighted ones with none behind them, and all that needs these.
+    """Return the nodes whose results stay real: weighted, with none such behind, and all that needs these.
 
     None if there is a "gain" among them, which needs codes.
     """

@@ -427,7 +427,7 @@ OPERATIONS: dict[str, Operation] = {
         _conv_products,
     ),
     "adder": Operation(
-        "Minus the sum of |x - w| over what a convolution sums, with zeros around the surface, times a scale, "
+        "Minus a scale times the sum of |x - w| over what a convolution sums, with zeros around the surface, "
         "plus a bias.",
         (1, 1),
         ("channels", "kernel"),

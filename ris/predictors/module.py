@@ -109,7 +109,10 @@ def _ends_of_branches(graph: Graph) -> set[str]:
         ancestors[node.name] = {node.name}.union(*(ancestors[name] for name in node.inputs))
         if node.op == "add" and len(node.inputs) == 2 and node.inputs[0] in ancestors[node.inputs[1]]:
             end = graph[node.inputs[1]]
-            while end.op not in ("conv", "adder", "rank_conv", "batch_norm", "gain") and end.name != node.inputs[0]:
+            while (
+                end.op not in ("conv", "adder", "rank_conv", "batch_norm", "gain")
+                and end.name != node.inputs[0]
+            ):
                 end = graph[end.inputs[0]]
             ends.add(end.name)
     return ends

@@ -19,6 +19,7 @@ from ris.predictors.model_file import read_model, write_model
 from ris.predictors.module import Network
 from ris.predictors.networks import NETWORKS
 from ris.predictors.networks.unrolled import UNROLLED, Unrolled, as_phasors
+from ris.predictors.optimiser import Optimiser
 from ris.predictors.statistical import StatisticalTask
 from ris.predictors.task import Batch, Split, Task, converted
 
@@ -28,6 +29,7 @@ __all__ = [
     "Trained",
     "build",
     "measure",
+    "on_codebook",
     "on_device",
     "optimise",
     "phasors",
@@ -35,14 +37,12 @@ __all__ = [
     "read_weights",
     "save",
     "sum_rates",
+    "task_loss",
     "train",
 ]
 
 VALIDATION, EVERY, PATIENCE, MARGIN = 256, 100, 10, 1e-4
 """Systems, steps between validations, validations without a rise of the score by MARGIN until the end."""
-
-LARGEST_NORM = 1.0
-"""Longer gradients are shortened to this."""
 
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises; then it falls as a cosine."""
@@ -79,7 +79,7 @@ class Recipe:
     batch : int
         Systems a step.
     rate : float
-        Highest learning rate (Adam).
+        Highest learning rate of the `Optimiser`.
     bits : int
         Phase resolution of the surfaces that the network is trained for; 0 is continuous.
     """
@@ -166,13 +166,13 @@ def optimise(
     network: nn.Module,
     recipe: Recipe,
     *,
+    loss: Callable[[Batch], Tensor] | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> list[tuple[int, float]]:
     """Train a network as it is, to its best validation, and return the history of validations.
 
-    The loss is minus the mean logarithm of the sum rate, so that all systems count alike, whatever their
-    SNR. The same network, recipe and number of threads give the same weights to the last bit on a processor.
+    The same network, recipe and number of threads give the same weights to the last bit on a processor.
 
     Parameters
     ----------
@@ -180,6 +180,8 @@ def optimise(
         As `Network`, such as one that simulates integers; it is changed.
     recipe : Recipe
         How to train it.
+    loss : callable, optional
+        Of a batch of systems, instead of `task_loss` of what the network sets.
     checkpoint : Path, optional
         File that keeps the state at every validation, and from which an interrupted training goes on.
     progress : callable, optional
@@ -187,7 +189,7 @@ def optimise(
     """
     task, device = recipe.make_task(), "cuda" if torch.cuda.is_available() else "cpu"
     network.to(device)
-    optimiser = torch.optim.Adam(network.parameters(), recipe.rate)
+    optimiser = Optimiser(network, recipe.rate)
     state = _State(recipe, network, optimiser)
     if checkpoint is not None and checkpoint.exists():
         state.load(checkpoint)
@@ -200,9 +202,9 @@ def optimise(
         batch = on_device(task.training_batch(step, recipe.batch, recipe.seed), device)
         network.train()
         optimiser.zero_grad()
-        loss = _loss(network, batch, recipe.bits)
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(network.parameters(), LARGEST_NORM)
+        torch.autograd.backward(
+            task_loss(phasors(network, batch, recipe.bits), batch) if loss is None else loss(batch)
+        )
         optimiser.step()
         if (step + 1) % EVERY == 0 or step + 1 == recipe.steps:
             score = float(torch.cat([sum_rates(network, one, recipe.bits) for one in validation]).mean())
@@ -279,12 +281,16 @@ def on_device(batch: Batch, device: str, dtype: torch.dtype = torch.float32) -> 
 
 
 def phasors(network: nn.Module, batch: Batch, bits: int = 0) -> Tensor:
-    """Return what a network sets, shape (2 B, rows, columns): one phasor for each element.
-
-    With `bits` they are rounded to the 2^bits phases 2 pi m / 2^bits; gradients pass as if they were not
-    (straight-through, Bengio, Leonard and Courville, 2013).
-    """
+    """Return what a network sets, shape (2 B, rows, columns): one phasor for each element."""
     x = network(batch.maps, batch) if isinstance(network, Unrolled) else as_phasors(network(batch.maps))
+    return on_codebook(x, bits)
+
+
+def on_codebook(x: Tensor, bits: int) -> Tensor:
+    """Return phasors, with bits > 0 rounded to the 2^bits phases 2 pi m / 2^bits.
+
+    Gradients pass as if they were not rounded (straight-through, Bengio, Leonard and Courville, 2013).
+    """
     if not bits:
         return x
     step = 2 * math.pi / 2**bits
@@ -310,8 +316,9 @@ def _begin(network: Predictor, start: Mapping[str, Tensor]) -> None:
         raise InvalidArgumentError("start", "weights of the same network", str(error)) from None
 
 
-def _loss(network: nn.Module, batch: Batch, bits: int) -> Tensor:
-    loss: Tensor = -batch.rates(phasors(network, batch, bits)).sum(-1).log().mean()
+def task_loss(x: Tensor, batch: Batch) -> Tensor:
+    """Return minus the mean logarithm of the sum rate: all systems count alike, whatever their SNR."""
+    loss: Tensor = -batch.rates(x).sum(-1).log().mean()
     return loss
 
 

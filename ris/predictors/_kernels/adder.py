@@ -49,12 +49,21 @@ def add_slopes(y, x, weights, slopes):
     slopes : float array, shape (maps, channels out, places)
     """
     maps, entries, places = x.shape
+    fours = weights.shape[0] - weights.shape[0] % 4
     one = x.dtype.type(1)
     for m in range(maps):
         for n in range(entries):
             total, given = y[m, n], x[m, n]
             total[:] = 0
-            for o in range(weights.shape[0]):
+            for o in range(0, fours, 4):
+                s0, s1, s2, s3 = slopes[m, o], slopes[m, o + 1], slopes[m, o + 2], slopes[m, o + 3]
+                w0, w1, w2, w3 = weights[o, n], weights[o + 1, n], weights[o + 2, n], weights[o + 3, n]
+                for p in range(places):
+                    v = given[p]
+                    first = s0[p] * min(max(v - w0, -one), one) + s1[p] * min(max(v - w1, -one), one)
+                    other = s2[p] * min(max(v - w2, -one), one) + s3[p] * min(max(v - w3, -one), one)
+                    total[p] += first + other
+            for o in range(fours, weights.shape[0]):
                 w, slope = weights[o, n], slopes[m, o]
                 for p in range(places):
                     total[p] += slope[p] * min(max(given[p] - w, -one), one)
@@ -88,12 +97,14 @@ def sum_code_differences(y, x, weights, kernel, bias, multiplier, low, high, zer
         for row in range(rows):
             for column in range(columns):
                 for o in range(channels):
-                    total = bias[o]
+                    total = np.int64(bias[o])
                     for i in range(kernel):
                         seen = lines[m, row + i, column * stride : column * stride + run]
                         w = weights[o, i]
+                        part = 0
                         for t in range(run):
-                            total += np.int32(abs(np.int32(seen[t]) - np.int32(w[t])))
+                            part += abs(np.int32(seen[t]) - np.int32(w[t]))
+                        total += part
                     v = np.float32(total) * multiplier[o]
                     if low < high:
                         v = np.float32(np.int32(np.rint(min(max(v, low), high))) + zero)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 
 from channels.errors import InvalidArgumentError
+from ris.predictors.compress.adder import adders
 from ris.predictors.compress.gpfq import gpfq
 from ris.predictors.compress.mixed_precision import mixed_bits
 from ris.predictors.compress.rounding import rounded
@@ -20,6 +21,7 @@ __all__ = ["METHODS", "Size", "compressed", "size_of"]
 METHODS: Mapping[str, Callable[[Network, Recipe, int | Mapping[str, int]], QuantizedNetwork]] = {
     "rounding": rounded,
     "gpfq": gpfq,
+    "adder": adders,
 }
 """Functions of a trained network, the recipe that trained it, and bits of the weights."""
 
