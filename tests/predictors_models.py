@@ -37,7 +37,7 @@ def random_model(graph, rows, columns, rng, ties=False):
             spread = 150 * 75 * math.sqrt(math.prod(shape[1:]))
             factor = 100 / spread * rng.uniform(0.2, 2, shape[0])
             if node.op == "adder":  # two random codes are 85 apart on average, give or take 60
-                arrays[own + "bias"] -= 85 * math.prod(shape[1:])
+                arrays[own + "bias"] = arrays[own + "bias"] // 100 - 85 * math.prod(shape[1:])
                 factor = rng.choice([-1, 1], shape[0]) * rng.uniform(0.2, 2, shape[0])
                 factor *= 100 / (60 * math.sqrt(math.prod(shape[1:])))
             arrays[own + "multiplier"] = (

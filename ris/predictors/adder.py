@@ -37,7 +37,7 @@ def sums_of_differences(maps: Tensor, weight: Tensor) -> Tensor:
     Tensor, shape (maps, channels out, rows, columns)
         Gradients are minus those above. The work is done on the processor.
     """
-    made: Tensor = _Sums.apply(maps, weight)
+    made: Tensor = _Sums.apply(maps, weight)  # type: ignore[no-untyped-call]
     return made
 
 
@@ -54,7 +54,7 @@ class _Sums(torch.autograd.Function):
             sums = np.empty((len(patches), len(flat), patches.shape[2]), patches.dtype)
             sum_differences(sums, patches, flat)
             made.append(torch.from_numpy(sums))
-        return torch.cat(made).unflatten(2, maps.shape[2:]).to(maps.device)
+        return torch.cat(made).reshape(len(maps), len(weight), *maps.shape[2:]).to(maps.device)
 
     @staticmethod
     def backward(context: Any, *slopes: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,7 +74,8 @@ class _Sums(torch.autograd.Function):
 
 def _patches(maps: Tensor, kernel: int) -> Tensor:
     """What the weights meet at every element, shape (maps, entries of the weights, elements)."""
-    return functional.unfold(maps, kernel, padding=kernel // 2)
+    made: Tensor = functional.unfold(maps, kernel, padding=kernel // 2)
+    return made
 
 
 def _array(tensor: Tensor) -> Any:

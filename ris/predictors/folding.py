@@ -16,8 +16,8 @@ def fold_batch_norms(graph: Graph, arrays: Mapping[str, Array]) -> tuple[Graph, 
     """Return an equal graph without batch normalisations, and its parameters.
 
     With f = scale / sqrt(variance + EPSILON), a normalisation of a convolution that feeds nothing else makes
-    its weights f w and its bias f (bias - mean) + shift; an adder's scales take up f likewise. Any other becomes
-    a convolution of single channels.
+    its weights f w and its bias f (bias - mean) + shift; an adder's scales take up f likewise. Any other
+    becomes a convolution of single channels.
 
     Parameters
     ----------

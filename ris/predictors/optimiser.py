@@ -1,7 +1,7 @@
 """The optimiser of all trainings: Adam, but for the weights of adders."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -31,27 +31,32 @@ class Optimiser(torch.optim.Adam):
 
     Parameters
     ----------
-    module : Module
-        What is trained.
+    parts : sequence of Module
+        What is trained. The gradients of each part are shortened on their own, so that parts with losses of
+        their own move as if they were alone.
     rate : float
         Learning rate.
     """
 
-    def __init__(self, module: nn.Module, rate: float) -> None:
-        adders = _adder_weights(module)
-        others = [one for one in module.parameters() if all(one is not weight for weight in adders)]
-        groups: list[dict[str, Any]] = [{"params": others}]
+    def __init__(self, parts: Sequence[nn.Module], rate: float) -> None:
+        adders = [weight for part in parts for weight in _adder_weights(part)]
+        known = {id(weight) for weight in adders}
+        groups: list[dict[str, Any]] = [
+            {"params": [one for one in part.parameters() if id(one) not in known]} for part in parts
+        ]
+        self._parts = len(parts)
         super().__init__([*groups, {"params": adders}] if adders else groups, rate)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Move all parameters by their gradients; those of the adders are used up."""
-        nn.utils.clip_grad_norm_(self.param_groups[0]["params"], LARGEST_NORM)
-        for group in self.param_groups[1:]:
+        for group in self.param_groups[: self._parts]:
+            nn.utils.clip_grad_norm_(group["params"], LARGEST_NORM)
+        for group in self.param_groups[self._parts :]:
             for weight in group["params"]:
                 self._move(weight, group["lr"])
                 weight.grad = None
-        return super().step(closure)
+        super().step()
 
     def _move(self, weight: Tensor, rate: float) -> None:
         if not self.state[weight]:

@@ -345,10 +345,10 @@ class QuantizedNetwork(nn.Module):
             multiplier = (inputs[0][0] * of_weights) / scale
             return {"weight": weight.to(torch.int8), "bias": bias.to(torch.int32), "multiplier": multiplier}
         if node.op == "adder":
-            made = self._adder(node)
-            signed = made["codes"] - 2 ** self._adder_bits[node.name] // 2
-            codes = {"weight": signed.to(torch.int8), "bias": made["bias codes"].to(torch.int32)}
-            return codes | {"multiplier": made["multiplier"]}
+            adder = self._adder(node)
+            signed = adder["codes"] - 2 ** self._adder_bits[node.name] // 2
+            bias = adder["bias codes"].to(torch.int32)
+            return {"weight": signed.to(torch.int8), "bias": bias, "multiplier": adder["multiplier"]}
         if node.name in self._real and node.op in ("add", "sub", "mul"):
             return {"multiplier": torch.ones(() if node.op == "mul" else len(inputs))}
         if node.name in self._real and node.op in TABLES:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,6 +167,7 @@ def optimise(
     recipe: Recipe,
     *,
     loss: Callable[[Batch], Tensor] | None = None,
+    parts: Sequence[nn.Module] | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> list[tuple[int, float]]:
@@ -182,6 +183,8 @@ def optimise(
         How to train it.
     loss : callable, optional
         Of a batch of systems, instead of `task_loss` of what the network sets.
+    parts : sequence of Module, optional
+        As for `Optimiser`; the whole network is one by default.
     checkpoint : Path, optional
         File that keeps the state at every validation, and from which an interrupted training goes on.
     progress : callable, optional
@@ -189,7 +192,7 @@ def optimise(
     """
     task, device = recipe.make_task(), "cuda" if torch.cuda.is_available() else "cpu"
     network.to(device)
-    optimiser = Optimiser(network, recipe.rate)
+    optimiser = Optimiser([network] if parts is None else parts, recipe.rate)
     state = _State(recipe, network, optimiser)
     if checkpoint is not None and checkpoint.exists():
         state.load(checkpoint)

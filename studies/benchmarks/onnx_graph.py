@@ -144,13 +144,8 @@ class _Writer:
     def _adder(self, node: Node, x: str) -> None:
         kernel, (_, _, rows, columns) = node.attributes["kernel"], self.shape(x)
         edge, (_, zero) = kernel // 2, self.codes(x)
-        ends = self.constant([0, 0, edge, edge] * 2, np.int64)
-        wide = self.add(
-            "Pad",
-            self.add("Cast", x, to=TensorProto.INT32),
-            ends,
-            self.add("Cast", zero, to=TensorProto.INT32),
-        )
+        wide, border = (self.add("Cast", name, to=TensorProto.INT32) for name in (x, zero))
+        wide = self.add("Pad", wide, self.constant([0, 0, edge, edge] * 2, np.int64), border)
         sums = self.constant(self.own(node, "bias")[:, None, None], np.int32)
         weights = self.model.weight_codes(node)[..., None, None]
         for i in range(kernel):

@@ -101,7 +101,7 @@ def sum_code_differences(y, x, weights, kernel, bias, multiplier, low, high, zer
                     for i in range(kernel):
                         seen = lines[m, row + i, column * stride : column * stride + run]
                         w = weights[o, i]
-                        part = 0
+                        part = np.int64(0)
                         for t in range(run):
                             part += abs(np.int32(seen[t]) - np.int32(w[t]))
                         total += part

@@ -1,16 +1,16 @@
 """Adders in place of convolutions, taught by a network of convolutions that learns beside them.
 
 Progressive kernel-based knowledge distillation (PKKD; Xu, Xu, Chen, Zhang, Xu and Wang, "Kernel based
-progressive distillation for adder neural networks", NeurIPS 2020). The teacher is the student with convolutions
-in place of its adders. It begins with the student's weights, learns the task alone, and moves on with every
-step of the student, who follows what the teacher is now; nothing flows back to it. What adders and convolutions
-make of an input x is of two kinds, a distance and a product, which kernels bring together:
+progressive distillation for adder neural networks", NeurIPS 2020). The teacher is the student with
+convolutions in place of its adders. It begins with the student's weights, learns the task alone, and moves on
+with every step of the student, who follows what the teacher is now; nothing flows back to it. What adders and
+convolutions make of an input x is of two kinds, a distance and a product, which kernels bring together:
 
     student  exp(-|x - w|_1 / (2 s^2)),    teacher  exp(x . w / t^2),
 
 a Laplacian one, as adders weigh, and a Gaussian one but for the norms, as convolutions do. With learned s and
-t, each through a learned map of its channels and normalised, their mean squared difference is what the student
-lessens, layer by layer. With theta and phi what student and teacher set, its loss is
+t, each through a learned map of its channels and normalised, their mean squared difference is what the
+student lessens, layer by layer. With theta and phi what student and teacher set, its loss is
 
     task + ALPHA (1 - |mean over elements of exp(j (theta - phi))|) + BETA (mean difference of layers),
 
@@ -109,7 +109,9 @@ def distil(
     if not isinstance(student, Network):
         raise InvalidArgumentError("recipe", "one of a network with adders", repr(recipe.network))
     both = _Both(student, teacher_of(student), alpha, beta, recipe.bits)
-    history = optimise(both, recipe, loss=both.loss, checkpoint=checkpoint, progress=progress)
+    history = optimise(
+        both, recipe, loss=both.loss, parts=both.parts, checkpoint=checkpoint, progress=progress
+    )
     return Distilled(both.student.eval(), both.teacher.eval(), history)
 
 
@@ -146,6 +148,11 @@ class _Both(nn.Module):
         self._alpha, self._beta, self._bits = alpha, beta, bits
         matched = {node.name: node.attributes["channels"] for node in student.graph if node.op == "adder"}
         self.kernels = nn.ModuleDict({name: _Kernels(channels) for name, channels in matched.items()})
+
+    @property
+    def parts(self) -> tuple[nn.Module, ...]:
+        """What moves on its own."""
+        return self.student, self.teacher, self.kernels
 
     def forward(self, maps: Tensor) -> Tensor:
         output: Tensor = self.student(maps)
