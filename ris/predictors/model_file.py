@@ -8,8 +8,9 @@ attributes "kind" ("float" or "integer"), "rows" and "columns" (a surface that f
     graph           JSON text: nodes [name, operation, inputs, attributes]
     metadata        JSON text: what the model is for, how it was made, what it reached
     weight, ...     arrays of one name, those of all nodes joined in the order of the graph, C order
-    weight_4bit     instead of "weight" for nodes whose weights have up to 4 bits: two's complement, two in a
-                    byte, the low half first; each node begins a byte
+    weight_4bit     instead of "weight" for nodes whose weights have 3 or 4 bits: two in a byte, as digits
+                    modulo 16, the lowest first; each node begins a byte
+    weight_trits    the same for weights of 2 bits, -1, 0 and 1: five in a byte, as digits modulo 3
 
 The arrays and what they mean are those of `float_layout` and `integer_layout`. Nothing is unpickled,
 nothing is allocated before its size is checked, and a file that is not sound raises one error.
@@ -39,7 +40,8 @@ LARGEST_FILE = 2**28
 LARGEST_TEXT = 2**20
 KINDS: dict[str, type[FloatModel] | type[IntegerModel]] = {"float": FloatModel, "integer": IntegerModel}
 ROUNDING = "f32-rne"
-PACKED = "weight_4bit"
+PACKINGS = {2: ("weight_trits", 3, 5), 3: ("weight_4bit", 16, 2), 4: ("weight_4bit", 16, 2)}
+"""By bits of weights: dataset, base of the digits, and digits in a byte."""
 
 
 class ModelFileError(ValueError):
@@ -201,21 +203,45 @@ def _values(file: h5py.File, name: str, dtype: type[np.generic], entries: int | 
     return values
 
 
-def _packed(model_arrays: Mapping[str, Array], graph: Graph) -> set[str]:
-    """Weights that go two to a byte."""
-    bits = zip(graph.nodes, model_arrays.get("weight_bits", ()), strict=False)
-    return {f"{node.name}/weight" for node, count in bits if 0 < count <= 4}
+Packing = tuple[str, int, int]
+
+
+def _packings(arrays: Mapping[str, Array], graph: Graph) -> dict[str, Packing]:
+    """Packings of weights by name, where several go to a byte."""
+    bits = zip(graph.nodes, arrays.get("weight_bits", ()), strict=False)
+    return {
+        f"{node.name}/weight": PACKINGS[int(count)]
+        for node, count in bits
+        # The codes of an adder are four of 2 bits.
+        if int(count) in PACKINGS and not (node.op == "adder" and count == 2)
+    }
+
+
+def _pack(values: Array, base: int, digits: int) -> Array:
+    """Small whole numbers as digits modulo a base."""
+    padded = np.pad(values, (0, -values.size % digits)).reshape(-1, digits)
+    packed: Array = (padded % base) @ base ** np.arange(digits)
+    return packed.astype(np.uint8)
+
+
+def _unpack(packed: Array, base: int, digits: int, entries: int) -> Array:
+    """What `_pack` packed."""
+    if packed.size and packed.max() >= base**digits:
+        raise ValueError(f"bytes of {digits} digits modulo {base} above {base**digits - 1}")
+    found = (packed[:, None] // base ** np.arange(digits) % base).ravel()[:entries]
+    values: Array = np.where(2 * found >= base, found - base, found).astype(np.int8)
+    return values
 
 
 def _joined(model: Model) -> dict[str, Array]:
     """Arrays of one name, joined."""
-    packed = _packed(model.arrays, model.graph)
+    packings = _packings(model.arrays, model.graph)
     parts: dict[str, list[Array]] = {}
     for name in model.layout(model.graph, model.rows, model.columns):
         values = model.arrays[name].ravel()
-        if name in packed:
-            halves = np.pad(values, (0, values.size % 2)).astype(np.uint8) & 15
-            parts.setdefault(PACKED, []).append(halves[::2] | halves[1::2] << 4)
+        if name in packings:
+            dataset, *how = packings[name]
+            parts.setdefault(dataset, []).append(_pack(values, *how))
         else:
             parts.setdefault(name.split("/")[-1], []).append(values)
     return {name: np.concatenate(values) for name, values in parts.items()}
@@ -226,26 +252,23 @@ def _split(file: h5py.File, layout: Layout, graph: Graph) -> dict[str, Array]:
     known: dict[str, Array] = {}
     if "weight_bits" in layout:
         known["weight_bits"] = _values(file, "weight_bits", np.uint8, len(graph.nodes))
-    packed = _packed(known, graph)
+    packings = _packings(known, graph)
     sizes: dict[str, int] = {}
     types: dict[str, type[np.generic]] = {}
-    places: dict[str, tuple[str, int]] = {}
+    places: dict[str, slice] = {}
+    datasets: dict[str, str] = {}
     for name, (dtype, shape) in layout.items():
-        dataset = PACKED if name in packed else name.split("/")[-1]
-        places[name] = dataset, sizes.get(dataset, 0)
-        entries = math.prod(shape)
-        sizes[dataset] = sizes.get(dataset, 0) + (-(-entries // 2) if name in packed else entries)
-        types[dataset] = np.uint8 if name in packed else dtype
+        dataset, _, digits = packings.get(name, (name.split("/")[-1], 0, 1))
+        first = sizes.get(dataset, 0)
+        sizes[dataset] = first + -(-math.prod(shape) // digits)
+        places[name], datasets[name] = slice(first, sizes[dataset]), dataset
+        types[dataset] = np.uint8 if name in packings else dtype
     if set(file) != {"graph", "metadata", *sizes}:
         raise ValueError(f"the datasets {sorted(file)}")
     joined = {name: _values(file, name, types[name], size) for name, size in sizes.items()}
     for name, (_, shape) in layout.items():
-        dataset, first = places[name]
-        entries = math.prod(shape)
-        if name in packed:
-            halves = joined[dataset][first : first + -(-entries // 2)].view(np.int8)
-            values = np.stack([halves << 4 >> 4, halves >> 4], 1).ravel()[:entries]
-        else:
-            values = joined[dataset][first : first + entries]
+        values = joined[datasets[name]][places[name]]
+        if name in packings:
+            values = _unpack(values, *packings[name][1:], math.prod(shape))
         known[name] = values.reshape(shape).copy()
     return known
