@@ -70,7 +70,7 @@ class QuantizedNetwork(nn.Module):
     graph : Graph
         What is executed, without normalisations and with few rectifiers left.
     weight_bits : dict of str to int
-        Bits of every convolution's weights.
+        Bits of every convolution's weights, and of every adder's, which has those of its input.
     """
 
     low: Tensor
@@ -101,7 +101,7 @@ class QuantizedNetwork(nn.Module):
         self._bits |= dict.fromkeys(self._real, 0)
         self.weight_bits = _bits_of_weights(self.graph, bits)
         adders = (node for node in self.graph.nodes if node.op == "adder")
-        self._adder_bits = {node.name: self._bits[self._source[node.inputs[0]]] for node in adders}
+        self.weight_bits |= {node.name: self._bits[self._source[node.inputs[0]]] for node in adders}
         self._kept: dict[str, Tensor] = {}
         self._number = {node.name: number for number, node in enumerate(self.graph.nodes)}
         self.delay, self.per_channel, self.follow = integer("delay", delay, 0), per_channel, follow
@@ -223,8 +223,7 @@ class QuantizedNetwork(nn.Module):
             "zero_point": np.array([int(zero) for _, zero, _ in codes], np.uint8),
             "bits": np.array([self._bits[self._source[node.name]] for node in self.graph.nodes], np.uint8),
             "weight_bits": np.array(
-                [(self.weight_bits | self._adder_bits).get(node.name, 0) for node in self.graph.nodes],
-                np.uint8,
+                [self.weight_bits.get(node.name, 0) for node in self.graph.nodes], np.uint8
             ),
         }
         for node in self.graph.nodes[1:]:
@@ -357,7 +356,7 @@ class QuantizedNetwork(nn.Module):
             return {"weight": weight.to(torch.int8), "bias": bias.to(torch.int32), "multiplier": multiplier}
         if node.op == "adder":
             adder = self._adder(node)
-            signed = adder["codes"] - 2 ** self._adder_bits[node.name] // 2
+            signed = adder["codes"] - 2 ** self.weight_bits[node.name] // 2
             bias = adder["bias codes"].to(torch.int32)
             return {"weight": signed.to(torch.int8), "bias": bias, "multiplier": adder["multiplier"]}
         if node.name in self._real and node.op in ("add", "sub", "mul"):

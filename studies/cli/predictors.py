@@ -125,9 +125,8 @@ def compress(
     model
         Name of a network that comes with the package, or a file that `ris train` wrote; in floats.
     bits
-        Bits of a weight; 4 by default, 8 in what is no adder beside adders, which have the bits of results, and
-        always 2 if ternary. A fraction is a mean: every layer gets 2, 3, 4, 6 or 8 bits, more where fewer
-        change the phases most.
+        Bits of a weight; 4 by default, always 2 if ternary, and 8 beside adders, which have those of results.
+        A fraction is a mean: every layer gets 2, 3, 4, 6 or 8 bits, more where fewer change the phases most.
     systems
         Fixed systems of each split, test and unseen geometry, on which the rates are means.
     out
