@@ -40,7 +40,7 @@ from ris.predictors.train import Progress, Recipe, build, on_codebook, optimise,
 
 __all__ = ["ALPHA", "BETA", "Distilled", "adders", "distil", "teacher_of"]
 
-ALPHA, BETA = 0.3, 0.1
+ALPHA, BETA = 0.1, 0.3
 """Weights of the teacher's phases and of its layers."""
 
 WIDEST = math.log(16)
