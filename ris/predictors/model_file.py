@@ -10,6 +10,8 @@ attributes "kind" ("float" or "integer"), "rows" and "columns" (a surface that f
     weight, ...     arrays of one name, those of all nodes joined in the order of the graph, C order
     weight_4bit     instead of "weight" for nodes whose weights have up to 4 bits: two's complement, two in a
                     byte, the low half first; each node begins a byte
+    odd             only where some of these weights q are odd numbers without a zero (`without_zero`), for
+                    which (q - 1) / 2 is packed: 1 for these nodes, 0 for all others
 
 The arrays and what they mean are those of `float_layout` and `integer_layout`. Nothing is unpickled,
 nothing is allocated before its size is checked, and a file that is not sound raises one error.
@@ -29,7 +31,7 @@ import numpy as np
 
 from channels.errors import InvalidArgumentError
 from ris.predictors.graph import Graph, Node
-from ris.predictors.model import Array, FloatModel, IntegerModel, Layout, Model
+from ris.predictors.model import Array, FloatModel, IntegerModel, Layout, Model, without_zero
 
 __all__ = ["ModelFileError", "packed_bytes", "read_model", "write_model"]
 
@@ -39,7 +41,7 @@ LARGEST_FILE = 2**28
 LARGEST_TEXT = 2**20
 KINDS: dict[str, type[FloatModel] | type[IntegerModel]] = {"float": FloatModel, "integer": IntegerModel}
 ROUNDING = "f32-rne"
-PACKED = "weight_4bit"
+PACKED, ODD = "weight_4bit", "odd"
 
 
 class ModelFileError(ValueError):
@@ -203,17 +205,34 @@ def _values(file: h5py.File, name: str, dtype: type[np.generic], entries: int | 
 
 def _packed(model_arrays: Mapping[str, Array], graph: Graph) -> set[str]:
     """Weights that go two to a byte."""
-    bits = zip(graph.nodes, model_arrays.get("weight_bits", ()), strict=False)
-    return {f"{node.name}/weight" for node, count in bits if 0 < count <= 4}
+    bits = np.asarray(model_arrays.get("weight_bits", ()))
+    return _named(graph, (bits > 0) & (bits <= 4))
+
+
+def _named(graph: Graph, chosen: Array) -> set[str]:
+    """Weights of the nodes for which `chosen` is not 0."""
+    return {f"{node.name}/weight" for node, one in zip(graph.nodes, chosen, strict=False) if one}
+
+
+def _odd(model: Model) -> Array:
+    """1 for nodes whose packed weights are odd."""
+    made = np.zeros(len(model.graph.nodes), np.uint8)
+    for number, (node, bits) in enumerate(
+        zip(model.graph.nodes, model.arrays.get("weight_bits", ()), strict=False)
+    ):
+        made[number] = 0 < bits <= 4 and without_zero(model.arrays[f"{node.name}/weight"], int(bits))
+    return made
 
 
 def _joined(model: Model) -> dict[str, Array]:
     """Arrays of one name, joined."""
-    packed = _packed(model.arrays, model.graph)
-    parts: dict[str, list[Array]] = {}
+    packed, odd = _packed(model.arrays, model.graph), _odd(model)
+    parts: dict[str, list[Array]] = {ODD: [odd]} if odd.any() else {}
+    halved = _named(model.graph, odd)
     for name in model.layout(model.graph, model.rows, model.columns):
         values = model.arrays[name].ravel()
         if name in packed:
+            values = values >> 1 if name in halved else values
             halves = np.pad(values, (0, values.size % 2)).astype(np.uint8) & 15
             parts.setdefault(PACKED, []).append(halves[::2] | halves[1::2] << 4)
         else:
@@ -236,8 +255,9 @@ def _split(file: h5py.File, layout: Layout, graph: Graph) -> dict[str, Array]:
         entries = math.prod(shape)
         sizes[dataset] = sizes.get(dataset, 0) + (-(-entries // 2) if name in packed else entries)
         types[dataset] = np.uint8 if name in packed else dtype
-    if set(file) != {"graph", "metadata", *sizes}:
+    if set(file) - {ODD} != {"graph", "metadata", *sizes}:
         raise ValueError(f"the datasets {sorted(file)}")
+    halved = _halved(file, graph, packed)
     joined = {name: _values(file, name, types[name], size) for name, size in sizes.items()}
     for name, (_, shape) in layout.items():
         dataset, first = places[name]
@@ -245,7 +265,17 @@ def _split(file: h5py.File, layout: Layout, graph: Graph) -> dict[str, Array]:
         if name in packed:
             halves = joined[dataset][first : first + -(-entries // 2)].view(np.int8)
             values = np.stack([halves << 4 >> 4, halves >> 4], 1).ravel()[:entries]
+            values = 2 * values + 1 if name in halved else values
         else:
             values = joined[dataset][first : first + entries]
         known[name] = values.reshape(shape).copy()
     return known
+
+
+def _halved(file: h5py.File, graph: Graph, packed: set[str]) -> set[str]:
+    """Weights q that are packed as (q - 1) / 2."""
+    odd = _values(file, ODD, np.uint8, len(graph.nodes)) if ODD in file else np.zeros(0, np.uint8)
+    made = _named(graph, odd)
+    if not made <= packed or (odd > 1).any():
+        raise ValueError(f"{ODD} where no weights are packed")
+    return made
