@@ -10,9 +10,9 @@ Weights are divided by their root mean square d at each output channel, and clip
     w -> d e^a q / t,   q = 2 rint(t (u + 1) / 2) - t,   u = clip(w / (d e^a), -1, 1),
 
 so that q are the odd numbers from -t to t: the grid without zero of Liu, Cai and Zhuang ("Sharpness-aware
-quantization for deep neural networks", arXiv 2111.12273). They divide by the deviation of a whole convolution,
-and subtract its mean before, since the batch normalisation behind gives channels their sizes back, and sums
-their means. Here none follows: d takes care of the sizes, and weights keep their mean.
+quantization for deep neural networks", arXiv 2111.12273). They divide by the deviation of all weights of a
+layer, and subtract the mean before, since the batch normalisation behind gives channels their sizes back, and
+sums their means. Here none follows: d takes care of the sizes, and weights keep their mean.
 
 Gradients pass through rint as if it were not there; d is taken as a constant. What clips learn follows from
 these formulas alone: the derivative of a result by a is its rounding error where x is inside, and the clip
@@ -115,7 +115,8 @@ class ClippedNetwork(QuantizedNetwork):
         """Choose the clips of weights that round with the least squared error."""
         for name in self.between:
             normalised, _ = _normalised(self.network.own(self.graph[name])["weight"])
-            clips = SHARES.to(normalised) * normalised.abs().max()
+            # Weights that are all 0 get any clip.
+            clips = SHARES.to(normalised) * (normalised.abs().max() or 1.0)
             for place, width in enumerate(self.widths[:-1]):
                 top = 2**width - 1
                 errors = [
@@ -136,7 +137,8 @@ class ClippedNetwork(QuantizedNetwork):
     def _rounded(self, node: Node, values: Tensor) -> Tensor:
         scale, zero, top = self._codes(node)
         inside = torch.clamp(values / scale, -zero, top - zero)
-        return scale * (inside + (torch.round(inside) - inside).detach())
+        made: Tensor = scale * (inside + (torch.round(inside) - inside).detach())
+        return made
 
     def _odd(self, node: Node) -> tuple[Tensor, Tensor]:
         """Scales of weights, and their codes, with gradients."""
@@ -174,7 +176,7 @@ def odd_codes(normalised: Tensor, clip: Tensor, bits: int) -> Tensor:
         There are 2^bits codes.
     """
     top = 2**bits - 1
-    inside = top * torch.clamp(normalised / clip, -1, 1)
+    inside: Tensor = top * torch.clamp(normalised / clip, -1, 1)
     return inside + (2 * torch.round((inside + top) / 2) - top - inside).detach()
 
 
