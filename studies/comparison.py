@@ -14,7 +14,7 @@ from ris.predictors.compare import SPLITS, Comparison, Entry
 from studies.files import replace_file
 from studies.plots import COLOURS, MARKERS, PAGE, STYLE
 
-__all__ = ["comparison_table", "draw_comparison", "write_comparison"]
+__all__ = ["TITLES", "comparison_table", "draw_comparison", "shown", "write_comparison"]
 
 TITLES = {"test": "test", "unseen": "unseen geometry"}
 GROUPS = ("without training", "ascent", "float", "integer")
@@ -38,9 +38,9 @@ def comparison_table(comparison: Comparison) -> Table:
             table.add_row(
                 TITLES[split],
                 entry.name,
-                _shown(comparison.mean(entry, split), 1, 3),
-                _shown(comparison.share(entry, split), 100, 1),
-                "" if source is None else _shown(comparison.share(entry, split, source), 100, 2),
+                shown(comparison.mean(entry, split), 1, 3),
+                shown(comparison.share(entry, split), 100, 1),
+                "" if source is None else shown(comparison.share(entry, split, source), 100, 2),
                 "" if entry.bytes is None else f"{entry.bytes / 1000:.0f}",
                 "" if entry.bit_operations is None else f"{entry.bit_operations:.2e}",
                 _duration(entry.seconds),
@@ -122,7 +122,8 @@ def _row(comparison: Comparison, entry: Entry) -> Iterator[object]:
     yield from (entry.bytes, entry.bit_operations, entry.seconds)
 
 
-def _shown(estimate: Estimate, factor: float, digits: int) -> str:
+def shown(estimate: Estimate, factor: float, digits: int) -> str:
+    """Return a number with its interval as text, both times a factor."""
     value, low, high = (f"{factor * number:.{digits}f}" for number in estimate)
     return f"{value} [{low}, {high}]"
 

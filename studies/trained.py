@@ -14,9 +14,10 @@ from studies.results import versions
 # torch takes long to import, and only trainings need it.
 if TYPE_CHECKING:
     from ris.predictors.model import Model
+    from ris.predictors.module import Network
     from ris.predictors.train import Predictor, Recipe
 
-__all__ = ["FOLDER", "trained_integers", "trained_network"]
+__all__ = ["FOLDER", "trained_graph", "trained_integers", "trained_network"]
 
 FOLDER = Path("results") / "trained"
 """Where the networks are kept, in the working directory."""
@@ -54,6 +55,16 @@ def trained_network(recipes: "Sequence[Recipe]", progress: Progress = tell_nothi
     return network
 
 
+def trained_graph(recipes: "Sequence[Recipe]", progress: Progress = tell_nothing) -> "Network":
+    """Train a network that is one graph, or take it from `FOLDER`: see `trained_network`."""
+    from ris.predictors.module import Network
+
+    network = trained_network(recipes, progress)
+    if not isinstance(network, Network):
+        raise InvalidArgumentError("recipes", "a network that is one graph", recipes[-1].network)
+    return network
+
+
 def trained_integers(
     recipes: "Sequence[Recipe]", tuning: "Recipe", progress: Progress = tell_nothing, **options: Any
 ) -> "Model":
@@ -71,16 +82,13 @@ def trained_integers(
         Of `ris.predictors.publish.calibrated`.
     """
     from ris.predictors.model_file import read_model, write_model
-    from ris.predictors.module import Network
     from ris.predictors.publish import calibrated
     from ris.predictors.train import optimise
 
     path = file_of([*recipes, tuning], options)
     if not path.exists():
-        network = trained_network(recipes, progress)
-        if not isinstance(network, Network):
-            raise InvalidArgumentError("recipes", "a network that is one graph", recipes[-1].network)
-        quantized, partial = calibrated(network, recipes[-1], **options), path.with_suffix(".partial")
+        network, partial = trained_graph(recipes, progress), path.with_suffix(".partial")
+        quantized = calibrated(network, recipes[-1], **options)
         optimise(
             quantized,
             tuning,

@@ -136,7 +136,9 @@ def oracle(model, node, inputs):
         total += own["bias"][:, None]
         return codes((total.astype(np.float32) * own["multiplier"][:, None]).reshape(*x[0].shape[:4], -1))
     if node.op in ("add", "sub"):
-        terms = list(zip(inputs, own["multiplier"], [zero[numbers[name]] for name in node.inputs], strict=True))
+        terms = list(
+            zip(inputs, own["multiplier"], [zero[numbers[name]] for name in node.inputs], strict=True)
+        )
         moved = np.float32(0)
         for _, factor, z in reversed(terms):
             moved = fused(factor, np.float32(z), moved)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from predictors_graphs import every_operation, residual_cnn
 from predictors_models import oracle
+from test_predictor_model_file import edited
 
 from channels.errors import InvalidArgumentError
 from ris.predictors.compress.bit_widths import BitWidthGenerator, Budget, PolicyGradient
@@ -15,6 +16,7 @@ from ris.predictors.compress.learned_clip import ClippedNetwork, odd_codes
 from ris.predictors.compress.saq import FiniteRecipe, clipped, generated_bits, saq
 from ris.predictors.compress.sharpness import sharpness_aware, shift_uphill
 from ris.predictors.finite import FiniteTask
+from ris.predictors.graph import GraphBuilder
 from ris.predictors.integer_operations import codes_of, integer_operation
 from ris.predictors.model import CONVOLUTIONS, IntegerModel, without_zero
 from ris.predictors.model_file import ModelFileError, decode_model, encode_model
@@ -243,12 +245,11 @@ def test_files_keep_weights_without_a_zero(bits):
         np.testing.assert_array_equal(again.arrays[name], array)
     assert encode_model(again) == data
     assert (b"odd" in data) == (bits <= 4)
-    assert (b"weight_4bit" in data) == (bits <= 4)
+    assert (b"weight_4bit" in data) == (bits in (3, 4))
+    assert (b"weight_2bit" in data) == (bits == 2)
 
 
 def test_flags_of_odd_weights_that_cannot_be_are_refused():
-    from test_predictor_model_file import edited
-
     data = encode_model(clipped_of(bits=4).export())
     for place, value in ((0, 1), (1, 1), (4, 2)):  # the input; a convolution of 8 bits; no flag
 
@@ -275,8 +276,6 @@ def line(weight, bits):
 
 
 def _single():
-    from ris.predictors.graph import GraphBuilder
-
     net = GraphBuilder(2)
     net.conv(net.input, 1, 1, name="line")
     return net.graph()
@@ -368,19 +367,19 @@ def test_the_loss_rises_most_where_the_weights_are_shifted():
     def loss():
         return torch.mean((network(maps) - wanted) ** 2)
 
-    before = float(loss())
+    before = float(loss().detach())
     shift_uphill(network, 0.02, loss)
     shifts = network.shifts
     size = np.sqrt(sum(float(one.square().sum()) for one in shifts.values()))
     assert size == pytest.approx(0.02, rel=1e-5)
-    highest = float(loss())
+    highest = float(loss().detach())
     assert highest > before
     generator = torch.Generator().manual_seed(0)
     for _ in range(5):
         random = {name: torch.randn(one.shape, generator=generator) for name, one in shifts.items()}
         norm = np.sqrt(sum(float(one.square().sum()) for one in random.values()))
         network.shifts = {name: 0.02 / norm * one for name, one in random.items()}
-        assert float(loss()) < highest
+        assert float(loss().detach()) < highest
 
 
 # --- the generator

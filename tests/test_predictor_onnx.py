@@ -10,8 +10,10 @@ from predictors_models import operation, random_codes, random_model
 
 from ris.predictors.graph import GraphBuilder
 from ris.predictors.module import Network
+from ris.predictors.publish import calibrated
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.runtime import Predictor
+from ris.predictors.train import Recipe, train
 from studies.benchmarks import onnx_graph
 
 
@@ -177,3 +179,11 @@ def test_a_whole_network_is_that_of_onnxruntime():
     ours = Predictor(model).run(maps).reshape(theirs.shape)
     # The codes before the last convolution are the same, real sums behind it are rounded in another order.
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("name", ["se", "gnn-relu"])
+def test_the_codes_of_a_trained_network_are_those_of_onnxruntime(name):
+    recipe = Recipe("statistical", name, 0, side=4, steps=4, batch=4)
+    model = calibrated(train(recipe).network, recipe).export()
+    maps = recipe.make_task().systems("test", 12).maps
+    assert onnx_graph.differing_codes(model, maps, 10_000) == (12_288, 0)

@@ -1,5 +1,7 @@
 """Calibration, simulated quantization, and export."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -11,8 +13,10 @@ from ris.predictors.graph import GraphBuilder
 from ris.predictors.integer_operations import codes_of, integer_operation
 from ris.predictors.model import FloatModel
 from ris.predictors.module import Network
+from ris.predictors.publish import calibrated
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.runtime import Predictor
+from ris.predictors.train import Recipe, optimise, train
 
 GRAPHS = [(residual_cnn(16, 2), (16, 16)), (every_operation(), (4, 6))]
 
@@ -95,10 +99,25 @@ def test_first_and_last_convolutions_keep_their_bits():
 
 
 @pytest.mark.parametrize(("graph", "size"), GRAPHS)
-@pytest.mark.parametrize("bits", [{}, {"bits": 4}, {"bits": 4, "activation_bits": 5}])
+@pytest.mark.parametrize(
+    "bits", [{}, {"bits": 4}, {"bits": 4, "activation_bits": 5}, {"bits": 6, "per_channel": False}]
+)
 def test_every_layer_is_within_one_code_of_the_simulation(graph, size, bits):
-    network = quantized(graph, size, **bits)
-    model, maps = network.export(), inputs(graph, size, seed=2)
+    every_layer_agrees(quantized(graph, size, **bits), inputs(graph, size, seed=2))
+
+
+def test_every_layer_of_the_reference_network_agrees_after_training_with_rounding():
+    recipe = Recipe("statistical", "se", 0, side=8, steps=6, batch=4)
+    network = calibrated(train(recipe).network, recipe, bits=4, follow=False)
+    before = network.rounded_weights()
+    optimise(network, dataclasses.replace(recipe, rate=1e-3))
+    after = network.rounded_weights()
+    assert all((before[name] != after[name]).any() for name in before)
+    every_layer_agrees(network, torch.from_numpy(recipe.make_task().systems("test", 4).maps))
+
+
+def every_layer_agrees(network, maps):
+    model = network.export()
     with torch.no_grad():
         simulated = network.results(maps)
     codes = codes_of(model)
@@ -150,6 +169,40 @@ def test_what_is_exported_says_its_bits_and_metadata():
     inner |= {node.name: 32 * 8 for node in model.graph.nodes if node.name in model.real and node.op == "mul"}
     wanted = sum(count * inner[name] for name, count in products.items())
     assert model.bit_operations(4, 16, 16) == wanted
+
+
+def test_one_scale_for_a_convolution_is_the_largest_of_its_channels():
+    each, one = (quantized(*GRAPHS[0], bits=4, per_channel=shared).export() for shared in (True, False))
+    scales = {}
+    for name, model in (("each", each), ("one", one)):
+        # A multiplier is the scale of the input times that of the weights over that of the result.
+        made = model.arrays["conv_4/multiplier"].astype(float)
+        scales[name] = made * model.arrays["scale"][4] / model.arrays["scale"][3]
+    assert len(set(scales["each"])) > 10
+    np.testing.assert_allclose(scales["one"], scales["each"].max(), rtol=1e-5)
+    assert np.abs(each.arrays["conv_4/weight"]).reshape(16, -1).max(1).min() == 7
+    assert np.abs(one.arrays["conv_4/weight"]).reshape(16, -1).max(1).min() < 7
+
+
+def test_rounded_weights_are_those_of_the_integer_model():
+    network = quantized(*GRAPHS[0], bits=4)
+    model, weights = network.export(), network.rounded_weights()
+    source = dict(zip((node.name for node in model.graph.nodes), model.arrays["scale"], strict=True))
+    for name, made in weights.items():
+        node = model.graph[name.split("/")[0]]
+        scale = (
+            model.arrays[f"{node.name}/multiplier"].astype(float) * source[node.name] / source[node.inputs[0]]
+        )
+        np.testing.assert_allclose(made, model.arrays[name] * scale[:, None, None, None], rtol=1e-5)
+
+
+def test_ranges_stay_if_they_shall():
+    network = QuantizedNetwork(Network(chain()), follow=False)
+    network.calibrate([torch.rand(1, 1, 1, 5, 5)], "min-max")
+    before = network.high.clone()
+    network.train()
+    network(torch.full((1, 1, 1, 5, 5), 9.0))
+    assert torch.equal(network.high, before)
 
 
 def chain(*, channels=1):

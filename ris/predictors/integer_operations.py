@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from ris.predictors._kernels.convolution import convolve
 from ris.predictors._kernels.elementwise import add, look_up, multiply, quantize, sum_middle
+from ris.predictors._kernels.ternary import add_and_subtract, requantize
 from ris.predictors.float_operations import dense, float_operation
 from ris.predictors.graph import Node
-from ris.predictors.model import CONVOLUTIONS, Array, IntegerModel
+from ris.predictors.model import CONVOLUTIONS, Array, IntegerModel, without_zero
 from ris.predictors.moves import MOVES
 
 __all__ = ["Codes", "codes_of", "integer_operation"]
@@ -66,9 +67,11 @@ def integer_operation(model: IntegerModel, node: Node, codes: dict[str, Codes]) 
         return lambda x: np.ascontiguousarray(move(x))
     if node.op == "input":
         return partial(_quantized, out)
-    own = {
+    own: dict[str, Any] = {
         name: model.arrays.get(f"{node.name}/{name}") for name in ("weight", "bias", "multiplier", "table")
     }
+    bits = model.arrays["weight_bits"][model.graph.nodes.index(node)]
+    own["ternary"] = bits == 2 and not without_zero(own["weight"], bits)
     return _OPERATIONS[node.op](node, own, inputs, out)
 
 
@@ -93,17 +96,51 @@ def _real(node: Node, inputs: Sequence[Codes | None]) -> Callable[..., Array]:
     return run
 
 
-class _Convolution:
+def _convolution(weight: Array, own: Any, source: Codes, out: Codes) -> Callable[[Array], Array]:
     """A convolution over the surface."""
+    # sum (qx - zx) qw + bias = sum qx qw + (bias - zx sum qw)
+    bias = own["bias"] - int(source.zero) * weight.astype(np.int64).reshape(len(weight), -1).sum(1)
+    kind = _Ternary if own["ternary"] else _Convolution
+    return kind(weight, bias.astype(np.int32), own["multiplier"], source, out)
+
+
+class _Ternary:
+    """A convolution whose weights are -1, 0 and 1."""
+
+    def __init__(self, weight: Array, bias: Array, multiplier: Array, source: Codes, out: Codes) -> None:
+        self.bias, self.multiplier, self.kernel = bias, multiplier, weight.shape[2]
+        self.zero, self.out = np.uint8(source.zero), out
+        signs = [[np.argwhere(one == sign) for sign in (1, -1)] for one in weight]
+        counts = [len(places) for pair in signs for places in pair]
+        self.ends = np.cumsum(counts).reshape(-1, 2)
+        self.taps = np.concatenate([places for pair in signs for places in pair])
+
+    def __call__(self, x: Array) -> Array:
+        batch, users, rows, columns, channels = x.shape
+        edge, maps = self.kernel // 2, batch * users
+        axes = (channels, maps, rows + 2 * edge, columns + 2 * edge)
+        plane, width = maps * axes[2] * axes[3], axes[3]
+        # Behind the last plane there is room for what the last pixels of its border would meet.
+        planes = np.full(channels * plane + 2 * edge * (width + 1), self.zero, np.uint8)
+        inner = planes[: channels * plane].reshape(axes)[:, :, edge : edge + rows, edge : edge + columns]
+        inner[...] = np.moveaxis(x.reshape(maps, rows, columns, channels), -1, 0)
+        sums = np.empty((len(self.bias), plane), np.int32)
+        add_and_subtract(sums, planes, self.taps @ np.array([plane, width, 1]), self.ends, self.bias)
+        y = np.empty((batch, users, rows, columns, len(self.bias)), self.out.dtype)
+        view = y.reshape(maps, rows, columns, -1)
+        requantize(view, sums.reshape(-1, *axes[1:]), self.multiplier, *self.out.clip)
+        return y
+
+
+class _Convolution:
+    """A convolution whose weights are bytes."""
 
     def __init__(self, weight: Array, bias: Array, multiplier: Array, source: Codes, out: Codes) -> None:
         self.channels, self.inputs, self.kernel, _ = weight.shape
         self.zero, self.out = np.uint8(source.zero), out
         self.weights = _blocks(weight)
-        # sum (qx - zx) qw + bias = sum qx qw + (bias - zx sum qw)
-        inner = bias - int(source.zero) * weight.astype(np.int64).reshape(len(weight), -1).sum(1)
         padding = (0, -self.channels % 32)
-        self.bias, self.multiplier = np.pad(inner.astype(np.int32), padding), np.pad(multiplier, padding)
+        self.bias, self.multiplier = np.pad(bias, padding), np.pad(multiplier, padding)
 
     def __call__(self, x: Array) -> Array:
         batch, users, rows, columns, _ = x.shape
@@ -149,13 +186,13 @@ def _blocks(weight: Array) -> Array:
 
 def _conv(node: Node, own: Any, inputs: Sequence[Codes], out: Codes) -> Callable[..., Array]:
     weight = dense(own["weight"], node.attributes["groups"])
-    return _Convolution(weight, own["bias"], own["multiplier"], inputs[0], out)
+    return _convolution(weight, own, inputs[0], out)
 
 
 def _rank_conv(node: Node, own: Any, inputs: Sequence[Codes], out: Codes) -> Callable[..., Array]:
     ranks, kernel = node.attributes["ranks"], node.attributes["kernel"]
     weight = own["weight"].reshape(len(own["weight"]), -1, 1, 1)
-    pointwise = _Convolution(weight, own["bias"], own["multiplier"], inputs[0], out)
+    pointwise = _convolution(weight, own, inputs[0], out)
 
     def run(x: Array) -> Array:
         ranked = x.reshape(*x.shape[:4], -1, ranks)

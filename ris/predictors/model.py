@@ -114,7 +114,7 @@ def _limited(graph: Graph, layout: Layout) -> Layout:
 
 def without_zero(weight: Array, bits: int) -> bool:
     """Whether weights are odd numbers, too large for the symmetric ones of so many bits."""
-    return bool((weight % 2 == 1).all() and np.abs(weight.astype(np.int64)).max() >= 1 << (bits - 1))
+    return bool((weight % 2 == 1).all() and np.abs(weight.astype(np.int64)).max() >= 2 ** (int(bits) - 1))
 
 
 @dataclass(frozen=True)

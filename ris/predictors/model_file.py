@@ -8,10 +8,12 @@ attributes "kind" ("float" or "integer"), "rows" and "columns" (a surface that f
     graph           JSON text: nodes [name, operation, inputs, attributes]
     metadata        JSON text: what the model is for, how it was made, what it reached
     weight, ...     arrays of one name, those of all nodes joined in the order of the graph, C order
-    weight_4bit     instead of "weight" for nodes whose weights have up to 4 bits: two's complement, two in a
-                    byte, the low half first; each node begins a byte
-    odd             only where some of these weights q are odd numbers without a zero (`without_zero`), for
-                    which (q - 1) / 2 is packed: 1 for these nodes, 0 for all others
+    weight_4bit     instead of "weight" for nodes whose weights have 3 or 4 bits: two in a byte, as digits
+                    modulo 16, the lowest first; each node begins a byte
+    weight_trits    the same for weights of 2 bits, -1, 0 and 1: five in a byte, as digits modulo 3
+    odd             only where weights q of up to 4 bits are odd numbers without zero (`without_zero`): 1 for
+                    their nodes, 0 for all others. What is packed is (q - 1) / 2, for 2 bits as
+    weight_2bit     four in a byte, as digits modulo 4
 
 The arrays and what they mean are those of `float_layout` and `integer_layout`. Nothing is unpickled,
 nothing is allocated before its size is checked, and a file that is not sound raises one error.
@@ -41,7 +43,11 @@ LARGEST_FILE = 2**28
 LARGEST_TEXT = 2**20
 KINDS: dict[str, type[FloatModel] | type[IntegerModel]] = {"float": FloatModel, "integer": IntegerModel}
 ROUNDING = "f32-rne"
-PACKED, ODD = "weight_4bit", "odd"
+PACKINGS = {2: ("weight_trits", 3, 5), 3: ("weight_4bit", 16, 2), 4: ("weight_4bit", 16, 2)}
+ODD_PACKINGS = {2: ("weight_2bit", 4, 4), 3: ("weight_4bit", 16, 2), 4: ("weight_4bit", 16, 2)}
+"""By bits of weights: dataset, base of the digits, and digits in a byte; and the same for odd weights."""
+
+ODD = "odd"
 
 
 class ModelFileError(ValueError):
@@ -203,38 +209,66 @@ def _values(file: h5py.File, name: str, dtype: type[np.generic], entries: int | 
     return values
 
 
-def _packed(model_arrays: Mapping[str, Array], graph: Graph) -> set[str]:
-    """Weights that go two to a byte."""
-    bits = np.asarray(model_arrays.get("weight_bits", ()))
-    return _named(graph, (bits > 0) & (bits <= 4))
+Packing = tuple[str, int, int]
 
 
-def _named(graph: Graph, chosen: Array) -> set[str]:
-    """Weights of the nodes for which `chosen` is not 0."""
-    return {f"{node.name}/weight" for node, one in zip(graph.nodes, chosen, strict=False) if one}
+def _packings(arrays: Mapping[str, Array], graph: Graph, odd: set[str]) -> dict[str, Packing]:
+    """Packings of weights by name, where several go to a byte."""
+    found = {}
+    for node, count in zip(graph.nodes, arrays.get("weight_bits", ()), strict=False):
+        name = f"{node.name}/weight"
+        table = ODD_PACKINGS if name in odd else PACKINGS
+        if int(count) in table:
+            found[name] = table[int(count)]
+    return found
 
 
 def _odd(model: Model) -> Array:
     """1 for nodes whose packed weights are odd."""
-    made = np.zeros(len(model.graph.nodes), np.uint8)
-    for number, (node, bits) in enumerate(
-        zip(model.graph.nodes, model.arrays.get("weight_bits", ()), strict=False)
-    ):
-        made[number] = 0 < bits <= 4 and without_zero(model.arrays[f"{node.name}/weight"], int(bits))
-    return made
+    bits = model.arrays.get("weight_bits", np.zeros(len(model.graph.nodes), np.uint8))
+    packed = [int(count) in ODD_PACKINGS for count in bits]
+    weights = [model.arrays.get(f"{node.name}/weight") for node in model.graph.nodes]
+    return np.array(
+        [
+            one and without_zero(weight, int(count))
+            for one, weight, count in zip(packed, weights, bits, strict=True)
+        ],
+        np.uint8,
+    )
+
+
+def _chosen(graph: Graph, flags: Array) -> set[str]:
+    """Weights of the nodes with a flag."""
+    return {f"{node.name}/weight" for node, flag in zip(graph.nodes, flags, strict=True) if flag}
+
+
+def _pack(values: Array, base: int, digits: int) -> Array:
+    """Small whole numbers as digits modulo a base."""
+    padded = np.pad(values, (0, -values.size % digits)).reshape(-1, digits)
+    packed: Array = (padded % base) @ base ** np.arange(digits)
+    return packed.astype(np.uint8)
+
+
+def _unpack(packed: Array, base: int, digits: int, entries: int) -> Array:
+    """What `_pack` packed."""
+    if packed.size and packed.max() >= base**digits:
+        raise ValueError(f"bytes of {digits} digits modulo {base} above {base**digits - 1}")
+    found = (packed[:, None] // base ** np.arange(digits) % base).ravel()[:entries]
+    values: Array = np.where(2 * found >= base, found - base, found).astype(np.int8)
+    return values
 
 
 def _joined(model: Model) -> dict[str, Array]:
     """Arrays of one name, joined."""
-    packed, odd = _packed(model.arrays, model.graph), _odd(model)
-    parts: dict[str, list[Array]] = {ODD: [odd]} if odd.any() else {}
-    halved = _named(model.graph, odd)
+    flags = _odd(model)
+    odd = _chosen(model.graph, flags)
+    packings = _packings(model.arrays, model.graph, odd)
+    parts: dict[str, list[Array]] = {ODD: [flags]} if odd else {}
     for name in model.layout(model.graph, model.rows, model.columns):
         values = model.arrays[name].ravel()
-        if name in packed:
-            values = values >> 1 if name in halved else values
-            halves = np.pad(values, (0, values.size % 2)).astype(np.uint8) & 15
-            parts.setdefault(PACKED, []).append(halves[::2] | halves[1::2] << 4)
+        if name in packings:
+            dataset, *how = packings[name]
+            parts.setdefault(dataset, []).append(_pack(values >> 1 if name in odd else values, *how))
         else:
             parts.setdefault(name.split("/")[-1], []).append(values)
     return {name: np.concatenate(values) for name, values in parts.items()}
@@ -245,37 +279,28 @@ def _split(file: h5py.File, layout: Layout, graph: Graph) -> dict[str, Array]:
     known: dict[str, Array] = {}
     if "weight_bits" in layout:
         known["weight_bits"] = _values(file, "weight_bits", np.uint8, len(graph.nodes))
-    packed = _packed(known, graph)
+    flags = _values(file, ODD, np.uint8, len(graph.nodes)) if ODD in file else np.zeros_like(graph.nodes, int)
+    odd = _chosen(graph, flags)
+    packings = _packings(known, graph, odd)
+    if not odd <= set(packings) or flags.max() > 1:
+        raise ValueError(f"{ODD} where no weights are packed")
     sizes: dict[str, int] = {}
     types: dict[str, type[np.generic]] = {}
-    places: dict[str, tuple[str, int]] = {}
+    places: dict[str, slice] = {}
+    datasets: dict[str, str] = {}
     for name, (dtype, shape) in layout.items():
-        dataset = PACKED if name in packed else name.split("/")[-1]
-        places[name] = dataset, sizes.get(dataset, 0)
-        entries = math.prod(shape)
-        sizes[dataset] = sizes.get(dataset, 0) + (-(-entries // 2) if name in packed else entries)
-        types[dataset] = np.uint8 if name in packed else dtype
-    if set(file) - {ODD} != {"graph", "metadata", *sizes}:
+        dataset, _, digits = packings.get(name, (name.split("/")[-1], 0, 1))
+        first = sizes.get(dataset, 0)
+        sizes[dataset] = first + -(-math.prod(shape) // digits)
+        places[name], datasets[name] = slice(first, sizes[dataset]), dataset
+        types[dataset] = np.uint8 if name in packings else dtype
+    if set(file) != {"graph", "metadata", *sizes, *([ODD] if odd else [])}:
         raise ValueError(f"the datasets {sorted(file)}")
-    halved = _halved(file, graph, packed)
     joined = {name: _values(file, name, types[name], size) for name, size in sizes.items()}
     for name, (_, shape) in layout.items():
-        dataset, first = places[name]
-        entries = math.prod(shape)
-        if name in packed:
-            halves = joined[dataset][first : first + -(-entries // 2)].view(np.int8)
-            values = np.stack([halves << 4 >> 4, halves >> 4], 1).ravel()[:entries]
-            values = 2 * values + 1 if name in halved else values
-        else:
-            values = joined[dataset][first : first + entries]
+        values = joined[datasets[name]][places[name]]
+        if name in packings:
+            values = _unpack(values, *packings[name][1:], math.prod(shape))
+            values = 2 * values + 1 if name in odd else values
         known[name] = values.reshape(shape).copy()
     return known
-
-
-def _halved(file: h5py.File, graph: Graph, packed: set[str]) -> set[str]:
-    """Weights q that are packed as (q - 1) / 2."""
-    odd = _values(file, ODD, np.uint8, len(graph.nodes)) if ODD in file else np.zeros(0, np.uint8)
-    made = _named(graph, odd)
-    if not made <= packed or (odd > 1).any():
-        raise ValueError(f"{ODD} where no weights are packed")
-    return made

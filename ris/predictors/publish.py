@@ -1,7 +1,7 @@
 """From trained networks to model files that say what they are for, what made them and what they reach."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -101,21 +101,26 @@ def calibrated(
     return quantized
 
 
-def rates_of(models: Sequence[Model], task: Task, split: Split, systems: int) -> NDArray[np.float64]:
-    """Return sum rates as the runtime predicts, shape (models, systems), bit/s/Hz.
+def rates_of(
+    outputs: Sequence[Callable[[NDArray[np.float32]], NDArray[np.float32]]],
+    task: Task,
+    split: Split,
+    systems: int,
+) -> NDArray[np.float64]:
+    """Return sum rates of networks on the same systems, shape (networks, systems), bit/s/Hz.
 
     Parameters
     ----------
-    models : sequence of FloatModel or IntegerModel
-        All meet the same systems.
+    outputs : sequence of callable
+        From maps to cosines and sines, as `Predictor.run`.
     task, split, systems
         Family and split, and how many of its first systems.
     """
-    predictors, rates = [Predictor(model) for model in models], np.empty((len(models), systems))
+    rates = np.empty((len(outputs), systems))
     for first in range(0, systems, AT_ONCE):
         batch = task.systems(split, min(AT_ONCE, systems - first), first)
-        for row, predictor in zip(rates, predictors, strict=True):
-            made = predictor.run(batch.maps)[:, 0]
+        for row, output in zip(rates, outputs, strict=True):
+            made = output(batch.maps)[:, 0]
             row[first : first + AT_ONCE] = batch.rates(unit(made[:, 0] + 1j * made[:, 1])).sum(-1)
     return rates
 
@@ -123,16 +128,16 @@ def rates_of(models: Sequence[Model], task: Task, split: Split, systems: int) ->
 def described(model: Described, recipes: Sequence[Recipe], command: str, systems: int) -> Described:
     """Return a model with metadata of what it is for, what made it, and what it reaches on test systems."""
     task = recipes[-1].make_task()
+    reached: dict[str, float] = {
+        split: float(rates_of([Predictor(model).run], task, split, systems).mean()) for split in SPLITS
+    }
     metadata = {
         "task": recipes[-1].task,
         "network": recipes[-1].network,
         "command": command,
         "recipes": [dataclasses.asdict(recipe) for recipe in recipes],
         "torch": torch.__version__,
-        "metrics": {
-            "systems": systems,
-            **{split: float(rates_of([model], task, split, systems).mean()) for split in SPLITS},
-        },
+        "metrics": {"systems": systems} | reached,
     }
     if recipes[-1].task == "statistical":
         metadata["range"] = statistical_range(recipes).as_metadata()

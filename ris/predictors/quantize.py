@@ -190,6 +190,13 @@ class QuantizedNetwork(nn.Module):
         return values
 
     @torch.no_grad()
+    def rounded_weights(self) -> dict[str, NDArray[np.float32]]:
+        """Return what the weights of the integer model stand for, by "node/weight"."""
+        self._check_calibrated()
+        convolutions = [node for node in self.graph.nodes if node.op in CONVOLUTIONS]
+        return {f"{node.name}/weight": self._own(node)["weight"].numpy(force=True) for node in convolutions}
+
+    @torch.no_grad()
     def export(self, metadata: Mapping[str, Any] | None = None) -> IntegerModel:
         """Return the integer model.
 
@@ -276,16 +283,20 @@ class QuantizedNetwork(nn.Module):
         own = {name: value.detach() for name, value in self.network.own(node).items()}
         weight, bias, top = own["weight"], own["bias"], 2 ** (self.weight_bits[node.name] - 1) - 1
         source, _, _ = self._codes(self.graph[node.inputs[0]])
-        step = self._kept.get(node.name)
+        # A channel of small weights with a large bias: the bias has to fit 32 bits too.
+        scale, codes = self._weight_codes(node.name, weight, top, bias.abs() / (source * 2**30))
+        return scale, codes, torch.round(bias / (source * scale))
+
+    def _weight_codes(self, name: str, weight: Tensor, top: int, least: Tensor) -> tuple[Tensor, Tensor]:
+        """Scales of weights, the least ones given, and their codes."""
+        step = self._kept.get(name)
         if step is None:
             step = weight.abs().flatten(1).amax(1) / top
-        # A channel of small weights with a large bias: the bias has to fit 32 bits too.
-        scale = torch.maximum(step, bias.abs() / (source * 2**30))
+        scale = torch.maximum(step, least)
         if not self.per_channel:
             scale = scale.amax().expand_as(scale)
         scale = torch.where(scale > 0, scale, 1.0)
-        codes = torch.clamp(torch.round(weight / _per_channel(scale, weight)), -top, top)
-        return scale, codes, torch.round(bias / (source * scale))
+        return scale, torch.clamp(torch.round(weight / _per_channel(scale, weight)), -top, top)
 
     def _own(self, node: Node) -> dict[str, Tensor]:
         """Parameters of a node as the integer model will have them."""

@@ -57,6 +57,11 @@ class Task(Protocol):
         """Rows and columns of the surfaces."""
         ...
 
+    @property
+    def users(self) -> int:
+        """Users of the systems of `systems`."""
+        ...
+
     def training_batch(self, step: int, count: int, seed: int) -> Batch:
         """Systems of one step of the training, NumPy arrays."""
         ...

@@ -10,15 +10,24 @@ import onnxruntime
 from numpy.typing import ArrayLike, DTypeLike
 from onnx import TensorProto, helper, numpy_helper
 
-from ris.predictors.graph import Node
+from ris.predictors.graph import Graph, Node
 from ris.predictors.model import OWN_SCALE, Array, IntegerModel
+from ris.predictors.runtime import Predictor
 
-__all__ = ["WITHOUT", "single", "whole"]
+__all__ = ["WITHOUT", "differing_codes", "single", "whole"]
 
 MICROSOFT = "com.microsoft"
 """Domain of quantized operators that ONNX itself does not have."""
 
-REAL = {"add": "Sum", "sub": "Sub", "mul": "Mul", "concat": "Concat", "sum_users": "ReduceSum"}
+REAL = {
+    "add": "Sum",
+    "sub": "Sub",
+    "mul": "Mul",
+    "concat": "Concat",
+    "sum_users": "ReduceSum",
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+}
 """Operators of real results; other operations move them as they move codes."""
 
 WITHOUT = ("neighbour_max", "neighbour_median", "top_k")
@@ -46,6 +55,42 @@ def single(model: IntegerModel, node: Node, batch: int, users: int, rows: int, c
         writer.add("Identity", f"in_{i}", out=name)
     writer.node(node)
     return writer.session(node.name)
+
+
+def differing_codes(model: IntegerModel, maps: Array, codes: int) -> tuple[int, int]:
+    """Count codes before the last convolution, and those that onnxruntime computes otherwise.
+
+    Parameters
+    ----------
+    model : IntegerModel
+        Whose results are real from its last convolution on.
+    maps : ndarray, shape (2 B, users, channels, rows, columns)
+        Inputs of B systems.
+    codes : int
+        So many codes are compared at least, or those of all systems.
+    """
+    part, compared, differing = _before_real(model), 0, 0
+    predictor = Predictor(part)
+    session = whole(part, 2, *maps.shape[1:2], *maps.shape[3:])
+    for first in range(0, len(maps), 2):
+        if compared >= codes:
+            break
+        given = maps[first : first + 2]
+        ours = predictor.codes(given)
+        (theirs,) = session.run(None, {"maps": given})
+        compared += ours.size
+        differing += int(np.count_nonzero(ours != theirs.reshape(ours.shape)))
+    return compared, differing
+
+
+def _before_real(model: IntegerModel) -> IntegerModel:
+    """The model as far as its last convolution, without it."""
+    last = next(node for node in model.graph.nodes if node.name in model.real).inputs[0]
+    count = 1 + next(i for i, node in enumerate(model.graph.nodes) if node.name == last)
+    graph = Graph(model.graph.nodes[:count])
+    arrays = {name: model.arrays[name] for name in IntegerModel.layout(graph, model.rows, model.columns)}
+    arrays |= {name: model.arrays[name][:count] for name in ("scale", "zero_point", "bits", "weight_bits")}
+    return IntegerModel(graph, arrays, model.rows, model.columns)
 
 
 class _Writer:

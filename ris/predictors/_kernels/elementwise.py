@@ -41,7 +41,7 @@ def quantize(y, x, scale, low, high, zero):
 
 @intrinsic
 def _fused(typing_context, a, b, c):
-    """a b + c of float32, rounded once."""
+    """Return a b + c of float32, rounded once."""
 
     def generate(context, builder, signature, arguments):
         return builder.fma(*arguments)

@@ -6,5 +6,5 @@ it exports: the integer model that files store and the runtime executes. `method
 makes a network smaller and leaves it in floats, as pruning does, goes from `Network` to `Network`, so that
 such steps follow one another, and ends with a method that rounds.
 
-Whatever trains further is held against `fine_tune.control`, the float network after the same further steps.
+Whatever trains further is held against `further.control`, the float network after the same further steps.
 """

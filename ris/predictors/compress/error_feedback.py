@@ -8,9 +8,9 @@ layers that are quantized already. With the residual u = 0 at first and code c_t
 
     v = u + w_t X_t,   c_t = clip(Q(<v, X'_t> / (s |X'_t|^2)), -top, top),   u = v - s c_t X'_t,
 
-so that after the last weight u = X w - s X' c is the error of the neuron. Rounding, c_t = rint(w_t / s), lets
-errors add up: relative to |X w|^2, |u|^2 stays as it is however many weights there are, while here it falls as
-m log(N) / N for m samples of N Gaussian inputs.
+so that after the last weight u = X w - s X' c is the error of the neuron. With rounding, c_t = rint(w_t / s),
+errors add up: |u|^2 / |X w|^2 is the same for any number of weights, while here it falls as m log(N) / N for
+m samples of N Gaussian inputs.
 
 The residual meets the inputs in inner products alone. So samples may be replaced by as few rows as there are
 inputs, which have the same inner products (`compact`), and no number of samples is too large.

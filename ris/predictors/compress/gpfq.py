@@ -7,7 +7,7 @@ comes last: its code is so fine that it stands for any number, and what it takes
 (the correction of the bias).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -20,7 +20,7 @@ from channels.checks import one_of, positive
 from channels.draws import uniform
 from channels.streams import Stream
 from ris.predictors.compress.error_feedback import Rounding, compact, feed_back, nearest
-from ris.predictors.compress.rounding import BATCHES, rounded
+from ris.predictors.compress.rounding import SYSTEMS, batches_of, rounded
 from ris.predictors.graph import Node
 from ris.predictors.model import CONVOLUTIONS
 from ris.predictors.module import Network
@@ -33,7 +33,7 @@ __all__ = ["Radius", "gpfq"]
 Radius = Literal["row", "layer"]
 """Whether every output channel has its own step, or all of a layer the mean one, as in the paper."""
 
-PATCHES = 2**15
+PATCHES = 2**14
 """Patches that a layer keeps, about, drawn at random where there are more."""
 
 STRETCH = 1.16
@@ -50,7 +50,7 @@ def gpfq(
     bits: int | Mapping[str, int] = 4,
     activation_bits: int | None = 8,
     *,
-    batches: int = BATCHES,
+    systems: int = SYSTEMS,
     radius: Radius = "row",
     stretch: float = STRETCH,
     rounding: Rounding = nearest,
@@ -69,8 +69,8 @@ def gpfq(
         those that are not named keep 8.
     activation_bits : int or None
         Bits of results, or None for real ones, as for `QuantizedNetwork`.
-    batches : int
-        Batches of the training that it sees.
+    systems : int
+        Systems of the training that it sees, rounded down to whole batches.
     radius : {"row", "layer"}
         What the steps follow from: the largest weight of each output channel, or the mean of these.
     stretch : float
@@ -87,11 +87,11 @@ def gpfq(
     """
     one_of("radius", radius, Radius)
     positive("stretch", stretch)
-    quantized = rounded(network, recipe, bits, activation_bits, batches=batches)
+    quantized = rounded(network, recipe, bits, activation_bits, systems=systems)
     layer = _Layer(quantized, radius, stretch, rounding, correct_bias)
     exact: dict[str, list[Tensor]] = {}
     simulated: dict[str, list[Tensor]] = {}
-    maps = [torch.from_numpy(one) for one in training_maps(recipe, batches)]
+    maps = [torch.from_numpy(one) for one in training_maps(recipe, batches_of(recipe, systems))]
     last = {name: node.name for node in quantized.graph.nodes for name in node.inputs}
     for node in quantized.graph.nodes:
         given, met = (_inputs(node, values, maps) for values in (exact, simulated))
@@ -172,7 +172,9 @@ def _patches(node: Node, maps: Tensor) -> Tensor:
     if node.op == "rank_conv":
         ranked = maps.reshape(*maps.shape[:2], -1, attributes["ranks"], *maps.shape[3:])
         windows = ranked.unfold(3, attributes["kernel"], 1).permute(0, 1, 4, 5, 3, 2, 6)
-        return windows.flatten(5).flatten(0, 4)[None]
+        patches: Tensor = windows.flatten(5).flatten(0, 4)[None]
+        return patches
     kernel, groups = attributes["kernel"], attributes["groups"]
     unfolded = functional.unfold(maps.flatten(0, 1), kernel, padding=kernel // 2)
-    return unfolded.unflatten(1, (groups, -1)).permute(1, 0, 3, 2).flatten(1, 2)
+    grouped: Tensor = unfolded.unflatten(1, (groups, -1)).permute(1, 0, 3, 2)
+    return grouped.flatten(1, 2)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-
 from channels.errors import InvalidArgumentError
 from ris.predictors.compress.gpfq import gpfq
 from ris.predictors.compress.mixed_precision import mixed_bits
@@ -16,7 +15,7 @@ from ris.predictors.publish import described
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.train import Recipe
 
-__all__ = ["METHODS", "Size", "compressed", "size_of"]
+__all__ = ["METHODS", "Size", "compressed", "recipes_of", "size_of"]
 
 METHODS: Mapping[str, Callable[[Network, Recipe, int | Mapping[str, int]], QuantizedNetwork]] = {
     "rounding": rounded,

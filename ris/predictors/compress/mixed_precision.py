@@ -36,7 +36,7 @@ def mixed_bits(network: Network, recipe: Recipe, mean: float) -> dict[str, int]:
     mean : float
         Bits of these weights on average, at most.
     """
-    quantized = rounded(network, recipe, 8, None, batches=1)
+    quantized = rounded(network, recipe, 8, None, systems=1)
     maps = torch.from_numpy(next(training_maps(recipe, 1)))
     exact = as_phasors(quantized(maps))
     between = [name for name, bits in weight_bits(quantized.graph, 4).items() if bits == 4]
@@ -47,16 +47,15 @@ def mixed_bits(network: Network, recipe: Recipe, mean: float) -> dict[str, int]:
             quantized.weight_bits[name] = bits
             costs[name][bits] = float((1 - (as_phasors(quantized(maps)) * exact.conj()).real).mean())
         quantized.weight_bits[name] = 8
-    weights = {
-        name: math.prod(quantized.network.own(quantized.graph[name])["weight"].shape) for name in between
-    }
+    shapes = quantized.graph.parameters(network.rows, network.columns)
+    weights = {name: math.prod(shapes[f"{name}/weight"]) for name in between}
     return spread(costs, weights, mean)
 
 
 def spread(
     costs: Mapping[str, Mapping[int, float]], weights: Mapping[str, int], mean: float
 ) -> dict[str, int]:
-    """Return bits by name: from the fewest on, again and again the step that saves most for a bit of a weight.
+    """Return bits by name: from the fewest on, again and again the step that saves most for a weight's bit.
 
     Parameters
     ----------

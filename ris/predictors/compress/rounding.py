@@ -1,4 +1,4 @@
-"""Post-training quantization as it is: weights rounded to nearest, ranges of results read from some systems."""
+"""Post-training quantization as it is: weights rounded to nearest, ranges of results from some systems."""
 
 from collections.abc import Mapping
 
@@ -8,10 +8,10 @@ from ris.predictors.publish import calibrated
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.train import Recipe
 
-__all__ = ["BATCHES", "rounded"]
+__all__ = ["SYSTEMS", "batches_of", "rounded"]
 
-BATCHES = 4
-"""Batches of the training that methods without training see: 256 systems, if they have 64."""
+SYSTEMS = 256
+"""Systems of the training that methods without training see."""
 
 
 def rounded(
@@ -20,7 +20,7 @@ def rounded(
     bits: int | Mapping[str, int] = 4,
     activation_bits: int | None = 8,
     *,
-    batches: int = BATCHES,
+    systems: int = SYSTEMS,
 ) -> QuantizedNetwork:
     """Round a network's weights to nearest, in steps of the largest one of each output channel.
 
@@ -32,8 +32,13 @@ def rounded(
         What trained it.
     bits, activation_bits
         Of weights and of results, as for `QuantizedNetwork`.
-    batches : int
-        Batches of the training from which the ranges are read, with the least squared error.
+    systems : int
+        Systems of the training from which the ranges are read, rounded down to whole batches.
     """
-    count = integer("batches", batches, minimum=1)
-    return calibrated(network, recipe, "mse", count, bits=bits, activation_bits=activation_bits)
+    batches = batches_of(recipe, systems)
+    return calibrated(network, recipe, batches=batches, bits=bits, activation_bits=activation_bits)
+
+
+def batches_of(recipe: Recipe, systems: int) -> int:
+    """Return how many batches of a training have at most so many systems; at least one."""
+    return max(1, integer("systems", systems, minimum=1) // recipe.batch)

@@ -8,6 +8,7 @@ gain nothing. `learned_clip` is the quantizer, `sharpness` the step, `bit_widths
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from ris.predictors.finite import FiniteTask
 from ris.predictors.module import Network
 from ris.predictors.publish import training_maps
 from ris.predictors.task import Batch, Task
-from ris.predictors.train import LARGEST_NORM, Recipe, mean_loss, on_device, optimise
+from ris.predictors.train import LARGEST_NORM, Progress, Recipe, mean_loss, on_device, optimise
 
 __all__ = ["CHOICES", "RADIUS", "FiniteRecipe", "clipped", "generated_bits", "saq"]
 
@@ -81,6 +82,8 @@ def saq(
     steps: int = 500,
     rate: float = 1e-3,
     radius: float = RADIUS,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
 ) -> ClippedNetwork:
     """Quantize a network, and train it further.
 
@@ -97,6 +100,8 @@ def saq(
         Of the further training: number of systems, optimiser steps, and highest learning rate.
     radius : float
         How far the worst weights may be; 0 for training with the rounding alone.
+    checkpoint, progress
+        As for `ris.predictors.train.optimise`.
 
     Returns
     -------
@@ -105,7 +110,13 @@ def saq(
     """
     quantized = clipped(network, recipe, bits)
     tuning = FiniteRecipe.after(recipe, systems, steps, rate)
-    optimise(quantized, tuning, gradients=sharpness_aware(quantized, radius))
+    optimise(
+        quantized,
+        tuning,
+        gradients=sharpness_aware(quantized, radius),
+        checkpoint=checkpoint,
+        progress=progress,
+    )
     return quantized.cpu().eval()
 
 

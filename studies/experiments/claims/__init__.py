@@ -1,1 +1,1 @@
-"""Claims of the predictors, measured; what the data say is reported, whichever way."""
+"""Claims about predictors, each held against its threshold; one module each."""

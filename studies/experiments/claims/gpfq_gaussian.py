@@ -1,8 +1,9 @@
 """Error feedback against rounding on Gaussian inputs: what wide neurons gain.
 
 Neurons of N weights, uniform on [-1, 1], meet m samples of N inputs, iid normal. Their weights become codes
-by rounding, or by the error feedback of `ris.predictors.compress.error_feedback` (GPFQ); ternary with steps of
-1, and with 17 levels, steps of 1/8. The error is |X w - s X c|^2 / |X w|^2, the median over neurons and draws.
+by rounding, or by the error feedback of `ris.predictors.compress.error_feedback` (GPFQ): ternary ones, with
+steps s of 1, and 17 levels, with steps of 1/8. The error is |X w - s X c|^2 / |X w|^2, its median over all
+neurons and draws.
 
 Rounding leaves a share of the error that does not depend on N: with steps s it is about (s^2 / 12) / (1 / 3).
 Error feedback makes at most about m log(N) / N of it (Lybrand and Saab, JMLR 22, 2021, theorem 2; constants
@@ -70,9 +71,9 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
         "samples": (
             ("samples",),
             np.array(settings.samples, float),
-            {"units": "1", "long_name": "samples m"},
+            {"units": "1", "long_name": "samples"},
         ),
-        "inputs": (("inputs",), np.array(settings.inputs, float), {"units": "1", "long_name": "inputs N"}),
+        "inputs": (("inputs",), np.array(settings.inputs, float), {"units": "1", "long_name": "inputs"}),
         "error": (axes, error, {"units": "1", "long_name": "median relative squared error"}),
         "slope": (axes[:3], _slopes(settings, error), {"units": "1", "long_name": "slope of log error"}),
     }
@@ -132,7 +133,8 @@ def draw(values: Values) -> Figure:
             axes.plot(n, scale * bound, color="0.4", linestyle=":", linewidth=1.2)
         axes.set(xscale="log", yscale="log", xlabel="Inputs $N$", ylabel="Relative squared error")
         axes.set_title(f"{2 * round(1 / step) + 1} levels", fontsize=8)
-        axes.legend(title=r"dotted: $\propto m \log(N) / N$", title_fontsize=7)
+        axes.set_ylim(bottom=axes.get_ylim()[0] / 40)
+        axes.legend(loc="lower left", title=r"dotted: $\propto m \log(N) / N$", title_fontsize=7)
     return figure
 
 

@@ -1,0 +1,133 @@
+"""Weights of -1, 0 and 1: trained while the smallest ones, more and more of them, become zero.
+
+Pruning ternary quantization, after its idea: among weights of one size, a vector and its signs have nearly the
+same direction, so that pruning the small ones turns the rest towards its own ternary image. Of the |w| of a
+layer those up to a threshold are pruned, the quantile of a share that rises from stage to stage,
+
+    T(w) = s sign(w) [|w| > threshold],   s = mean of the |w| that are left, for each output channel,
+
+and training goes on through T (forward T, gradients as if it were the identity). In the last stage the support
+is frozen, so that signs settle. s is the best step for these signs: <w - T(w), T(w)> = 0 in every channel.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from channels.checks import number
+from channels.errors import InvalidArgumentError
+from ris.predictors.compress.further import stages
+from ris.predictors.compress.rounding import SYSTEMS, batches_of
+from ris.predictors.module import Network
+from ris.predictors.publish import training_maps
+from ris.predictors.quantize import QuantizedNetwork
+from ris.predictors.train import Recipe, optimise
+
+__all__ = ["SHARES", "TernaryNetwork", "ternary"]
+
+SHARES = (0.3, 0.4, 0.45, 0.5)
+"""Of weights that are zero, stage by stage; the support stays in one stage more."""
+
+
+class TernaryNetwork(QuantizedNetwork):
+    """A network in simulated integers with weights of -1, 0 and 1 between the first and the last layers.
+
+    Parameters
+    ----------
+    network : Network
+        Trained; it is copied.
+
+    Attributes
+    ----------
+    zeros : float
+        Share of a layer's weights that are zero.
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(network, 2, follow=False)
+        self.zeros = 0.0
+        self._support: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def freeze(self) -> None:
+        """Keep which weights are zero, from now on."""
+        self._support = {name: self._left(name, self._latent(name)) for name in self.ternary_layers}
+
+    @property
+    def ternary_layers(self) -> list[str]:
+        """Convolutions whose weights are -1, 0 and 1."""
+        return [name for name, bits in self.weight_bits.items() if bits == 2]
+
+    @torch.no_grad()
+    def cosines(self) -> dict[str, float]:
+        """Return the cosine of the angle between the weights of each ternary layer and what stands for them."""
+        found = {}
+        for name in self.ternary_layers:
+            weight = self._latent(name)
+            scale, codes = self._weight_codes(name, weight, 1, torch.zeros(len(weight)))
+            made = (scale[:, None] * codes.flatten(1)).flatten()
+            found[name] = float(torch.cosine_similarity(weight.flatten(), made, dim=0))
+        return found
+
+    def _latent(self, name: str) -> Tensor:
+        return self.network.own(self.graph[name])["weight"].detach()
+
+    def _left(self, name: str, weight: Tensor) -> Tensor:
+        """Which weights are not zero."""
+        if name in self._support:
+            return self._support[name]
+        size = weight.abs()
+        return size > size.flatten().quantile(self.zeros)
+
+    def _weight_codes(self, name: str, weight: Tensor, top: int, least: Tensor) -> tuple[Tensor, Tensor]:
+        if self.weight_bits[name] != 2:
+            return super()._weight_codes(name, weight, top, least)
+        left = self._left(name, weight)
+        codes, many = torch.sign(weight) * left, left.flatten(1).sum(1)
+        step = (weight.abs() * left).flatten(1).sum(1) / many.clamp(min=1)
+        scale = torch.maximum(step, least)
+        return torch.where(scale > 0, scale, 1.0), codes
+
+
+def ternary(
+    network: Network,
+    recipe: Recipe,
+    *,
+    steps: int = 400,
+    rate: float = 1e-3,
+    shares: Sequence[float] = SHARES,
+) -> TernaryNetwork:
+    """Make the weights between the first and the last layers ternary, by training in stages.
+
+    Parameters
+    ----------
+    network : Network
+        Trained; it is copied.
+    recipe : Recipe
+        What trained it, and what the stages follow but for steps and learning rate.
+    steps : int
+        Of every stage, one for each share and one with frozen support.
+    rate : float
+        Highest learning rate of every stage.
+    shares : sequence of float
+        Of weights that are zero, stage by stage.
+
+    Returns
+    -------
+    TernaryNetwork
+        Ready for export.
+    """
+    given = [number("shares", share) for share in shares]
+    if not given or given != sorted(given) or not 0 <= given[0] <= given[-1] < 1:
+        raise InvalidArgumentError("shares", "shares that rise, from 0 to below 1", repr(shares))
+    made = TernaryNetwork(network).eval()
+    maps = training_maps(recipe, batches_of(recipe, SYSTEMS))
+    made.calibrate([torch.from_numpy(one) for one in maps], "percentile")
+    for number_of, stage in enumerate(stages(recipe, steps, rate, len(given) + 1)):
+        if number_of < len(given):
+            made.zeros = given[number_of]
+        else:
+            made.freeze()
+        optimise(made, stage)
+    return made.eval()

@@ -1,0 +1,190 @@
+"""Error feedback against rounding on a trained network: what a few systems and no training give back.
+
+Weights become codes of 4 and of 3 bits, those of the first and the last layers of 8: by rounding, and by
+the error feedback of `ris.predictors.compress.gpfq`, which sees 256 systems of the training. What it recovers
+is a share of the mean rate that rounding loses, (R_gpfq - R_rounding) / (R_float - R_rounding), on systems
+of the test. It is measured with results in floats, where rounding the weights is all that costs rate, as
+Zhang, Zhou and Saab do (SIAM J. Math. Data Sci. 5(2), 2023); and with results of 8 bits, where the integer
+runtime executes the exported models, and what 8 bits of results cost is part of the loss.
+
+Intervals are those of 95 % by the bootstrap over trainings and, within them, systems.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from channels.streams import Stream
+from ris.predictors.bootstrap import Estimate, ratio
+from studies.experiment import Check, Experiment, Outcome, Progress, Values
+from studies.netcdf import Variables
+from studies.plots import COLOURS, MARKERS, make_panels
+from studies.trained import trained_network
+
+# torch takes long to import, and only measuring needs it.
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["EXPERIMENT"]
+
+METHODS = ("rounding", "error feedback")
+RESULTS = (None, 8)
+"""Bits of results: None are floats."""
+
+LEAST = {4: 1 / 2, 3: 2 / 3}
+"""Of what rounding to so many bits loses, error feedback should recover this share."""
+
+SOURCE = "half of the loss at 4 bits, two thirds at 3"
+
+Real = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Which networks, how they are trained, and on how much they are measured.
+
+    `side`, `steps` and `batch` are those of the recipes, one for each of `seeds`; `calibration` and `systems`
+    count systems of the training and of the test.
+    """
+
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    side: int = 8
+    steps: int = 1500
+    batch: int = 32
+    calibration: int = 256
+    systems: int = 1000
+
+
+def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
+    """Quantize every network, and measure it."""
+    from ris.predictors.train import Recipe
+
+    count = len(settings.seeds)
+    floats = np.empty((count, settings.systems))
+    rates = np.empty((len(RESULTS), len(LEAST), len(METHODS), count, settings.systems))
+    for i, seed in enumerate(settings.seeds):
+        recipe = Recipe(
+            "instantaneous", "se", seed, side=settings.side, steps=settings.steps, batch=settings.batch
+        )
+
+        def tell(share: float, text: str, first: int = i) -> None:
+            progress((first + share) / count, text)
+
+        network = trained_network([recipe], tell)
+        floats[i], rates[..., i, :] = _rates(settings, recipe, network)
+    shares = np.array([[[ratio(way, floats) for way in ways] for ways in rows] for rows in rates])
+    recovered = np.array([[_recovered(floats, *ways) for ways in rows] for rows in rates])
+    data = _data(settings, floats, shares, recovered)
+    return Outcome(data, tuple(_checks(settings, recovered)))
+
+
+def _rates(settings: Settings, recipe: Any, network: Any) -> tuple[Real, Real]:
+    """Sum rates of a network, shape (systems,), and of it quantized, (results, bits, methods, systems)."""
+    from ris.predictors.compress.gpfq import gpfq
+    from ris.predictors.compress.rounding import rounded
+    from ris.predictors.publish import rates_of
+    from ris.predictors.runtime import Predictor
+
+    outputs = [_output(network)]
+    for results in RESULTS:
+        for bits in LEAST:
+            for method in (rounded, gpfq):
+                made = method(network, recipe, bits, results, systems=settings.calibration)
+                outputs.append(_output(made) if results is None else Predictor(made.export()).run)
+    rates = rates_of(outputs, recipe.make_task(), "test", settings.systems)
+    return rates[0], rates[1:].reshape(len(RESULTS), len(LEAST), len(METHODS), settings.systems)
+
+
+def _output(network: "nn.Module") -> Any:
+    """From maps to the output, both NumPy arrays."""
+    import torch
+
+    network.eval()
+
+    def run(maps: NDArray[np.float32]) -> Any:
+        with torch.no_grad():
+            return network(torch.from_numpy(maps)).numpy()
+
+    return run
+
+
+def _recovered(floats: Real, rounding: Real, fed_back: Real) -> Estimate:
+    return ratio(fed_back - rounding, floats - rounding)
+
+
+def _data(settings: Settings, floats: Real, shares: Real, recovered: Real) -> Variables:
+    """Labelled arrays; the last axis of shares and recovered is that of an `Estimate`."""
+    axes = ("results", "bits", "method")
+    names = np.array(["floats" if bits is None else f"{bits} bits" for bits in RESULTS], object)
+    percent = {"units": "1"}
+    return {
+        "results": (("results",), names, {"long_name": "results of layers"}),
+        "bits": (("bits",), np.array(list(LEAST), float), {"units": "1", "long_name": "bits of the weights"}),
+        "method": (("method",), np.array(METHODS, object), {"long_name": "way to choose codes"}),
+        "seed": (("seed",), np.array(settings.seeds, float), {"units": "1", "long_name": "training"}),
+        "end": (("end",), np.array(Estimate._fields, object), {"long_name": "of a 95 % interval"}),
+        "float_rate": (("seed",), floats.mean(1), {"units": "bit/s/Hz", "long_name": "rate in floats"}),
+        "share": ((*axes, "end"), shares, percent | {"long_name": "rate over that in floats"}),
+        "recovered": ((*axes[:2], "end"), recovered, percent | {"long_name": "share of the loss recovered"}),
+        "least": (("bits",), np.array(list(LEAST.values())), percent | {"long_name": "claimed share"}),
+    }
+
+
+def _checks(settings: Settings, recovered: Real) -> Iterator[Check]:
+    trainings = f"{len(settings.seeds)} trainings, {settings.systems} systems"
+    for results, row in zip(RESULTS, recovered, strict=True):
+        kind = "floats" if results is None else f"{results} bits"
+        for bits, (value, low, _) in zip(LEAST, row, strict=True):
+            name = f"share of the loss recovered, weights of {bits} bits, results {kind}, {trainings}"
+            yield Check(name, value, LEAST[bits], SOURCE, "at least", half_width=value - low)
+
+
+def draw(values: Values) -> Figure:
+    """Rates over those in floats, and what is recovered."""
+    figure, (left, right) = make_panels(2)
+    bits, kinds = values["bits"], values["results"]
+    for i, kind in enumerate(kinds):
+        for k, method in enumerate(values["method"]):
+            place = bits + 0.08 * (2 * i + k - 1.5)
+            _bars(
+                left,
+                place,
+                100 * values["share"][i, :, k],
+                COLOURS[k],
+                MARKERS[i],
+                f"{method}, results {kind}",
+            )
+        place = bits + 0.1 * (i - 0.5)
+        _bars(right, place, 100 * values["recovered"][i], COLOURS[1], MARKERS[i], f"results {kind}")
+    left.axhline(100, color="0.5", linewidth=0.8)
+    left.set(ylabel="Sum rate (% of that in floats)")
+    left.legend(title="bars: 95 % intervals", title_fontsize=7)
+    for one, least in zip(bits, values["least"], strict=True):
+        right.plot([one - 0.3, one + 0.3], [100 * least] * 2, color="0.4", linestyle=":", linewidth=1.2)
+    right.set(ylabel="Loss recovered (%)")
+    right.legend(title="dotted: the claim", title_fontsize=7)
+    for axes in (left, right):
+        axes.set(xlabel="Bits of a weight", xticks=bits, xlim=(bits.min() - 0.5, bits.max() + 0.5))
+    return figure
+
+
+def _bars(axes: Any, place: Real, estimates: Real, colour: str, marker: str, label: str) -> None:
+    value, low, high = estimates.T
+    axes.vlines(place, low, high, color=colour, linewidth=0.8)
+    axes.plot(
+        place, value, color=colour, marker=marker, markersize=4, markerfacecolor="white", linestyle="none",
+        label=label,
+    )  # fmt: skip
+
+
+EXPERIMENT = Experiment(
+    measure,
+    draw,
+    Settings(),
+    Settings(seeds=(0, 1), side=4, steps=20, batch=16, calibration=16, systems=48),
+    papers=("lybrand2021", "zhang2023gpfq"),
+)
