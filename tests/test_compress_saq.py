@@ -391,20 +391,20 @@ def test_draws_have_the_probabilities_that_they_tell():
         for value in generator.parameters():
             value *= 8
     found = {}
-    grid = (np.arange(60) + 0.5) / 60
+    grid = (np.arange(30) + 0.5) / 30
     for pair in itertools.product(grid, grid):
         draw = generator.draw(np.array(pair))
         found.setdefault(draw.bits, []).append(draw)
     assert set(found) <= set(itertools.product((2, 4, 5), repeat=2))
-    told = {bits: float(draws[0].log_probability.exp()) for bits, draws in found.items()}
-    assert sum(told.values()) == pytest.approx(1, abs=0.02)
+    told = {bits: float(draws[0].log_probability.detach().exp()) for bits, draws in found.items()}
+    assert sum(told.values()) == pytest.approx(1, abs=1e-5)
     for bits, draws in found.items():
-        assert len(draws) / 3600 == pytest.approx(told[bits], abs=0.03)
+        assert len(draws) / 900 == pytest.approx(told[bits], abs=0.04)
     firsts = {bit: sum(p for bits, p in told.items() if bits[0] == bit) for bit in (2, 4, 5)}
     assert max(firsts.values()) - min(firsts.values()) > 0.05
     # The mean of -log p is the mean entropy of the choices.
     entropy = sum(told[bits] * float(draws[0].entropy.detach()) for bits, draws in found.items())
-    assert entropy == pytest.approx(-sum(p * np.log(p) for p in told.values()), abs=0.03)
+    assert entropy == pytest.approx(-sum(p * np.log(p) for p in told.values()), abs=1e-4)
 
 
 def test_the_gradient_is_that_of_the_mean_cost():
@@ -481,11 +481,11 @@ def test_a_finite_set_comes_again_and_again_in_new_orders():
         task.training_batch(0, 3, 7)
 
 
-TINY = Recipe("statistical", "cnn", seed=1, side=4, steps=10, batch=4)
+TINY = Recipe("statistical", "cnn", seed=1, side=2, steps=10, batch=4)
 
 
 def tiny_network():
-    return build("cnn", TINY.make_task().channels, 4, 1)
+    return build("cnn", TINY.make_task().channels, 2, 1)
 
 
 def test_training_lowers_the_loss_and_is_reproducible():
@@ -512,7 +512,7 @@ def test_bits_are_generated_within_the_budget():
     assert list(bits) == list(quantized.between)
     assert set(bits.values()) <= {2, 3, 4, 5}
     uniform = clipped(network, TINY, 4)
-    assert quantized.export().bit_operations(4, 4, 4) < uniform.export().bit_operations(4, 4, 4)
+    assert quantized.export().bit_operations(4, 2, 2) < uniform.export().bit_operations(4, 2, 2)
     assert generated_bits(network, TINY, 3.5, systems=16, steps=4) == bits
 
 

@@ -71,7 +71,7 @@ class ClippedNetwork(QuantizedNetwork):
         super().__init__(_rounded_inputs(network), bits, PLAIN, follow=False)
         chosen = {name for name, width in weight_bits(self.graph, 0).items() if width == 0}
         self.between = {node.name: node.inputs[0] for node in self.graph if node.name in chosen}
-        if not set(self.weight_bits) - chosen <= {n for n, b in self.weight_bits.items() if b == PLAIN}:
+        if any(width != PLAIN for name, width in self.weight_bits.items() if name not in chosen):
             raise InvalidArgumentError("bits", "convolutions between the ends", f"{bits}")
         self.widths = sorted({*widths, *self.weight_bits.values(), PLAIN})
         if not 2 <= self.widths[0] <= self.widths[-1] == PLAIN:

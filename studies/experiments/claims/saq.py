@@ -43,6 +43,9 @@ SHARE, LESS = 0.995, 50.0
 
 PAPER = "Liu, Cai & Zhuang 2021: flat minima keep what coarse rounding loses"
 
+USERS = 4
+"""Of the systems that are measured."""
+
 Real = NDArray[np.float64]
 
 
@@ -69,6 +72,7 @@ class Settings:
 
     `side`, `batch` and `first_steps` are those of the recipes, one for each of `seeds`. `finite` systems are
     those of the further training, of `steps` steps at `rate`, and of the search for bits, of `search` ones.
+    Within `radius` the worst weights are nearby.
     """
 
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
@@ -99,7 +103,7 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
             progress((first + share) / count, text)
 
         control, models = _trained(settings, recipe, tell)
-        task, size = recipe.make_task(), (4, settings.side, settings.side)
+        task, size = recipe.make_task(), (USERS, settings.side, settings.side)
         outputs = [Predictor(model).run for model in (control, *models)]
         rates[:, i] = rates_of(outputs, task, "unseen", settings.systems)
         less[:, i] = [control.bit_operations(*size) / model.bit_operations(*size) for model in models]
@@ -238,15 +242,18 @@ def draw(values: Values) -> Figure:
     )
     left.axhline(100, color="0.5", linewidth=0.8)
     left.set(xlabel="Bit operations of floats over these", ylabel="Sum rate (% of the control)", xscale="log")
-    left.set_xticks(np.unique(fewer.round()), minor=False)
-    left.set_xticks([], minor=True)
-    left.xaxis.set_major_formatter("{x:.0f}")
+    left.set_xticks((50, 70, 100, 140), labels=("50", "70", "100", "140"))
+    left.set_xticks((), minor=True)
     left.legend(title="bars: 95 % intervals", title_fontsize=7)
     bits = values["layer_bits"]
     layer = np.arange(1, bits.shape[1] + 1)
     right.vlines(layer, bits.min(0), bits.max(0), color=COLOURS[2], linewidth=0.8)
-    right.plot(layer, bits.mean(0), color=COLOURS[2], marker=MARKERS[2], markersize=4, linestyle="none")
-    right.set(xlabel="Convolution", ylabel="Generated bits (mean and range of trainings)", ylim=(1.5, 8.5))
+    right.plot(
+        layer, bits.mean(0), color=COLOURS[2], marker=MARKERS[2], markersize=4, linestyle="none",
+        label="mean, and range of trainings",
+    )  # fmt: skip
+    right.set(xlabel="Convolution", ylabel="Generated bits", ylim=(1.5, 8.5))
+    right.legend()
     return figure
 
 
@@ -255,12 +262,12 @@ EXPERIMENT = Experiment(
     draw,
     Settings(),
     Settings(
-        seeds=(0, 1),
-        side=3,
+        seeds=(0,),
+        side=2,
         batch=4,
-        first_steps=10,
+        first_steps=5,
         finite=8,
-        steps=4,
+        steps=3,
         search=5,
         systems=32,
     ),
