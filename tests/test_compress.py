@@ -11,12 +11,16 @@ from predictors_models import operation, oracle, random_codes, random_model
 
 from channels.errors import InvalidArgumentError
 from channels.streams import Stream
+from ris.predictors import train
 from ris.predictors.compress import gpfq as walk
+from ris.predictors.compress import ternary as ternary_module
 from ris.predictors.compress.error_feedback import compact, feed_back, hard, nearest, soft, stochastic
+from ris.predictors.compress.further import control, stages
 from ris.predictors.compress.gpfq import gpfq
 from ris.predictors.compress.methods import METHODS, compressed, recipes_of, size_of
 from ris.predictors.compress.mixed_precision import CHOICES, mixed_bits, spread
 from ris.predictors.compress.rounding import batches_of, rounded
+from ris.predictors.compress.ternary import TernaryNetwork, ternary
 from ris.predictors.graph import GraphBuilder
 from ris.predictors.model import CONVOLUTIONS, FloatModel, IntegerModel
 from ris.predictors.model_file import (
@@ -367,9 +371,10 @@ def trained(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_makes_a_model_that_says_where_it_comes_from(method, trained):
+@pytest.mark.parametrize("method", ["rounding", "gpfq"])
+def test_methods_without_training_make_a_model_that_says_where_it_comes_from(method, trained):
     source = read_model(trained)
+    assert method in METHODS
     made = compressed(source, method, 3.0, "as the test says", 8)
     assert made.metadata["command"] == "as the test says"
     assert recipes_of(made) == recipes_of(source) == [Recipe(**source.metadata["recipe"])]
@@ -397,15 +402,15 @@ def test_the_command(trained, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     told = ["compress", "rounding", "--model", str(trained), "--systems", "4", "--bits", "3.5"]
     assert run_command(told) == 0
-    made = read_model(tmp_path / "tiny-rounding-int3.5.h5")
+    made = read_model(tmp_path / "tiny-int3.5-rounding.h5")
     assert made.metadata["command"] == f"ris compress rounding --model {trained} --bits 3.5"
     text = capsys.readouterr().out
-    assert "tiny-rounding-int3.5" in text
+    assert "tiny-int3.5-rounding" in text
     assert f"{len(encode_model(made)) / 1000:.1f}" in text
     assert run_command(told) == 2
     assert "--force" in capsys.readouterr().err
     assert run_command([*told, "--force"]) == 0
-    assert run_command(["compress", "rounding", "--model", "tiny-rounding-int3.5.h5"]) == 2
+    assert run_command(["compress", "rounding", "--model", "tiny-int3.5-rounding.h5"]) == 2
     assert "floats" in capsys.readouterr().err
 
 
@@ -493,3 +498,102 @@ def test_ternary_models_are_stored_in_their_entropy_nearly():
     saved = len(encode_model(dense_model)) - len(encode_model(model))
     # log2(3) - 0.65 bits a weight less, and gzip is near.
     assert saved * 8 / weights > 0.75 * (math.log2(3) - 0.65)
+
+
+# --- ternary weights by training
+
+
+def tiny(steps=30):
+    recipe = Recipe("instantaneous", "cnn", side=4, steps=steps, batch=8)
+    graph = NETWORKS["cnn"](recipe.make_task().channels, 4)
+    return recipe, graph
+
+
+def test_ternary_weights_are_the_best_of_their_signs():
+    _, graph = tiny()
+    network = random_network(graph, (4, 4))
+    made = TernaryNetwork(network)
+    cosines = []
+    for share in (0.0, 0.5, 0.88):
+        made.zeros = share
+        cosines.append(made.cosines())
+        for name in made.ternary_layers:
+            weight = network.own(graph[name])["weight"].detach()
+            scale, codes = made._weight_codes(name, weight, 1, torch.zeros(len(weight)))
+            assert float((codes == 0).float().mean()) == pytest.approx(share, abs=2 / codes.numel())
+            image = scale[:, None, None, None] * codes
+            assert set(codes.unique().tolist()) <= {-1.0, 0.0, 1.0}
+            # The error of least squares is at right angles to the image.
+            assert torch.all(((weight - image) * image).flatten(1).sum(1).abs() < 1e-4)
+    assert min(min(one.values()) for one in cosines) > 0.5
+    # Of normal weights the half that is larger has a direction nearest to that of its signs.
+    assert all(cosines[1][name] > max(cosines[0][name], cosines[2][name]) for name in cosines[0])
+
+
+def test_training_through_ternary_weights_mends_and_keeps_the_support(monkeypatch):
+    recipe, graph = tiny()
+    network, seen = random_network(graph, (4, 4)), []
+
+    def optimise(made, stage):
+        seen.append((made.zeros, bool(made._support), stage.seed, stage.steps, stage.rate))
+        history = train.optimise(made, stage)
+        seen[-1] += (np.mean(list(made.cosines().values())), history[-1][1])
+
+    monkeypatch.setattr(ternary_module, "optimise", optimise)
+    made = ternary(network, recipe, steps=40, rate=3e-3, shares=(0.3, 0.5))
+    assert [one[:5] for one in seen] == [
+        (0.3, False, 1000, 40, 3e-3),
+        (0.5, False, 2000, 40, 3e-3),
+        (0.5, True, 3000, 40, 3e-3),
+    ]
+    before = rounded(network, recipe, 2, systems=16)
+    rates = [float(train.rates_on(recipe, one, "test", 32).mean()) for one in (before, made)]
+    assert rates[1] > 1.02 * rates[0]
+    model = made.export()
+    for name in made.ternary_layers:
+        codes = model.arrays[f"{name}/weight"]
+        assert np.abs(codes).max() == 1
+        # A weight of the frozen support that passes through 0 keeps its place.
+        np.testing.assert_array_equal(codes != 0, made._support[name].numpy())
+        assert np.mean(codes == 0) == pytest.approx(0.5, abs=0.01)
+    read = decode_model(encode_model(model))
+    maps = recipe.make_task().systems("test", 4).maps
+    with torch.no_grad():
+        simulated = made(torch.from_numpy(maps)).numpy()
+    assert np.mean((Predictor(read).run(maps) - simulated) ** 2) < 1e-3 * np.mean(simulated**2)
+
+
+def test_the_control_takes_the_same_steps_and_leaves_its_network():
+    recipe, graph = tiny()
+    network = random_network(graph, (4, 4))
+    kept, follow = network.arrays(), stages(recipe, 4, 1e-3, 2)
+    assert [(one.seed, one.steps, one.rate, one.batch) for one in follow] == [
+        (1000, 4, 1e-3, 8),
+        (2000, 4, 1e-3, 8),
+    ]
+    made = control(network, follow)
+    wanted = Network(graph, 0, 4, 4)
+    wanted.load_arrays(kept)
+    for one in follow:
+        train.optimise(wanted, one)
+    for name, array in network.arrays().items():
+        np.testing.assert_array_equal(array, kept[name])
+        np.testing.assert_array_equal(made.arrays()[name], wanted.arrays()[name])
+    assert any(np.any(made.arrays()[name] != array) for name, array in kept.items())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bits": 3}, "bits"),
+        ({"shares": (0.5, 0.4)}, "shares"),
+        ({"shares": (0.5, 1.0)}, "shares"),
+        ({"shares": ()}, "shares"),
+        ({"steps": 0}, "steps"),
+        ({"rate": 0.0}, "rate"),
+    ],
+)
+def test_bad_ternary_options_are_refused(options, message):
+    recipe, graph = tiny()
+    with pytest.raises(InvalidArgumentError, match=message):
+        ternary(random_network(graph, (4, 4)), recipe, **options)

@@ -93,11 +93,11 @@ def train(
 
 @app.command
 def compress(
-    method: Literal["rounding", "gpfq"],
+    method: Literal["rounding", "gpfq", "ternary"],
     /,
     *,
     model: str = "reference",
-    bits: Annotated[float, Parameter(validator=Number(gte=2, lte=8))] = 4.0,
+    bits: Annotated[float | None, Parameter(validator=Number(gte=2, lte=8))] = None,
     systems: Count = 1000,
     out: Path | None = None,
     force: Flag = False,
@@ -112,20 +112,23 @@ def compress(
 
     Example: `ris compress gpfq --model se8.h5 --bits 3.5 --out se8-int3.5.h5`
 
+    Example: `ris compress ternary --model se8.h5`
+
     Parameters
     ----------
     method
         rounding: every weight to the nearest code. gpfq: error feedback, without training, from 256 systems;
-        each code mends what those before it broke (Lybrand and Saab, 2021).
+        each code mends what those before it broke (Lybrand and Saab, 2021). ternary: -1, 0 and 1, by training
+        on in stages while more and more weights become zero; it takes minutes.
     model
         Name of a network that comes with the package, or a file that `ris train` wrote; in floats.
     bits
-        Bits of a weight. A fraction is a mean: every layer gets 2, 3, 4, 6 or 8 bits, more where fewer change
-        the phases most.
+        Bits of a weight; 4 by default, and always 2 if ternary. A fraction is a mean: every layer gets 2, 3,
+        4, 6 or 8 bits, more where fewer change the phases most.
     systems
         Fixed systems of each split, test and unseen geometry, on which the rates are means.
     out
-        Model file; by default the name of the model with -METHOD-intBITS.h5.
+        Model file; by default MODEL-intBITS-METHOD.h5.
     force
         Overwrite a file that is there.
     """
@@ -140,10 +143,11 @@ def compress(
     source = load_predictor(model).model
     if not isinstance(source, FloatModel):
         raise UsageError(f"--model: expected a network in floats, got {model!r}, which is in integers")
-    target = out or Path(f"{Path(model).stem}-{method}-int{bits:g}.h5")
+    asked = "" if bits is None else f"{bits:g}"
+    target = out or Path(f"{Path(model).stem}-int{asked}-{method}.h5")
     if target.exists() and not force:
         raise OutputError(f"{target} is there already; --force overwrites it")
-    command = f"ris compress {method} --model {model} --bits {bits:g}"
+    command = f"ris compress {method} --model {model}" + (f" --bits {asked}" if asked else "")
     made = compressed(source, method, bits, command, systems)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_model(made, target)

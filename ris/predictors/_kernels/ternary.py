@@ -60,8 +60,8 @@ def requantize(y, sums, multiplier, low, high, zero):
     maps, rows, columns, channels = y.shape
     for m in range(maps):
         for row in range(rows):
-            for column in range(columns):
-                for o in range(channels):
+            for o in range(channels):
+                for column in range(columns):
                     v = np.float32(sums[o, m, row, column]) * multiplier[o]
                     if low < high:
                         v = np.float32(min(max(np.rint(v), low), high) + np.float32(zero))

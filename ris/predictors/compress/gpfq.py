@@ -33,7 +33,7 @@ __all__ = ["Radius", "gpfq"]
 Radius = Literal["row", "layer"]
 """Whether every output channel has its own step, or all of a layer the mean one, as in the paper."""
 
-PATCHES = 2**14
+PATCHES = 2**13
 """Patches that a layer keeps, about, drawn at random where there are more."""
 
 STRETCH = 1.16
@@ -159,7 +159,7 @@ def _products(node: Node, exact: Sequence[Tensor], simulated: Sequence[Tensor], 
     for number, pair in enumerate(zip(simulated, exact, strict=True)):
         columns = [_patches(node, one) for one in pair]
         count = columns[0].shape[1]
-        kept = torch.from_numpy(uniform(stream, 1, count, number * count)[:, 0] < share)
+        kept = torch.from_numpy(uniform(stream.child(number), 1, count)[:, 0] < share)
         columns = [one[:, kept].double() for one in columns]
         both = torch.cat([*columns, torch.ones_like(columns[0][:, :, :1])], 2)
         products += (both.mT @ both).numpy()

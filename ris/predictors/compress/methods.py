@@ -8,6 +8,7 @@ from ris.predictors.compress.gpfq import gpfq
 from ris.predictors.compress.mixed_precision import mixed_bits
 from ris.predictors.compress.rounding import rounded
 from ris.predictors.compress.saq import saq
+from ris.predictors.compress.ternary import ternary
 from ris.predictors.model import FloatModel, IntegerModel, Model
 from ris.predictors.model_file import encode_model, packed_bytes
 from ris.predictors.module import Network
@@ -17,12 +18,13 @@ from ris.predictors.train import Recipe
 
 __all__ = ["METHODS", "Size", "compressed", "recipes_of", "size_of"]
 
-METHODS: Mapping[str, Callable[[Network, Recipe, int | Mapping[str, int]], QuantizedNetwork]] = {
+METHODS: Mapping[str, Callable[..., QuantizedNetwork]] = {
     "rounding": rounded,
     "gpfq": gpfq,
     "saq": saq,
+    "ternary": ternary,
 }
-"""Functions of a trained network, the recipe that trained it, and bits of the weights."""
+"""Functions of a trained network, the recipe that trained it and, if asked for, bits of the weights."""
 
 
 class Size(NamedTuple):
@@ -51,7 +53,7 @@ def size_of(model: Model, users: int) -> Size:
 
 
 def compressed(
-    model: FloatModel, method: str, bits: float, command: str, test_systems: int = 1000
+    model: FloatModel, method: str, bits: float | None, command: str, test_systems: int = 1000
 ) -> IntegerModel:
     """Return an integer model of a trained one, with metadata of what made it and what it reaches.
 
@@ -61,8 +63,9 @@ def compressed(
         With the recipes of its training in its metadata, as training and publication write them.
     method : str
         A key of `METHODS`.
-    bits : float
-        Of the weights between the first and the last layers; a fraction is the mean of mixed precision.
+    bits : float or None
+        Of the weights between the first and the last layers; a fraction is the mean of mixed precision, None
+        what the method has by default.
     command : str
         What made it, for a person.
     test_systems : int
@@ -73,8 +76,11 @@ def compressed(
     recipes = recipes_of(model)
     network = Network(model.graph, 0, model.rows, model.columns).eval()
     network.load_arrays(model.arrays)
-    given = int(bits) if float(bits).is_integer() else mixed_bits(network, recipes[-1], bits)
-    made = METHODS[method](network, recipes[-1], given).export()
+    options: dict[str, int | dict[str, int]] = {}
+    if bits is not None:
+        whole = float(bits).is_integer()
+        options["bits"] = int(bits) if whole else mixed_bits(network, recipes[-1], bits)
+    made = METHODS[method](network, recipes[-1], **options).export()
     return described(made, recipes, command, test_systems)
 
 

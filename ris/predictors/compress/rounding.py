@@ -33,10 +33,12 @@ def rounded(
     bits, activation_bits
         Of weights and of results, as for `QuantizedNetwork`.
     systems : int
-        Systems of the training from which the ranges are read, rounded down to whole batches.
+        Systems of the training from which the ranges are read, with the least squared error, rounded down
+        to whole batches. (Ranges that clip a share of the results whatever they are, which training can put
+        up with, leave errors too large for what mends errors afterwards.)
     """
     batches = batches_of(recipe, systems)
-    return calibrated(network, recipe, batches=batches, bits=bits, activation_bits=activation_bits)
+    return calibrated(network, recipe, "mse", batches, bits=bits, activation_bits=activation_bits)
 
 
 def batches_of(recipe: Recipe, systems: int) -> int:

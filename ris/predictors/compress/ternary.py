@@ -1,16 +1,17 @@
 """Weights of -1, 0 and 1: trained while the smallest ones, more and more of them, become zero.
 
-Pruning ternary quantization, after its idea: among weights of one size, a vector and its signs have nearly the
-same direction, so that pruning the small ones turns the rest towards its own ternary image. Of the |w| of a
-layer those up to a threshold are pruned, the quantile of a share that rises from stage to stage,
+Pruning ternary quantization, after its idea: among weights of one size, a vector and its signs have nearly
+the same direction, so that pruning the small ones turns the rest towards its own ternary image. Of the |w| of
+a layer those up to a threshold are pruned, the quantile of a share that rises from stage to stage,
 
     T(w) = s sign(w) [|w| > threshold],   s = mean of the |w| that are left, for each output channel,
 
-and training goes on through T (forward T, gradients as if it were the identity). In the last stage the support
-is frozen, so that signs settle. s is the best step for these signs: <w - T(w), T(w)> = 0 in every channel.
+and training goes on through T (forward T, gradients as if it were the identity). In the last stage the
+support is frozen, so that signs settle. s is the best step for these signs: <w - T(w), T(w)> = 0 in every
+channel.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -61,7 +62,7 @@ class TernaryNetwork(QuantizedNetwork):
 
     @torch.no_grad()
     def cosines(self) -> dict[str, float]:
-        """Return the cosine of the angle between the weights of each ternary layer and what stands for them."""
+        """Return the cosine of the angle between the weights of every ternary layer and their images."""
         found = {}
         for name in self.ternary_layers:
             weight = self._latent(name)
@@ -93,6 +94,7 @@ class TernaryNetwork(QuantizedNetwork):
 def ternary(
     network: Network,
     recipe: Recipe,
+    bits: int | Mapping[str, int] = 2,
     *,
     steps: int = 400,
     rate: float = 1e-3,
@@ -106,6 +108,8 @@ def ternary(
         Trained; it is copied.
     recipe : Recipe
         What trained it, and what the stages follow but for steps and learning rate.
+    bits : int
+        2, those of a weight; the first and the last layers keep 8.
     steps : int
         Of every stage, one for each share and one with frozen support.
     rate : float
@@ -118,6 +122,8 @@ def ternary(
     TernaryNetwork
         Ready for export.
     """
+    if bits != 2:
+        raise InvalidArgumentError("bits", "2, for ternary weights", repr(bits))
     given = [number("shares", share) for share in shares]
     if not given or given != sorted(given) or not 0 <= given[0] <= given[-1] < 1:
         raise InvalidArgumentError("shares", "shares that rise, from 0 to below 1", repr(shares))
