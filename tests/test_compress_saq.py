@@ -526,7 +526,7 @@ def test_bits_are_generated_within_the_budget():
         (lambda: ClippedNetwork(tiny_network(), 3, (1,)), "widths"),
         (lambda: ClippedNetwork(tiny_network(), 3).choose({"conv_4": 5}), "bits"),
         (lambda: ClippedNetwork(tiny_network(), 3).export(), "calibrated"),
-        (lambda: saq(tiny_network(), TINY, 3, systems=6), "systems"),
+        (lambda: saq(tiny_network(), TINY, 3, systems=3), "systems"),
         (lambda: saq(tiny_network(), TINY, 3, radius=-0.1), "radius"),
         (lambda: generated_bits(tiny_network(), TINY, 1.9), "mean"),
         (lambda: generated_bits(tiny_network(), TINY, systems=4), "systems"),

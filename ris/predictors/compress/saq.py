@@ -55,16 +55,15 @@ class FiniteRecipe(Recipe):
     Parameters
     ----------
     systems : int
-        The first ones of the training; a multiple of those of a step.
+        The first ones of the training: the whole batches among so many.
     """
 
     systems: int = 1024
 
     def make_task(self) -> Task:
         """Return the family of systems."""
-        if self.systems % self.batch or self.systems < self.batch:
-            raise InvalidArgumentError("systems", f"a multiple of {self.batch} a step", repr(self.systems))
-        return FiniteTask(super().make_task(), self.systems // self.batch)
+        batches = integer("systems", self.systems, minimum=self.batch) // self.batch
+        return FiniteTask(super().make_task(), batches)
 
     @classmethod
     def after(cls, recipe: Recipe, systems: int, steps: int, rate: float) -> "FiniteRecipe":
