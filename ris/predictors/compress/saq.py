@@ -44,7 +44,7 @@ WARM_UP = 0.2
 PRICE = 1.0
 """Of the whole budget once more, in the unit of the loss: a logarithm of a rate."""
 
-CANDIDATES, TRIES = 16, 4096
+CANDIDATES, TRIES = 16, 1024
 """Draws within the budget that are compared in the end, and most draws for them."""
 
 
