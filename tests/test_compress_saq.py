@@ -476,7 +476,7 @@ def test_a_finite_set_comes_again_and_again_in_new_orders():
     assert all(sorted(order) == list(range(5)) for order in orders)
     assert len(set(orders)) > 1
     np.testing.assert_array_equal(task.systems("test", 3).maps, other.systems("test", 3).maps)
-    assert (task.name, task.side, task.channels) == ("statistical", 2, other.channels)
+    assert (task.name, task.side, task.channels, task.users) == ("statistical", 2, other.channels, 4)
     with pytest.raises(InvalidArgumentError, match="count"):
         task.training_batch(0, 3, 7)
 

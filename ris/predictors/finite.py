@@ -38,7 +38,7 @@ class FiniteTask:
 
     @property
     def name(self) -> str:
-        """That of the other task, as are channels and side."""
+        """That of the other task, as are channels, side and users."""
         return self.task.name
 
     @property
@@ -50,6 +50,11 @@ class FiniteTask:
     def side(self) -> int:
         """Rows and columns of the surfaces."""
         return self.task.side
+
+    @property
+    def users(self) -> int:
+        """Users of the systems of `systems`."""
+        return self.task.users
 
     def training_batch(self, step: int, count: int, seed: int) -> Batch:
         """Return the batch of a step; each comes once in `batches` steps. They are kept as first drawn."""

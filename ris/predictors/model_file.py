@@ -225,16 +225,12 @@ def _packings(arrays: Mapping[str, Array], graph: Graph, odd: set[str]) -> dict[
 
 def _odd(model: Model) -> Array:
     """1 for nodes whose packed weights are odd."""
-    bits = model.arrays.get("weight_bits", np.zeros(len(model.graph.nodes), np.uint8))
-    packed = [int(count) in ODD_PACKINGS for count in bits]
-    weights = [model.arrays.get(f"{node.name}/weight") for node in model.graph.nodes]
-    return np.array(
-        [
-            one and without_zero(weight, int(count))
-            for one, weight, count in zip(packed, weights, bits, strict=True)
-        ],
-        np.uint8,
-    )
+    bits = model.arrays.get("weight_bits", np.zeros(len(model.graph.nodes), np.uint8)).tolist()
+    flags = [
+        count in ODD_PACKINGS and without_zero(model.arrays[f"{node.name}/weight"], count)
+        for node, count in zip(model.graph.nodes, bits, strict=True)
+    ]
+    return np.array(flags, np.uint8)
 
 
 def _chosen(graph: Graph, flags: Array) -> set[str]:

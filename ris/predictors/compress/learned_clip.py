@@ -177,7 +177,8 @@ def odd_codes(normalised: Tensor, clip: Tensor, bits: int) -> Tensor:
     """
     top = 2**bits - 1
     inside: Tensor = top * torch.clamp(normalised / clip, -1, 1)
-    return inside + (2 * torch.round((inside + top) / 2) - top - inside).detach()
+    made: Tensor = inside + (2 * torch.round((inside + top) / 2) - top - inside).detach()
+    return made
 
 
 def _normalised(weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -188,7 +188,7 @@ class _Search:
     ) -> None:
         self.network, self._radius = network, radius
         self._gradients = sharpness_aware(network, radius)
-        users = recipe.make_task().systems("validation", 1).maps.shape[1]
+        users = recipe.make_task().users
         products = network.graph.products(users, network.network.rows, network.network.columns)
         self._budget = Budget({name: products[name] for name in network.between}, mean)
         if self._budget.share(dict.fromkeys(network.between, min(choices))) > 1:

@@ -43,9 +43,6 @@ SHARE, LESS = 0.995, 50.0
 
 PAPER = "Liu, Cai & Zhuang 2021: flat minima keep what coarse rounding loses"
 
-USERS = 4
-"""Of the systems that are measured."""
-
 Real = NDArray[np.float64]
 
 
@@ -103,10 +100,13 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
             progress((first + share) / count, text)
 
         control, models = _trained(settings, recipe, tell)
-        task, size = recipe.make_task(), (USERS, settings.side, settings.side)
+        task, size = recipe.make_task(), (settings.side, settings.side)
         outputs = [Predictor(model).run for model in (control, *models)]
         rates[:, i] = rates_of(outputs, task, "unseen", settings.systems)
-        less[:, i] = [control.bit_operations(*size) / model.bit_operations(*size) for model in models]
+        less[:, i] = [
+            control.bit_operations(task.users, *size) / model.bit_operations(task.users, *size)
+            for model in models
+        ]
         bits = models[GENERATED].arrays["weight_bits"]
         layers.append(bits[bits > 0].astype(float))
     shares = np.array([ratio(way, rates[0]) for way in rates[1:]])
