@@ -17,7 +17,7 @@ from studies.plots import COLOURS, MARKERS, PAGE, STYLE
 __all__ = ["TITLES", "comparison_table", "draw_comparison", "shown", "write_comparison"]
 
 TITLES = {"test": "test", "unseen": "unseen geometry"}
-GROUPS = ("without training", "ascent", "float", "integer")
+GROUPS = ("without training", "ascent", "float", "integer", "unrolled")
 
 
 def comparison_table(comparison: Comparison) -> Table:

@@ -52,6 +52,15 @@ def phase_shifts(
                 ris.random_phases(elements, stream.child(surface))
                 for surface, elements in enumerate((system.elements1, system.elements2), start=1)
             )
+        case "predicted":
+            power, noise_power = power_and_noise(transmission)
+            return ris.predict_phases(  # with as many bits as asked for
+                system,
+                power=power,
+                noise_power=noise_power,
+                model=phases.model or "reference",
+                bits=phases.bits,
+            )
         case "gradient" | "alternating" | "coordinate" | "branch_and_bound":
             power, noise_power = power_and_noise(transmission)
             found = ris.design_phases(  # rounds on its own, with what the objective says

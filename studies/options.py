@@ -24,9 +24,18 @@ LinkName = Literal["direct", "single", "single1", "single2", "double"]
 """Paths from the BS to the users; "single" stands for the single reflections at both surfaces."""
 
 PhaseDesignName = Literal[
-    "optimal", "uniform", "random", "steered", "gradient", "alternating", "coordinate", "branch_and_bound"
+    "optimal",
+    "uniform",
+    "random",
+    "steered",
+    "predicted",
+    "gradient",
+    "alternating",
+    "coordinate",
+    "branch_and_bound",
 ]
-"""How the phase shifts of the surfaces are chosen; the last four are methods of `ris.design_phases`."""
+"""How the phase shifts of the surfaces are chosen: "predicted" by a trained network (`ris.predict_phases`),
+the last four by methods of `ris.design_phases`."""
 
 PrecoderName = Literal["mrt", "zf", "rzf", "mmse", "wmmse"]
 """How the BS precodes: the precoders of `ris.precoders` by their names there, in small letters."""

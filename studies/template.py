@@ -88,7 +88,8 @@ precoder = "mrt"               # or "zf", "rzf", "mmse", "wmmse": simulation onl
 
 [phases]
 design = "optimal"             # of the mean gain; or "uniform", "random", "steered" (user), and, slower, for
-#   an objective: "gradient", "alternating"; of bits too: "coordinate", "branch_and_bound" (few elements)
+#   an objective: "gradient", "alternating"; of bits too: "coordinate", "branch_and_bound" (few elements);
+#   by a trained network, for systems like those of its training (16 x 16): "predicted" (model)
 # bits = 2                     # 2^bits levels
 # objective = "sum_rate"       # or "min_rate", "mean_gain": hardening bounds with MRT and perfect CSI
 

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from ris.predictors.module import Network
     from ris.predictors.train import Predictor, Recipe
 
-__all__ = ["FOLDER", "trained_graph", "trained_integers", "trained_network"]
+__all__ = ["FOLDER", "OPTIMA", "trained_graph", "trained_integers", "trained_network"]
 
 FOLDER = Path("results") / "trained"
 """Where the networks are kept, in the working directory."""
+
+OPTIMA = Path("results") / "optimum"
+"""Where the numerical optimum of fixed systems is kept: see `ris.predictors.optimum`."""
 
 
 def trained_network(recipes: "Sequence[Recipe]", progress: Progress = tell_nothing) -> "Predictor":
@@ -33,7 +36,8 @@ def trained_network(recipes: "Sequence[Recipe]", progress: Progress = tell_nothi
     progress : callable
         Told the share that is done, and the validations.
     """
-    from ris.predictors.train import build, read_weights, save, train
+    from ris.predictors.train import train
+    from ris.predictors.weights import load, save
 
     if not recipes:
         raise InvalidArgumentError("recipes", "one recipe or more", "none")
@@ -50,8 +54,8 @@ def trained_network(recipes: "Sequence[Recipe]", progress: Progress = tell_nothi
         )
         save(path, recipe, trained, {})
         partial.unlink(missing_ok=True)
-    network = build(recipe.network, recipe.make_task().channels, recipe.side, recipe.seed)
-    network.load_state_dict(read_weights(path))
+    network = recipe.make_network()
+    load(path, network)
     return network
 
 

@@ -50,5 +50,5 @@ def every_operation() -> Graph:
     grid = net.add_node("unflatten", net.add_node("tanh", flat), rows=4, columns=6)
     fine = net.add_node("repeat", net.add_node("slice", grid, start=1, stop=2), factor=2)
     shuffled = net.add_node("pixel_shuffle", net.conv(gated, 8, 1), factor=2)
-    net.add_node("mul", net.add_node("sub", shuffled, fine), fine)
+    net.add_node("mul", net.add_node("sub", shuffled, fine), net.add_node("other_surface", fine))
     return net.graph()

@@ -347,6 +347,8 @@ def test_interruption(study, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        # Jobs in the background of a shell ignore interruptions, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         # The link budget comes just before the simulation.
         while "Gains of the hops" not in process.stdout.readline():

@@ -1,6 +1,7 @@
 """The comparison of predictors: rates, intervals, files, and the commands."""
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
@@ -11,14 +12,16 @@ from ris.predictors.compare import OPTIMUM, SPLITS, Comparison, Entry, Settings,
 from ris.predictors.model import FloatModel
 from ris.predictors.model_file import read_model, write_model
 from ris.predictors.module import Network
+from ris.predictors.optimum import Search
 from ris.predictors.publish import float_model, integer_model
 from ris.predictors.statistical import StatisticalTask
-from ris.predictors.train import Recipe, train
+from ris.predictors.train import Recipe, on_device, sum_rates, train
 from ris.predictors.trained_range import TrainedRange
+from ris.predictors.weights import save
 from studies import comparison, plots
 from studies.cli import run_command
 
-SMALL = Settings(systems=3, budgets=(2, 8), random_starts=1, steps=25, at_once=2)
+SMALL = Settings(systems=3, budgets=(2, 8), random_starts=1, steps=25, at_once=2, search=Search(1, 2, 1, 4))
 RECIPE = Recipe(network="se", side=4, steps=6, batch=6)
 
 
@@ -64,7 +67,7 @@ def test_the_optimum_is_above_all_that_it_starts_from(found):
 
 def test_rates_do_not_depend_on_the_cut_into_blocks(found, models):
     """But for random phases, drawn block by block, and for what rates leave out of covariances."""
-    again = compare("statistical", models, Settings(3, (2, 8), 1, 1, at_once=3))
+    again = compare("statistical", models, Settings(3, (2, 8), 1, 1, at_once=3, search=SMALL.search))
     for name in ("closed form (mean gain)", "steering, best user", "superposed steering", *models):
         for split in SPLITS:
             np.testing.assert_allclose(again[name].rates[split], found[name].rates[split], rtol=1e-4)
@@ -87,7 +90,13 @@ def test_rates_are_those_of_the_closed_form(found, models):
 def test_sizes_and_operations(found, models):
     float_entry, integer = found["tiny"], found["tiny-int8"]
     assert float_entry.bytes == models["tiny"].stat().st_size
-    assert float_entry.bit_operations == pytest.approx(16 * integer.bit_operations)
+    model = read_model(models["tiny-int8"])
+    products = model.graph.products(4, 4, 4)
+    assert float_entry.bit_operations == 2 * 32 * 32 * sum(products.values())
+    # Eight bits of both factors, but for real weights times codes of phasors behind the last layer.
+    real = sum(products[node.name] for node in model.graph if node.op == "mul" and node.name in model.real)
+    assert integer.bit_operations == 2 * (8 * 8 * (sum(products.values()) - real) + 32 * 8 * real)
+    assert 10 < float_entry.bit_operations / integer.bit_operations < 16
     assert found.floating(integer) is float_entry
     assert found.floating(float_entry) is None
 
@@ -109,6 +118,40 @@ def test_shares_are_paired():
     np.testing.assert_allclose(one.share(one["less"], "test"), 0.9, rtol=1e-12)
     low, high = one.mean(one["less"], "test")[1:]
     assert high - low > 0.1
+
+
+def test_unrolled_networks_and_weights_of_four_bits(models, tmp_path):
+    recipe = dataclasses.replace(RECIPE, network="unrolled1", steps=2)
+    alone = train(RECIPE).network
+    trained = train(recipe, start=alone.state_dict())
+    save(tmp_path / "climbing.h5", recipe, trained, {})
+    four = integer_model(alone, [RECIPE], "a command", 2, bits=4, steps=0)
+    write_model(four, tmp_path / "tiny-int4.h5")
+    paths = {name: tmp_path / f"{name}.h5" for name in ("climbing", "tiny-int4")}
+    found = compare("statistical", {**models, **paths}, dataclasses.replace(SMALL, systems=2, budgets=()))
+    climbing, start = found["climbing"], found["tiny"]
+    assert climbing.kind == "unrolled"
+    assert climbing.bytes > start.bytes
+    assert climbing.bit_operations > start.bit_operations
+    step = trained.network.step.graph.bit_operations(1, 4, 4)
+    assert climbing.bit_operations == start.bit_operations + 2 * step
+    batch = on_device(StatisticalTask(4).systems("test", 2), "cpu")
+    np.testing.assert_allclose(climbing.rates["test"], sum_rates(trained.network, batch), rtol=1e-3)
+    assert found["tiny-int4"].kind == "integer"
+    assert found.floating(found["tiny-int4"]) is start
+    assert found["tiny-int4"].bytes < found["tiny-int8"].bytes
+
+
+def test_the_optimum_is_kept(models, tmp_path):
+    one = dataclasses.replace(SMALL, systems=2, budgets=())
+    first = compare("statistical", {"tiny": models["tiny"]}, one, kept=tmp_path)
+    kept = sorted(tmp_path.iterdir())
+    assert len(kept) == 2
+    for path in kept:
+        np.save(path, 2 * np.load(path))
+    again = compare("statistical", {"tiny": models["tiny"]}, one, kept=tmp_path)
+    for split in SPLITS:
+        np.testing.assert_array_equal(again[OPTIMUM].rates[split], 2 * first[OPTIMUM].rates[split])
 
 
 def test_models_of_several_sizes_are_refused(models, tmp_path):
@@ -261,6 +304,7 @@ def test_compare_command(models, tmp_path, capsys, monkeypatch):
     from ris.predictors import zoo
 
     monkeypatch.setattr(comparing, "QUICK", SMALL)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(zoo, "names", list)
     arguments = ["compare", *map(str, models.values()), "--quick", "--systems", "2", "--out", str(tmp_path)]
     assert run_command(arguments) == 0

@@ -23,7 +23,7 @@ from ris.predictors.model_file import ModelFileError, decode_model, encode_model
 from ris.predictors.module import Network
 from ris.predictors.runtime import Predictor
 from ris.predictors.statistical import StatisticalTask
-from ris.predictors.train import Recipe, backward, build, mean_loss, on_device
+from ris.predictors.train import Recipe, backward, build, loss_of, on_device
 from studies.benchmarks import onnx_graph
 
 CNN = residual_cnn(8, 1)
@@ -498,7 +498,7 @@ def test_training_lowers_the_loss_and_is_reproducible():
 
     def loss(one):
         with torch.no_grad():
-            return sum(float(mean_loss(one, batch)) for batch in batches)
+            return sum(float(loss_of(one, batch)) for batch in batches)
 
     assert loss(made) < loss(begun) - 0.02
     assert loss(again) == loss(made) != loss(plain)

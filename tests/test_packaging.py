@@ -1,5 +1,6 @@
 """The package as a stranger meets it: metadata, wheel, README, citation file."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -99,12 +100,20 @@ def test_links_and_pictures_of_the_readme_are_there():
             assert (ROOT / target).is_file(), target
 
 
+def imported(path):
+    """Top-level packages that a module imports, anywhere."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+        yield from (name.split(".")[0] for name in names)
+
+
 def test_every_import_is_declared():
     declared = {re.split(r"[<>=\[]", name)[0].lower().replace("-", "_") for name in PROJECT["dependencies"]}
     declared |= {"channels", "ris", "studies"}
     for package in ("channels", "ris", "studies"):
         for path in (ROOT / package).rglob("*.py"):
-            for name in re.findall(r"^\s*(?:from|import) (\w+)", path.read_text(), re.MULTILINE):
+            for name in imported(path):
                 known = name in sys.stdlib_module_names or name in declared or name == "pydantic_core"
                 extra = name in ("torch", "distributed", "onnx", "onnxruntime")
                 assert known or extra, f"{path} imports {name}"

@@ -75,7 +75,7 @@ def test_residual_blocks_begin_as_the_identity():
 
 @pytest.mark.parametrize(("graph", "size"), [(residual_cnn(8, 2), (8, 8)), (every_operation(), (4, 6))])
 def test_users_are_a_symmetric_axis(graph, size):
-    x = maps(1, 4, graph.input_channels, *size)
+    x = maps(2, 4, graph.input_channels, *size)
     network = randomized(Network(graph, 0, *size))
     order = [2, 0, 3, 1]
     made, permuted = network(x), network(x[:, order])

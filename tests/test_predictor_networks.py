@@ -1,16 +1,20 @@
 """Networks: what the order of the users changes (nothing), sizes, codebooks, shared scales."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
 
 from channels.errors import InvalidArgumentError
-from ris.predictors.networks import NETWORKS
-from ris.predictors.networks.mixed_dense import ScaleRecurrent, Sizes
+from ris.predictors.coarse import CoarseTask
+from ris.predictors.module import Network
+from ris.predictors.networks import NETWORKS, cnn
+from ris.predictors.networks.mixed_dense import ScaleRecurrent, Sizes, up_graph
 from ris.predictors.networks.unrolled import UNROLLED, Unrolled
+from ris.predictors.scattered import ScatteredTask
 from ris.predictors.statistical import StatisticalTask
-from ris.predictors.train import build, on_device, phasors
+from ris.predictors.train import Recipe, build, on_device, phasors, train
 
 SIDE, ORDER = 4, [2, 0, 1]
 TASK = StatisticalTask(side=SIDE, users=3)
@@ -35,7 +39,7 @@ def shaken(network):
     return network.eval()
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, "unrolled2"])
+@pytest.mark.parametrize("name", [*NETWORKS, "unrolled2", "ascent8"])
 def test_the_order_of_users_changes_no_phase(name):
     """In double precision: what is left in single precision is rounding, and small sums make it large."""
     network = shaken(build(name, TASK.channels, SIDE, 0)).double()
@@ -53,6 +57,28 @@ def test_weights_fit_any_surface_and_any_number_of_users(name):
     network = build(name, TASK.channels, SIDE, 0)
     large = on_device(StatisticalTask(side=6, users=5).systems("validation", 1), "cpu")
     assert phasors(network, large).shape == (2, 6, 6)
+
+
+def test_surfaces_hear_of_each_other():
+    """What surface 2 sees moves the phases of surface 1 of the same system, and of no other one."""
+    network, batch = shaken(build("paired", TASK.channels, SIDE, 0)), systems()
+    changed = batch.maps.clone()
+    changed[2, :, 6] += 1.0
+    with torch.no_grad():
+        moved = (network(changed) - network(batch.maps)).abs().amax((1, 2, 3, 4)) > 1e-4
+    assert moved.tolist() == [True, False, True, False]
+    with pytest.raises(InvalidArgumentError, match="as many of surface 2"):
+        network(batch.maps[:3])
+
+
+def test_a_paired_network_begins_as_what_it_starts_with():
+    alone, recipe = build("se", TASK.channels, SIDE, 3), Recipe(network="paired", side=SIDE, steps=0)
+    pair = train(recipe, start=shaken(alone).state_dict()).network
+    batch = systems()
+    with torch.no_grad():
+        torch.testing.assert_close(phasors(pair, batch), phasors(alone, batch))
+    with pytest.raises(InvalidArgumentError, match="start"):
+        train(recipe, start=build("gnn-relu", TASK.channels, SIDE, 0).state_dict())
 
 
 def test_names():
@@ -102,22 +128,56 @@ def test_moves_of_an_unrolled_network_follow_the_slopes():
     assert set(UNROLLED.values()) == {1, 2, 3, 4}
 
 
+def test_gates_and_widths_without_steering():
+    sizes = []
+    for more in ({}, {"se": True}, {"width": 33}):
+        graph = cnn(TASK.channels, steering=False, **more)
+        made = shaken(Network(graph))(systems().maps)
+        assert made.shape == (4, 1, 2, SIDE, SIDE)
+        sizes.append(sum(math.prod(shape) for shape in graph.parameters().values()))
+    assert sizes[0] < sizes[1] <= 1.05 * sizes[0]
+    assert sizes[2] >= sizes[1]
+
+
+SMALL = Sizes(state=8, reused=4, growth=2, units=2, blocks=1)
+
+
+def coarse(scale, dtype=torch.float32):
+    task = CoarseTask(ScatteredTask(side=SIDE * scale, users=3), scale)
+    return on_device(task.systems("validation", 2), "cpu", dtype)
+
+
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
-def test_one_network_for_all_scales(scale):
-    sizes = Sizes(state=8, reused=4, growth=2, units=2, blocks=1)
-    network = shaken(ScaleRecurrent(TASK.channels, sizes=sizes))
-    batch = systems()
-    made = network(batch.maps, scale)
-    assert made.shape == (4, 1, 2, scale * SIDE, scale * SIDE)
-    permuted = network(batch.maps[:, ORDER], scale)
-    assert (made - permuted).abs().max() < 1e-4 * made.abs().max()
+@pytest.mark.parametrize("sizes", [SMALL, Sizes(8, 8, 0, 2, 1), Sizes(8, 0, 3, 2, 1)])
+def test_one_network_for_all_scales(scale, sizes):
+    batch = coarse(scale, torch.float64)
+    network = shaken(ScaleRecurrent(batch.maps.shape[2], sizes=sizes)).double()
+    with torch.no_grad():
+        x, y = network(batch.maps, batch), network(batch.maps[:, ORDER], batch)
+    assert x.shape == (4, scale * SIDE, scale * SIDE)
+    assert (x - y).abs().max() < 1e-5
+    torch.testing.assert_close(x.abs(), torch.ones_like(x.abs()))
     with pytest.raises(InvalidArgumentError, match="scale"):
-        network(batch.maps, 5)
+        network.fields(batch.maps, 5)
 
 
-def test_quadrupling_is_doubling_twice():
-    network = ScaleRecurrent(TASK.channels, sizes=Sizes(state=8, reused=4, growth=2, units=1, blocks=1))
-    batch = systems()
+def test_quadrupling_is_doubling_twice_or_a_module_of_its_own():
+    batch = coarse(4)
+    network = ScaleRecurrent(batch.maps.shape[2], sizes=SMALL)
     state = network.stem(batch.maps)
     expected = network.head(network.up2(network.up2(state)))
-    torch.testing.assert_close(network(batch.maps, 4), expected)
+    P, Q = network.fields(batch.maps, 4)
+    torch.testing.assert_close(torch.stack([P.real, P.imag, Q.real, Q.imag], 1), expected[:, 0])
+    own = ScaleRecurrent(batch.maps.shape[2], sizes=SMALL, factors=(4,))
+    assert {name for name, _ in own.named_children()} == {"stem", "up4", "head"}
+    assert own(batch.maps, batch).shape == (4, 4 * SIDE, 4 * SIDE)
+    with pytest.raises(InvalidArgumentError, match="scale"):
+        own.fields(batch.maps, 2)
+
+
+def test_blocks_of_each_kind():
+    sizes = Sizes(8, 8, 0, 2, 1), Sizes(8, 0, 3, 2, 1), SMALL
+    ops = [[node.op for node in up_graph(2, one)] for one in sizes]
+    assert [one.count("concat") for one in ops] == [0, 2, 2]
+    # Two sums of every module: users' mean, and what it adds to the repeated map; one of a block.
+    assert [one.count("add") - 3 for one in ops] == [2, 0, 2]

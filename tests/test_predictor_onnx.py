@@ -68,6 +68,7 @@ FAMILIES = {
     "mean over users": [(graph_of("mean_users", "input"), (16, 3, 64, 96))],
     "sum over users": [(graph_of("sum_users", "input"), (16, 4, 64, 96))],
     "maximum over users": [(graph_of("max_users", "input"), (16, 3, 64, 96))],
+    "other surface": [(graph_of("other_surface", "input"), (4, 16, 64, 32))],
     "rectifier": [(graph_of("relu", "input"), (2, 16, 64, 64))],
     "channels": [(graph_of("slice", "input", start=3, stop=9), (4, 16, 64, 48))],
     "pixel shuffle": [(graph_of("pixel_shuffle", "input", factor=2), (2, 16, 64, 48))],

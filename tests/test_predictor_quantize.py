@@ -8,6 +8,7 @@ import torch
 from predictors_graphs import every_operation, residual_cnn
 
 from channels.errors import InvalidArgumentError
+from ris.predictors.equalize import equalized
 from ris.predictors.folding import fold_batch_norms, fuse_rectifiers, weight_bits
 from ris.predictors.graph import GraphBuilder
 from ris.predictors.integer_operations import codes_of, integer_operation
@@ -222,7 +223,7 @@ def test_observers_follow_their_definitions():
         network.calibrate([maps[..., :250], maps[..., 250:]], observer)
         ends[observer] = float(network.low[0]), float(network.high[0])
     assert ends["min-max"] == (numbers.min(), 40.0)
-    quantiles = np.quantile(numbers, [1e-4, 1 - 1e-4])
+    quantiles = np.quantile(numbers, [5e-3, 1 - 5e-3])
     np.testing.assert_allclose(ends["percentile"], quantiles, atol=2 * (40 + 5) / 2048)
     assert ends["mse"][1] < 40.0
 
@@ -335,3 +336,39 @@ def test_bad_calibrations_are_refused():
         network.export()
     with pytest.raises(InvalidArgumentError, match="finite"):
         network.calibrate([torch.full((1, 1, 1, 2, 2), torch.nan)])
+
+
+@pytest.mark.parametrize(("graph", "size"), GRAPHS)
+def test_equalizing_changes_nothing(graph, size):
+    network, maps = trained(graph, size), inputs(graph, size)
+    made = equalized(network, [maps])
+    with torch.no_grad():
+        wanted = network(inputs(graph, size, seed=2))
+        ours = made(inputs(graph, size, seed=2))
+    torch.testing.assert_close(ours, wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))
+    before, after = network.arrays(), made.arrays()
+    assert any(np.any(after[name] != before[name]) for name in after)
+
+
+def test_equalizing_divides_by_square_roots_of_sizes_and_helps_beside_a_large_channel():
+    net = GraphBuilder(4)
+    net.conv(net.relu(net.conv(net.input, 8, name="first")), 2, name="second")
+    network, maps = trained(net.graph(), (8, 8)), inputs(net.graph(), (8, 8), 8)
+    with torch.no_grad():
+        getattr(network, "first/weight")[0] *= 100
+        getattr(network, "first/bias")[0] *= 100
+        getattr(network, "second/weight")[:, 0] /= 100
+        wanted, made = network(maps), equalized(network, [maps])
+        first = torch.nn.functional.conv2d(
+            maps.flatten(0, 1), *network.own(net.graph()["first"]).values(), padding=1
+        )
+        sizes = first.abs().amax((0, 2, 3)).numpy()
+        divisors = np.sqrt(sizes / sizes.max())
+        errors = []
+        for one in (network, made):
+            rounded = QuantizedNetwork(one).eval()
+            rounded.calibrate([maps], "min-max")
+            errors.append(float((rounded(maps) - wanted).norm()))
+    scaled = network.arrays()["first/weight"] / divisors[:, None, None, None]
+    np.testing.assert_allclose(made.arrays()["first/weight"], scaled, rtol=1e-4)
+    assert errors[1] < 0.5 * errors[0]

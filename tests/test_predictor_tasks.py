@@ -7,11 +7,12 @@ import torch
 import channels
 from channels.streams import Stream
 from ris.predictors import statistical
-from ris.predictors.ascent import ascend
+from ris.predictors.ascent import ascend, turn
 from ris.predictors.baselines import equal_phases, random_phasors, superposed_steering, user_steering
 from ris.predictors.features import CHANNELS, system_maps
 from ris.predictors.geometry import TRAINED, UNSEEN
 from ris.predictors.instantaneous import InstantaneousTask
+from ris.predictors.scattered import ScatteredTask
 from ris.predictors.statistical import HopTables, StatisticalBatch, StatisticalTask
 from ris.predictors.train import on_device
 from ris.rates import closed_form_rate
@@ -60,7 +61,11 @@ def test_maps_are_those_of_the_same_systems(scenes):
         np.testing.assert_allclose(batch.maps[4 + i], two, atol=1e-6)
 
 
-@pytest.mark.parametrize("task", [TASK, InstantaneousTask(side=4, users=3)], ids=lambda task: task.name)
+@pytest.mark.parametrize(
+    "task",
+    [TASK, InstantaneousTask(side=4, users=3), ScatteredTask(side=4, users=3, frames=2, doppler=(0.01, 0.1))],
+    ids=lambda task: task.name,
+)
 def test_a_system_depends_on_its_number_alone(task):
     whole, part = task.systems("unseen", 5), task.systems("unseen", 2, first=3)
     np.testing.assert_array_equal(
@@ -115,7 +120,7 @@ def test_instantaneous_rates(zero_forcing):
     expected = instantaneous_rates(batch, x, batch.h1, batch.h2)
     np.testing.assert_allclose(batch.rates(x), expected, rtol=1e-10)
     np.testing.assert_allclose(
-        batch.known_rates(x), instantaneous_rates(batch, x, batch.known1, batch.known2), rtol=1e-10
+        batch.known_rates(x), instantaneous_rates(batch, x, batch.estimate1, batch.estimate2), rtol=1e-10
     )
 
 
@@ -131,6 +136,22 @@ def test_pilots_tell_the_channels_up_to_their_noise():
     ratio = np.abs(loud.known1 - loud.h1) ** 2 / g[..., None]
     assert ratio.size == 12_800
     assert abs(ratio.mean() - 1) < 6.5 / np.sqrt(12_800)
+
+
+def test_bursts_take_the_place_of_some_estimates():
+    clean, struck = (InstantaneousTask(side=4, corrupted=share).systems("test", 200) for share in (0.0, 0.05))
+    np.testing.assert_array_equal(clean.h1, struck.h1)
+    np.testing.assert_array_equal(clean.D, struck.D)
+    for surface, (before, after) in enumerate(((clean.known1, struck.known1), (clean.known2, struck.known2))):
+        hit = before != after
+        # Of 200 x 4 x 16 estimates 5 % to within 6.5 standard deviations; the power of a burst follows an
+        # exponential law with a mean of 100 times that of a channel.
+        assert hit.size == 12_800
+        assert abs(hit.mean() - 0.05) < 6.5 * np.sqrt(0.05 * 0.95 / hit.size)
+        g = 10 ** clean.maps[200 * surface : 200 * (surface + 1), :, 6, 0, 0].astype(np.float64) / (8 * 16**2)
+        power = (np.abs(after) ** 2 / g[..., None])[hit]
+        assert abs(power.mean() / 100 - 1) < 6.5 / np.sqrt(hit.sum())
+    assert not np.array_equal(clean.known1 != struck.known1, clean.known2 != struck.known2)
 
 
 def test_cascades_steer_lines_of_sight():
@@ -207,6 +228,9 @@ def test_baselines_and_ascent():
     assert (best[0].numpy() >= first - 1e-12).all()
     assert best[0].mean() > 1.05 * first.mean()
     np.testing.assert_allclose(tensors.rates(ends[0]).sum(-1), best[0], rtol=1e-2)
+    turned, reached = turn(tensors, torch.from_numpy(start)[None], steps=20)
+    np.testing.assert_allclose(tensors.rates(reached[0]).sum(-1), turned[0], rtol=1e-9)
+    assert turned[0].mean() > 1.05 * first.mean()
     # A user's own steering serves that user best of all users' steerings, at these powers.
     own = np.stack([batch.rates(user_steering(batch, k))[:, k] for k in range(3)])
     other = np.stack([batch.rates(user_steering(batch, (k + 1) % 3))[:, k] for k in range(3)])

@@ -9,7 +9,8 @@ from ris.predictors import statistical
 from ris.predictors import train as training
 from ris.predictors.model_file import read_model
 from ris.predictors.networks.unrolled import Unrolled
-from ris.predictors.train import Recipe, build, measure, on_device, read_weights, save, sum_rates, train
+from ris.predictors.train import Recipe, build, measure, on_device, sum_rates, train
+from ris.predictors.weights import read_weights, save
 from studies.cli import run_command
 
 SMALL = {"side": 4, "steps": 12, "batch": 4}
@@ -36,7 +37,7 @@ def same(one, other):
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("network", ["se", "unrolled1"])
+@pytest.mark.parametrize("network", ["se", "unrolled1", "ascent8"])
 def test_the_same_seed_gives_the_same_bits_also_after_an_interruption(network, tmp_path):
     recipe = Recipe(network=network, seed=3, **SMALL)
     whole = train(recipe)
@@ -61,7 +62,10 @@ def test_a_checkpoint_of_another_recipe(tmp_path):
         train(Recipe(network="mlp", seed=5, **SMALL), checkpoint=tmp_path / "kept")
 
 
-@pytest.mark.parametrize(("task", "bits"), [("statistical", 0), ("statistical", 1), ("instantaneous", 0)])
+@pytest.mark.parametrize(
+    ("task", "bits"),
+    [("statistical", 0), ("statistical", 1), ("instantaneous", 0), ("instantaneous-corrupted", 0)],
+)
 def test_training_raises_the_rate(task, bits):
     recipe = Recipe(task=task, network="cnn", side=4, steps=40, batch=16, bits=bits)
     trained = train(recipe)
@@ -87,7 +91,7 @@ def test_a_larger_surface_begins_with_the_weights_of_a_smaller_one():
         train(Recipe(network="mlp", **SMALL), start=first)
 
 
-@pytest.mark.parametrize("network", ["se", "unrolled1"])
+@pytest.mark.parametrize("network", ["se", "unrolled1", "ascent8"])
 def test_what_is_saved_is_what_was_trained(network, tmp_path):
     recipe = Recipe(network=network, **SMALL)
     trained = train(recipe)

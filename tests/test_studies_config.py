@@ -141,7 +141,7 @@ def test_all_faults_are_told_at_once():
         (
             'design = "optimal"',
             'design = "best"',
-            "phases.design: expected 'optimal', 'uniform', 'random', 'steered', 'gradient'",
+            "phases.design: expected 'optimal', 'uniform', 'random', 'steered', 'predicted'",
         ),
         (
             'design = "optimal"',

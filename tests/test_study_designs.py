@@ -7,6 +7,8 @@ from small_study import TEXT, changed
 import channels
 import ris
 from studies.build import build
+from studies.cli import run_command
+from studies.cli.catalogue import find_study
 from studies.config import parse_study
 from studies.errors import StudyFileError
 from studies.run import Plan
@@ -42,6 +44,33 @@ def test_phases_are_those_of_the_library(keys, settings):
         np.testing.assert_allclose(theta1 / step, np.round(theta1 / step), atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("keys", "settings"),
+    [
+        ({}, {"model": "reference"}),
+        ({"model": "reference-int8"}, {"model": "reference-int8"}),
+        ({"bits": 2}, {"model": "reference", "bits": 2}),
+    ],
+)
+def test_predicted_phases_are_those_of_the_library(keys, settings):
+    study = find_study("predicted")
+    chosen = study.point(study.schemes.index("network"), 10)
+    chosen = chosen.model_copy(update={"phases": chosen.phases.model_copy(update=keys)})
+    system, theta1, theta2 = build(chosen)
+    power, noise = power_and_noise(chosen.transmission)
+    predicted = ris.predict_phases(system, power=power, noise_power=noise, **settings)
+    np.testing.assert_array_equal(theta1, predicted[0])
+    np.testing.assert_array_equal(theta2, predicted[1])
+
+
+def test_systems_that_no_network_is_for_are_refused_before_the_run(tmp_path, capsys):
+    path = tmp_path / "small.toml"
+    path.write_text(changed(('design = "optimal"', 'design = "predicted"')))
+    assert run_command(["run", str(path), "--out", str(tmp_path)]) == 2
+    assert "the paths ('single1', 'single2', 'double') of the training" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_the_objective_counts():
     gain, rate = (
         np.concatenate(build(point(f'design = "gradient"\nobjective = "{objective}"'))[1:])
@@ -64,6 +93,10 @@ def test_the_objective_counts():
         (
             'design = "gradient"\nobjective = "rate"',
             "phases.objective: expected 'sum_rate', 'min_rate' or 'mean_gain', got 'rate'",
+        ),
+        (
+            'design = "predicted"\nmodel = "mine"',
+            "phases.model: expected one of ['instantaneous'",
         ),
         ('design = "gradeint"', "phases.design: expected 'optimal'"),
     ],

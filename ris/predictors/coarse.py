@@ -1,18 +1,20 @@
-"""Surfaces of which the map is known at every s-th element alone."""
+"""Surfaces of which the pilots tell every s-th element alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ris.backend import Array
-from ris.predictors.task import Batch, Split, Task
+from ris.predictors.scattered import ScatteredBatch, ScatteredTask
+from ris.predictors.task import Split
 
-__all__ = ["CoarseBatch", "CoarseTask"]
+__all__ = ["CoarseBatch", "CoarseTask", "TakingTurns"]
 
 
 @dataclass(frozen=True, eq=False)
 class CoarseBatch:
     """A batch with coarse maps; its rates are those of the full surfaces."""
 
-    full: Batch
+    full: ScatteredBatch
     maps: Array
     scale: int
 
@@ -33,14 +35,19 @@ class CoarseTask:
 
     Parameters
     ----------
-    full : Task
+    full : ScatteredTask
         The task at full resolution.
     scale : int
-        s.
+        s; 1 for the full resolution.
     """
 
-    full: Task
+    full: ScatteredTask
     scale: int
+
+    @property
+    def users(self) -> int:
+        """Users of the systems of a split."""
+        return self.full.users
 
     @property
     def name(self) -> str:
@@ -65,5 +72,46 @@ class CoarseTask:
         """Systems of a split."""
         return self._sensed(self.full.systems(split, count, first))
 
-    def _sensed(self, batch: Batch) -> CoarseBatch:
+    def _sensed(self, batch: ScatteredBatch) -> CoarseBatch:
         return CoarseBatch(batch, batch.maps[..., :: self.scale, :: self.scale], self.scale)
+
+
+@dataclass(frozen=True)
+class TakingTurns:
+    """Tasks of which a training takes one after the other; what it is validated on is the last.
+
+    Parameters
+    ----------
+    tasks : sequence of CoarseTask
+        With the same channels.
+    """
+
+    tasks: Sequence[CoarseTask]
+
+    @property
+    def users(self) -> int:
+        """Users of the systems of a split."""
+        return self.tasks[-1].users
+
+    @property
+    def name(self) -> str:
+        """Name of the last task."""
+        return self.tasks[-1].name
+
+    @property
+    def channels(self) -> int:
+        """Channels of the maps."""
+        return self.tasks[-1].channels
+
+    @property
+    def side(self) -> int:
+        """Rows and columns of the last task's surfaces."""
+        return self.tasks[-1].side
+
+    def training_batch(self, step: int, count: int, seed: int) -> CoarseBatch:
+        """Systems of one step of the training."""
+        return self.tasks[step % len(self.tasks)].training_batch(step, count, seed)
+
+    def systems(self, split: Split, count: int, first: int = 0) -> CoarseBatch:
+        """Systems of a split of the last task."""
+        return self.tasks[-1].systems(split, count, first)

@@ -1,8 +1,9 @@
 """What networks reach, against the numerical optimum and simple designs: rate, time, size and operations."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -16,28 +17,49 @@ from channels.blas import one_blas_thread
 from channels.errors import InvalidArgumentError
 from channels.streams import Stream
 from ris.phases import optimal_phases
-from ris.predictors.ascent import ascend
+from ris.predictors.ascent import Climb, ascend, multistart, turn
 from ris.predictors.baselines import random_phasors, superposed_steering, user_steering
 from ris.predictors.bootstrap import Estimate, mean_rate_of, ratio
+from ris.predictors.climb import MOVES, predicted_phasors
 from ris.predictors.instantaneous import InstantaneousTask
 from ris.predictors.model import IntegerModel
-from ris.predictors.runtime import Predictor
+from ris.predictors.networks.unrolled import UNROLLED, Unrolled
+from ris.predictors.optimum import Search, optimal_phasors, optimal_rates
 from ris.predictors.statistical import StatisticalTask
 from ris.predictors.task import Batch, Split, unit
-from ris.predictors.train import on_device
+from ris.predictors.train import on_device, phasors
+from ris.predictors.weights import PARTS, files_of, read_network
 from ris.predictors.zoo import load_predictor
 
-__all__ = ["FULL", "OPTIMUM", "QUICK", "SPLITS", "Comparison", "Entry", "Settings", "compare"]
+__all__ = [
+    "FULL",
+    "OPTIMUM",
+    "QUICK",
+    "SPLITS",
+    "Comparison",
+    "Entry",
+    "Given",
+    "Settings",
+    "Way",
+    "compare",
+    "median_seconds",
+    "untrained_ways",
+]
 
 SPLITS: tuple[Split, ...] = ("test", "unseen")
 
 OPTIMUM = "numerical optimum"
 """Name of the best of several ascents."""
 
+FLOAT_BITS = 32
+
+KEPT = 3
+"""Ascents of the instantaneous optimum that go on to the end."""
+
 TIMED, FEWEST = 0.3, 5
 """A time is the median of as many calls as fit into so many seconds, or so many."""
 
-Kind = Literal["without training", "ascent", "float", "integer"]
+Kind = Literal["without training", "ascent", "float", "integer", "unrolled"]
 Phasors = NDArray[np.complex128]
 Real = NDArray[np.float64]
 Progress = Callable[[float, str], None]
@@ -52,12 +74,15 @@ class Settings:
     systems : int
         First systems of each split.
     budgets : tuple of int
-        Steps of the ascents from superposed steering.
+        Steps of the ascents from superposed steering: turns of the statistical task, steps of Adam of the
+        instantaneous one (`ris.predictors.ascent`).
     random_starts, steps : int
-        Of the numerical optimum: random starts besides superposed steering and each user's steering, and
-        steps from each.
+        Of the numerical optimum of the instantaneous task: random starts besides superposed steering and each
+        user's steering; steps of Adam from the best `KEPT` ends of a third as many from all starts.
     at_once : int
         Systems that are worked through together.
+    search : Search
+        Of the numerical optimum of the statistical task.
     """
 
     systems: int
@@ -65,9 +90,10 @@ class Settings:
     random_starts: int
     steps: int
     at_once: int = 16
+    search: Search = field(default_factory=Search)
 
 
-FULL = Settings(systems=1000, budgets=(3, 10, 30, 100), random_starts=1, steps=150)
+FULL = Settings(systems=1000, budgets=(3, 10, 30, 100), random_starts=5, steps=300)
 QUICK = Settings(systems=16, budgets=(3, 10, 30), random_starts=0, steps=60)
 
 
@@ -80,13 +106,14 @@ class Entry:
     name : str
         Its name.
     kind : str
-        "without training", "ascent", "float" or "integer".
+        "without training", "ascent", "float", "integer", or "unrolled" for networks that climb themselves.
     rates : dict
         Sum rates of the systems of each split, shape (S,), bit/s/Hz.
     seconds : float
         Median time for one system, from maps to phases, on one core.
     bytes, bit_operations : int or None
-        Size of the model file, and products times bits of both factors for one system.
+        Size of the model files, and products times bits of both factors for one system; with those of the
+        slopes that moves are made along, but without those that a network of kind "unrolled" climbs by.
     """
 
     name: str
@@ -138,6 +165,7 @@ def compare(
     models: Mapping[str, Path],
     settings: Settings = FULL,
     progress: Progress = lambda share, text: None,
+    kept: Path | None = None,
 ) -> Comparison:
     """Measure models and what to hold them against, on fixed systems.
 
@@ -147,91 +175,163 @@ def compare(
         Family of systems; the rates of the instantaneous one are those of the true channels, on which the
         ascents climb, while steering and networks know what the pilots tell.
     models : mapping of str to Path
-        Model files by name, all of surfaces of one size.
+        Model files by name, all of surfaces of one size; of an unrolled network its start, beside its step.
     settings : Settings
         How much.
     progress : callable
         Told the share that is done, and what is next.
+    kept : Path, optional
+        Folder that keeps the optimum of the statistical task, block by block: see
+        `ris.predictors.optimum.optimal_rates`.
     """
-    predictors = {name: load_predictor(path) for name, path in models.items()}
-    sides = {predictor.model.rows for predictor in predictors.values()}
+    models_of = {name: _Loaded.of(path) for name, path in models.items()}
+    sides = {loaded.side for loaded in models_of.values()}
     if len(sides) != 1:
         raise InvalidArgumentError("models", "models of one size of the surfaces", f"sizes {sorted(sides)}")
     side = sides.pop()
     family = StatisticalTask(side) if task == "statistical" else InstantaneousTask(side)
-    ways = dict(_ways(family, settings, predictors))
+    ways = {**untrained_ways(family, settings), **{name: loaded.way for name, loaded in models_of.items()}}
     rates: dict[str, dict[Split, list[Real]]] = {name: {split: [] for split in SPLITS} for name in ways}
     blocks = [(split, first) for split in SPLITS for first in range(0, settings.systems, settings.at_once)]
     for done, (split, first) in enumerate(blocks):
         progress(done / len(blocks), f"{split} systems from {first}")
-        given = _Given.of(family, split, min(settings.at_once, settings.systems - first), first)
-        exact = on_device(given.batch, "cpu", torch.float64)
+        given = Given.of(family, split, min(settings.at_once, settings.systems - first), first)
         for name, way in ways.items():
-            rates[name][split].append(exact.rates(torch.from_numpy(way(given))).sum(-1).numpy())
-    entries = []
-    with one_blas_thread():
-        one = _Given.of(family, "test", 1, 0)
-        for name, way in ways.items():
-            progress(1.0, f"time of {name}")
-            of_splits = {split: np.concatenate(rates[name][split]) for split in SPLITS}
-            seconds = _seconds(lambda way=way: way(one))  # type: ignore[misc]
-            if name not in predictors:
-                kind: Kind = "ascent" if name == OPTIMUM or name.startswith("ascent") else "without training"
-                entries.append(Entry(name, kind, of_splits, seconds))
-                continue
-            model = predictors[name].model
-            operations = 2 * model.bit_operations(family.users, side, side)
-            kind = "integer" if isinstance(model, IntegerModel) else "float"
-            size = models[name].stat().st_size
-            entries.append(Entry(name, kind, of_splits, seconds, size, operations))
+            if name == OPTIMUM and isinstance(family, StatisticalTask):
+                found = optimal_rates(family, split, given.count, first, settings.search, kept)
+            else:
+                found = given.rates(way(given))
+            rates[name][split].append(found)
+    one, entries = Given.of(family, "test", 1, 0), []
+    for name, way in ways.items():
+        progress(1.0, f"time of {name}")
+        of_splits = {split: np.concatenate(rates[name][split]) for split in SPLITS}
+        seconds = median_seconds(lambda way=way: way(one))  # type: ignore[misc]
+        if name in models_of:
+            loaded = models_of[name]
+            operations = loaded.bit_operations(family.users)
+            entries.append(Entry(name, loaded.kind, of_splits, seconds, loaded.bytes, operations))
+        else:
+            kind: Kind = "ascent" if name == OPTIMUM or name.startswith("ascent") else "without training"
+            entries.append(Entry(name, kind, of_splits, seconds))
     return Comparison(task, side, family.users, tuple(entries))
 
 
 @dataclass(frozen=True, eq=False)
-class _Given:
-    """Systems first, first + 1, ... of a split, as the different ways need them."""
+class Given:
+    """Systems first, first + 1, ... of a split, as the different ways need them.
+
+    Attributes
+    ----------
+    split, first
+        Which they are.
+    batch, tensors, exact : Batch
+        The systems as NumPy arrays, and as torch tensors of single and of double precision.
+    """
 
     split: Split
     first: int
     batch: Batch
     tensors: Batch
+    exact: Batch
 
     @classmethod
-    def of(
-        cls, family: StatisticalTask | InstantaneousTask, split: Split, count: int, first: int
-    ) -> "_Given":
+    def of(cls, family: StatisticalTask | InstantaneousTask, split: Split, count: int, first: int) -> "Given":
+        """Draw them."""
         batch = family.systems(split, count, first)
-        return cls(split, first, batch, on_device(batch, "cpu"))
+        return cls(split, first, batch, on_device(batch, "cpu"), on_device(batch, "cpu", torch.float64))
 
     @property
     def count(self) -> int:
+        """Systems."""
         return int(self.batch.maps.shape[0]) // 2
 
+    def rates(self, x: Phasors) -> Real:
+        """Sum rates at phasors x, shape (B,), bit/s/Hz."""
+        return np.asarray(self.exact.rates(torch.from_numpy(x)).sum(-1).numpy(), np.float64)
 
-Way = Callable[[_Given], Phasors]
+
+Way = Callable[[Given], Phasors]
 
 
-def _ways(
-    family: StatisticalTask | InstantaneousTask, settings: Settings, predictors: Mapping[str, Predictor]
-) -> Iterator[tuple[str, Way]]:
-    """Every way to set the phases: phasors, shape (2 B, side, side), of systems."""
-    yield "random", _random
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    """A model from a file, for surfaces of side x side elements."""
+
+    way: Way
+    kind: Kind
+    side: int
+    bytes: int
+    bit_operations: Callable[[int], int]
+
+    @classmethod
+    def of(cls, path: Path) -> "_Loaded":
+        predictor = load_predictor(path)
+        model, side = predictor.model, predictor.model.rows
+        if model.metadata.get(PARTS):
+            return cls._of_unrolled(path)
+        count = model.bit_operations if isinstance(model, IntegerModel) else model.graph.bit_operations
+        moves = int(model.metadata.get(MOVES, 0))
+
+        def bit_operations(users: int) -> int:
+            if not moves:
+                return 2 * count(users, side, side)
+            slopes = FLOAT_BITS**2 * InstantaneousTask(side, users).slope_products
+            return moves * (2 * count(1, side, side) + slopes)
+
+        return cls(
+            way=lambda given: predicted_phasors(predictor, given.batch),
+            kind="integer" if isinstance(model, IntegerModel) else "float",
+            side=side,
+            bytes=path.stat().st_size,
+            bit_operations=bit_operations,
+        )
+
+    @classmethod
+    def _of_unrolled(cls, path: Path) -> "_Loaded":
+        network = read_network(path)
+        if not isinstance(network, Unrolled):
+            raise InvalidArgumentError("models", f"networks of one part, or {sorted(UNROLLED)}", str(path))
+        side = load_predictor(path).model.rows
+        return cls(
+            way=lambda given: _climbed(network, given),
+            kind="unrolled",
+            side=side,
+            bytes=sum(file.stat().st_size for file in files_of(path, list(network.parts))),
+            bit_operations=lambda users: (
+                2
+                * (
+                    network.start.graph.bit_operations(users, side, side)
+                    + network.steps * network.step.graph.bit_operations(1, side, side)
+                )
+            ),
+        )
+
+
+def untrained_ways(family: StatisticalTask | InstantaneousTask, settings: Settings) -> dict[str, Way]:
+    """Return ways to set the phases without training: phasors, shape (2 B, side, side), of systems."""
+    ways: dict[str, Way] = {"random": _random}
     if isinstance(family, StatisticalTask):
-        yield "closed form (mean gain)", lambda given: _closed_form(family, given)
-    yield "steering, best user", _best_user
-    yield "superposed steering", lambda given: superposed_steering(given.batch)
+        ways["closed form (mean gain)"] = lambda given: _closed_form(family, given)
+    ways["steering, best user"] = _best_user
+    ways["superposed steering"] = lambda given: superposed_steering(given.batch)
+    climb = turn if isinstance(family, StatisticalTask) else ascend
     for steps in settings.budgets:
-        yield f"ascent, {steps} steps", lambda given, steps=steps: _ascended(given, steps)  # type: ignore[misc]
-    yield OPTIMUM, lambda given: _optimum(given, settings)
-    for name, predictor in predictors.items():
-        yield name, lambda given, predictor=predictor: _predicted(predictor, given)  # type: ignore[misc]
+        ways[f"ascent, {steps} steps"] = partial(_ascended, climb=climb, steps=steps)
+    if isinstance(family, StatisticalTask):
+        ways[OPTIMUM] = lambda given: optimal_phasors(
+            given.batch, given.tensors, given.split, given.first, settings.search
+        )
+    else:
+        ways[OPTIMUM] = partial(_optimum, settings=settings)
+    return ways
 
 
-def _random(given: _Given) -> Phasors:
-    return random_phasors(given.batch, Stream(0, "compare", given.split, given.first))
+def _random(given: Given) -> Phasors:
+    return random_phasors(given.batch, Stream(0, "compare", given.split), given.first)
 
 
-def _closed_form(family: StatisticalTask, given: _Given) -> Phasors:
+def _closed_form(family: StatisticalTask, given: Given) -> Phasors:
     """What maximises the mean gain summed over the users."""
     scenes = family.scenes(given.split, given.count, given.first)
     designs = [optimal_phases(scenes.system(i)) for i in range(given.count)]
@@ -239,7 +339,7 @@ def _closed_form(family: StatisticalTask, given: _Given) -> Phasors:
     return np.asarray(np.exp(1j * theta).reshape(2 * given.count, scenes.side, scenes.side))
 
 
-def _best_user(given: _Given) -> Phasors:
+def _best_user(given: Given) -> Phasors:
     """Steering of the user for which the sum rate comes out best, as far as the BS can tell."""
     users = given.batch.maps.shape[1]
     steered = [user_steering(given.batch, user) for user in range(users)]
@@ -248,49 +348,55 @@ def _best_user(given: _Given) -> Phasors:
     return np.asarray(np.array(steered)[best, np.arange(2 * given.count)])
 
 
-def _ascended(given: _Given, steps: int) -> Phasors:
-    _, x = ascend(given.tensors, _tensor(superposed_steering(given.batch))[None], steps)
+def _ascended(given: Given, climb: Climb, steps: int) -> Phasors:
+    _, x = climb(given.tensors, _tensor(superposed_steering(given.batch))[None], steps)
     return _unit(x[0])
 
 
-def _optimum(given: _Given, settings: Settings) -> Phasors:
+def _optimum(given: Given, settings: Settings) -> Phasors:
     """The best of ascents from superposed steering, from each user's steering, and from random phases."""
-    stream = Stream(0, "compare", "optimum", given.split, given.first)
+    stream = Stream(0, "compare", "optimum", given.split)
     starts = [
         superposed_steering(given.batch),
         *(user_steering(given.batch, user) for user in range(given.batch.maps.shape[1])),
-        *(random_phasors(given.batch, stream.child(i)) for i in range(settings.random_starts)),
+        *(random_phasors(given.batch, stream.child(i), given.first) for i in range(settings.random_starts)),
     ]
-    rates, x = ascend(given.tensors, _tensor(np.array(starts)), settings.steps)
-    best = rates.argmax(0).tile(2)
-    return _unit(x[best, torch.arange(2 * given.count)])
+    _, x = multistart(
+        given.tensors,
+        _tensor(np.array(starts)),
+        screening=settings.steps // 3,
+        kept=KEPT,
+        steps=settings.steps,
+    )
+    return _unit(x)
 
 
-def _predicted(predictor: Predictor, given: _Given) -> Phasors:
-    made = predictor.run(given.batch.maps)[:, 0]
-    return np.asarray(unit((made[:, 0] + 1j * made[:, 1]).astype(np.complex128)))
+def _climbed(network: Unrolled, given: Given) -> Phasors:
+    with torch.no_grad():
+        return _unit(phasors(network, given.tensors))
 
 
-def _tensor(phasors: Phasors) -> Tensor:
-    return torch.from_numpy(phasors).to(torch.complex64)
+def _tensor(x: Phasors) -> Tensor:
+    return torch.from_numpy(x).to(torch.complex64)
 
 
 def _unit(x: Tensor) -> Phasors:
     return np.asarray(unit(x.numpy().astype(np.complex128)))
 
 
-def _seconds(call: Callable[[], object]) -> float:
+def median_seconds(call: Callable[[], object]) -> float:
     """Return the median time of a call on one thread, after one that counts not."""
     numba_threads, torch_threads = numba.get_num_threads(), torch.get_num_threads()
     numba.set_num_threads(1)
     torch.set_num_threads(1)
     try:
-        call()
-        times: list[float] = []
-        while len(times) < FEWEST or sum(times) < TIMED:
-            begin = time.perf_counter()
+        with one_blas_thread():
             call()
-            times.append(time.perf_counter() - begin)
+            times: list[float] = []
+            while len(times) < FEWEST or sum(times) < TIMED:
+                begin = time.perf_counter()
+                call()
+                times.append(time.perf_counter() - begin)
     finally:
         numba.set_num_threads(numba_threads)
         torch.set_num_threads(torch_threads)

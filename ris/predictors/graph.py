@@ -419,6 +419,12 @@ OPERATIONS: dict[str, Operation] = {
     "mean_users": Operation("Mean over the users.", (1, 1), (), lambda a, s: s[0]._replace(users=1)),
     "sum_users": Operation("Sum over the users.", (1, 1), (), lambda a, s: s[0]._replace(users=1)),
     "max_users": Operation("Maximum over the users.", (1, 1), (), lambda a, s: s[0]._replace(users=1)),
+    "other_surface": Operation(
+        "The same of the other surface: the halves of the batch, which are the two surfaces, change places.",
+        (1, 1),
+        (),
+        _same,
+    ),
     "neighbour_max": Operation(
         "Maximum over the elements within some steps along rows and columns, itself among them.",
         (1, 1),

@@ -16,8 +16,9 @@ from channels.draws import normal, uniform
 from channels.streams import Stream
 from ris.backend import Array, adjoint
 from ris.predictors.geometry import TRAINED, UNSEEN, Geometry, between, decibels, directions
+from ris.predictors.pilots import estimate_rows
 from ris.predictors.task import Split
-from ris.predictors.waves import SPACING
+from ris.predictors.waves import plane_waves
 
 __all__ = ["CHANNELS", "InstantaneousBatch", "InstantaneousTask"]
 
@@ -45,6 +46,9 @@ RICIAN_DB = (0.0, 10.0)
 SNR_DB, SINGLE_DB, DOUBLE_DB = (-5.0, 10.0), (-6.0, 6.0), (-6.0, 6.0)
 """As in the statistical task."""
 
+BURST = 100.0
+"""Power of a burst over that of a mean channel between element and user."""
+
 ITERATIONS = 6
 """For singular vectors."""
 
@@ -65,7 +69,9 @@ class InstantaneousBatch:
     D : array, shape (B, N, N)
         From surface 1 to surface 2.
     h1, h2, known1, known2 : array, shape (B, K, N)
-        Rows from the surfaces to the users, as they are and as pilots tell them.
+        Rows from the surfaces to the users, as they are and as noisy pilots tell them.
+    estimate1, estimate2 : array, shape (B, K, N)
+        What `ris.predictors.pilots.estimate_rows` makes of the pilots.
     zero_forcing : bool
         Whether the BS precodes by regularised zero forcing, or by maximum ratio.
     """
@@ -78,6 +84,8 @@ class InstantaneousBatch:
     h2: Array
     known1: Array
     known2: Array
+    estimate1: Array
+    estimate2: Array
     zero_forcing: bool
 
     def rates(self, x: Array) -> Array:
@@ -85,24 +93,76 @@ class InstantaneousBatch:
         return self._rates(x, self.h1, self.h2)
 
     def known_rates(self, x: Array) -> Array:
-        """Rates if the pilots were free of noise."""
-        return self._rates(x, self.known1, self.known2)
+        """Rates if the estimates of the channels were exact."""
+        return self._rates(x, self.estimate1, self.estimate2)
+
+    def known_slopes(self, x: Array) -> Array:
+        r"""Slopes of the logarithm of the known sum rate by the phases, shape (2 B, side, side).
+
+        Notes
+        -----
+        With A = H H^H and gains g_kj = |E_kj|^2 / (K n_j) of stream j at user k the rates depend on A alone:
+
+            zero forcing:    Q = (A + K I)^-1,  E = A Q = I - K Q,  n = diag(Q A Q) = diag(Q - K Q^2),
+            maximum ratio:   E = A,             n = diag(A).
+
+        Let w_kj be the slope of the objective by g_kj and v_j = -sum_k w_kj g_kj / n_j that by n_j. With
+        Hermitian changes, dQ = -Q dA Q, and for a matrix C the change Re tr(C dQ) or Re tr(C dA), where
+
+            zero forcing:    C = -2 (w * conj(E) / n)^T + diag(v) (I - 2 K Q),      S = -Q C Q,
+            maximum ratio:   C = 2 (w * conj(E) / (K n))^T + diag(v),               S = C.
+
+        So it is Re tr(S dA) = Re tr(Gamma^H dH) with Gamma = (S + S^H) H, and a phase changes H by one row of
+        the hops behind it, times what leads to it, times j x.
+        """
+        xp = array_api_compat.array_namespace(x)
+        x1, x2, onward, H = self._channel(x, self.estimate1, self.estimate2)
+        users = H.shape[-2]
+        E, n, Q = self._response(H)
+        gains = xp.abs(E) ** 2 / (users * n)
+        eye = xp.eye(users, dtype=gains.dtype, device=array_api_compat.device(gains))
+        received = 1 + xp.sum(gains, axis=-1, keepdims=True)
+        noise = received - xp.sum(gains * eye, axis=-1, keepdims=True)
+        rates = xp.log(received / noise)
+        w = (1 / received - (1 - eye) / noise) / xp.sum(rates, axis=-2, keepdims=True)
+        v = -xp.sum(w * gains, axis=-2, keepdims=True) / n
+        C = xp.matrix_transpose(2 * w * xp.conj(E) / n)
+        if self.zero_forcing:
+            S = -Q @ (xp.matrix_transpose(v) * (eye - 2 * users * Q) - C) @ Q
+        else:
+            S = C / users + v * eye
+        back = xp.conj((S + adjoint(S)) @ H)
+        leading = self.estimate1 + (self.estimate2 * x2) @ self.D
+        turned1 = x1 * xp.sum(leading * (back @ xp.matrix_transpose(self.G1)), axis=-2, keepdims=True)
+        turned2 = x2 * xp.sum(self.estimate2 * (back @ xp.matrix_transpose(onward)), axis=-2, keepdims=True)
+        return -xp.reshape(xp.imag(xp.concat([turned1, turned2])), x.shape)
 
     def _rates(self, x: Array, h1: Array, h2: Array) -> Array:
+        xp = array_api_compat.array_namespace(x)
+        E, n, _ = self._response(self._channel(x, h1, h2)[-1])
+        gains = xp.abs(E) ** 2 / (E.shape[-1] * n)
+        signal = xp.linalg.diagonal(gains)
+        return xp.log2(1 + signal / (1 + xp.sum(gains, axis=-1) - signal))
+
+    def _channel(self, x: Array, h1: Array, h2: Array) -> tuple[Array, Array, Array, Array]:
+        """Phasors as rows, shapes (B, 1, N), what leads to surface 2, and the users' channels."""
         xp = array_api_compat.array_namespace(x)
         half = x.shape[0] // 2
         x1, x2 = (xp.reshape(part, (half, 1, -1)) for part in (x[:half, ...], x[half:, ...]))
         onward = self.G2 + self.D @ (xp.matrix_transpose(x1) * self.G1)
-        H = (h2 * x2) @ onward + (h1 * x1) @ self.G1
-        F = adjoint(H)
-        if self.zero_forcing:
-            users = H.shape[-2]
-            eye = xp.eye(users, dtype=H.dtype, device=array_api_compat.device(H))
-            F = F @ xp.linalg.inv(H @ F + users * eye)
-        power = xp.sum(xp.abs(F) ** 2, axis=-2, keepdims=True) * F.shape[-1]
-        gains = xp.abs(H @ F) ** 2 / power
-        signal = xp.linalg.diagonal(gains)
-        return xp.log2(1 + signal / (1 + xp.sum(gains, axis=-1) - signal))
+        return x1, x2, onward, (h2 * x2) @ onward + (h1 * x1) @ self.G1
+
+    def _response(self, H: Array) -> tuple[Array, Array, Array]:
+        """Streams at the users before they share the power, their powers (B, 1, K), and the inverse Q."""
+        xp = array_api_compat.array_namespace(H)
+        E = H @ adjoint(H)
+        if not self.zero_forcing:
+            return E, xp.real(xp.linalg.diagonal(E))[..., None, :], E
+        users = H.shape[-2]
+        eye = xp.eye(users, dtype=H.dtype, device=array_api_compat.device(H))
+        Q = xp.linalg.inv(E + users * eye)
+        E = E @ Q
+        return E, xp.real(xp.linalg.diagonal(Q @ E))[..., None, :], Q
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,15 +179,25 @@ class InstantaneousTask:
         Whether the BS precodes by regularised zero forcing, or by maximum ratio.
     pilot_db : pair of float
         Range of the SNR of the pilots, for a mean channel between element and user.
+    corrupted : float
+        Share of the estimates, of an element by a user, that tell nothing: elements are sounded one after the
+        other, and a burst of interference, 20 dB above the pilot, hits some of these moments.
     """
 
     side: int = 8
     users: int = 4
     zero_forcing: bool = True
     pilot_db: tuple[float, float] = (0.0, 30.0)
+    corrupted: float = 0.0
 
     name = "instantaneous"
     channels = len(CHANNELS)
+
+    @property
+    def slope_products(self) -> int:
+        """Real products of `InstantaneousBatch.known_slopes` for a system, but of K x K matrices."""
+        N, M, K = self.side**2, ANTENNAS, self.users
+        return 4 * (N**2 * (M + K) + 4 * N * M * K)
 
     def training_batch(self, step: int, count: int, seed: int) -> InstantaneousBatch:
         """New systems."""
@@ -136,7 +206,7 @@ class InstantaneousTask:
         )
 
     def systems(self, split: Split, count: int, first: int = 0) -> InstantaneousBatch:
-        """Return systems of a split; other ranges of the pilots' SNR change their noise alone."""
+        """Return systems of a split; another SNR of the pilots, or bursts, change the estimates alone."""
         geometry = UNSEEN if split == "unseen" else TRAINED
         return self._draw(Stream(0, self.name, split, self.users), self.users, geometry, count, first)
 
@@ -146,7 +216,7 @@ class InstantaneousTask:
         side, N, M, K = self.side, self.side**2, ANTENNAS, users
         # At surface 1 towards the BS and surface 2, at 2 towards the BS and surface 1, then the users.
         angles, _ = directions(stream.child("directions"), 4 + 2 * K, count, first, geometry, (0.0, 0.0))
-        waves = _steering(angles, side)
+        waves = plane_waves(angles, side).reshape(count, -1, N)
         at_bs = np.pi * (2 * uniform(stream.child("BS"), 2, count, first) - 1)[..., None] * np.arange(M)
         rician = decibels(stream.child("Rician"), 3 + 2 * K, count, first, RICIAN_DB)
         gains = decibels(stream.child("gains"), 2 * K, count, first, SINGLE_DB)
@@ -172,26 +242,25 @@ class InstantaneousTask:
             sight = waves[:, 4 + i * K : 4 + (i + 1) * K].conj()
             factor = rician[:, 3 + i * K : 3 + (i + 1) * K]
             row = np.sqrt(gain)[..., None] * _rician(sight, scattered(f"users {i + 1}", K, N), factor)
-            noise = np.sqrt(gain / pilots[:, None])[..., None] * scattered(f"pilots {i + 1}", K, N)
+            estimate = row + np.sqrt(gain / pilots[:, None])[..., None] * scattered(f"pilots {i + 1}", K, N)
+            if self.corrupted:
+                moments = uniform(stream.child(f"moments of bursts {i + 1}"), K * N, count, first)
+                burst = np.sqrt(BURST * gain)[..., None] * scattered(f"bursts {i + 1}", K, N)
+                estimate = np.where(moments.reshape(burst.shape) < self.corrupted, burst, estimate)
             h.append(row)
-            known.append(row + noise)
+            known.append(estimate)
             strengths.append(gain * M * N**2)
         maps = _maps(G1, G2, D, known, strengths, ratio, pilots, side)
-        return InstantaneousBatch(maps, G1, G2, D, h[0], h[1], known[0], known[1], self.zero_forcing)
+        estimates = [estimate_rows(rows, pilots[:, None], (side, side)) for rows in known]
+        return InstantaneousBatch(
+            maps, G1, G2, D, h[0], h[1], known[0], known[1], estimates[0], estimates[1], self.zero_forcing
+        )
 
 
 def _rician(sight: Complex, scattered: Complex, factor: Real) -> Complex:
     """Line of sight and scattering of mean power one, the Rician factor along the leading axes."""
     factor = factor.reshape(*factor.shape, *(1,) * (sight.ndim - factor.ndim))
     return (np.sqrt(factor) * sight + scattered) / np.sqrt(factor + 1)
-
-
-def _steering(angles: Real, side: int) -> Complex:
-    """Plane waves on the grid, shape (..., N)."""
-    azimuth, elevation = angles[..., 0, None, None], angles[..., 1, None, None]
-    position = SPACING * (np.arange(side) - (side - 1) / 2)
-    phase = position[:, None] * np.sin(elevation) + position * np.sin(azimuth) * np.cos(elevation)
-    return np.exp(2j * np.pi * phase).reshape(*angles.shape[:-1], side**2)
 
 
 def _maps(

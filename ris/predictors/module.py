@@ -13,6 +13,8 @@ from torch.nn import functional
 from channels.errors import InvalidArgumentError
 from ris.predictors.float_operations import EPSILON
 from ris.predictors.graph import Graph, Node
+from ris.predictors.moves import both_surfaces
+from ris.predictors.ranks import Step, ranked_neighbours
 
 __all__ = ["Network", "execute"]
 
@@ -153,44 +155,55 @@ def _concat(attributes: Attributes, own: Parameters, *inputs: Tensor) -> Tensor:
     return torch.cat([one.expand(batch, users, -1, rows, columns) for one in inputs], 2)
 
 
+def _other_surface(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
+    return maps.roll(both_surfaces(len(maps)), 0)
+
+
 @cache
-def _steps(hops: int) -> list[tuple[int, int]]:
-    """Rows and columns to what lies within so many steps along rows and columns."""
+def _within(hops: int) -> list[Step]:
+    """Steps to what lies within so many steps along rows and columns."""
     reach = range(-hops, hops + 1)
     return [(row, column) for row in reach for column in reach if abs(row) + abs(column) <= hops]
 
 
 _AROUND = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1) if (row, column) != (0, 0)]
-"""Rows and columns to the up to 8 neighbours of an element."""
+"""Steps to the up to 8 neighbours of an element."""
 
 
-def _gathered(maps: Tensor, offsets: list[tuple[int, int]], missing: float) -> Tensor:
-    """Values at the offsets from every element, along a new last axis."""
-    rows, columns = maps.shape[3:]
-    reach = max(max(abs(row), abs(column)) for row, column in offsets)
-    wide = functional.pad(maps, (reach, reach, reach, reach), value=missing)
-    views = [
-        wide[..., reach + row : reach + row + rows, reach + column : reach + column + columns]
-        for row, column in offsets
+def _outside(maps: Tensor, steps: list[Step]) -> Tensor:
+    """Which neighbours lie outside the surface, shape (steps, rows, columns)."""
+    rows, columns = (torch.arange(size, device=maps.device) for size in maps.shape[3:])
+    inside = [
+        ((rows + row >= 0) & (rows + row < len(rows)))[:, None]
+        & (columns + column >= 0)
+        & (columns + column < len(columns))
+        for row, column in steps
     ]
-    return torch.stack(views, -1)
+    return ~torch.stack(inside)
 
 
 def _neighbour_max(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
-    return _gathered(maps, _steps(attributes["hops"]), -math.inf).max(-1).values
+    steps = _within(attributes["hops"])
+    missing = torch.where(_outside(maps, steps), -math.inf, 0.0)
+    return ranked_neighbours(maps, steps, [len(steps) - 1], missing)[0]
 
 
 def _neighbour_median(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
-    gathered = _gathered(maps, _steps(attributes["hops"]), math.inf).sort(-1).values
-    middle = (torch.isfinite(gathered).sum(-1, keepdim=True) - 1) // 2
-    return gathered.gather(-1, middle)[..., 0]
+    steps = _within(attributes["hops"])
+    outside = _outside(maps, steps)
+    # Missing ones count, in turn, as smaller and as larger than all others: so the lower median of those that
+    # exist is in the middle.
+    smaller = outside.cumsum(0) % 2 == 1
+    missing = torch.where(outside, torch.where(smaller, -math.inf, math.inf), 0.0)
+    return ranked_neighbours(maps, steps, [len(steps) // 2], missing)[0]
 
 
 def _top_k(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
-    largest = _gathered(maps, _AROUND, -math.inf).topk(attributes["k"], -1).values
+    missing = torch.where(_outside(maps, _AROUND), -math.inf, 0.0)
+    falling = [len(_AROUND) - 1 - i for i in range(attributes["k"])]
+    largest = ranked_neighbours(maps, _AROUND, falling, missing)
     largest = torch.where(torch.isneginf(largest), 0.0, largest)
-    ranked = torch.cat([maps[..., None], largest], -1)
-    return ranked.movedim(-1, 3).flatten(2, 3)
+    return torch.cat([maps[None], largest]).movedim(0, 3).flatten(2, 3)
 
 
 def _rank_conv(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
@@ -231,6 +244,7 @@ _EXECUTE: dict[str, Callable[..., Tensor]] = {
     "mean_users": lambda a, p, maps: maps.mean(1, keepdim=True),
     "sum_users": lambda a, p, maps: maps.sum(1, keepdim=True),
     "max_users": lambda a, p, maps: maps.amax(1, keepdim=True),
+    "other_surface": _other_surface,
     "neighbour_max": _neighbour_max,
     "neighbour_median": _neighbour_median,
     "gain": lambda a, p, maps: maps * p["weight"],

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MOVES"]
+from channels.errors import InvalidArgumentError
+
+__all__ = ["MOVES", "both_surfaces"]
 
 Array = NDArray[Any]
 Attributes = Mapping[str, int]
@@ -29,6 +31,23 @@ def _shifted(x: Array, steps: list[tuple[int, int]], missing: Any) -> list[Array
         wide[:, :, reach + row : reach + row + rows, reach + column : reach + column + columns]
         for row, column in steps
     ]
+
+
+def both_surfaces(batch: int) -> int:
+    """Return half of a batch that holds two surfaces.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If its size is odd.
+    """
+    if batch % 2:
+        raise InvalidArgumentError("maps", "as many of surface 2 as of surface 1", f"{batch} in all")
+    return batch // 2
+
+
+def _other_surface(attributes: Attributes, zero: Any, x: Array) -> Array:
+    return np.roll(x, both_surfaces(len(x)), 0)
 
 
 def _within(hops: int) -> list[tuple[int, int]]:
@@ -91,6 +110,7 @@ MOVES: dict[str, Callable[[Attributes, Any, Array], Array]] = {
     "relu": lambda attributes, zero, x: np.maximum(x, zero),
     "slice": _slice,
     "max_users": lambda attributes, zero, x: x.max(1, keepdims=True),
+    "other_surface": _other_surface,
     "neighbour_max": _neighbour_max,
     "neighbour_median": _neighbour_median,
     "top_k": _top_k,

@@ -49,7 +49,7 @@ def predict_phases(
     ------
     InvalidArgumentError
         On bad arguments, or a system that the network was not made for: other paths, numbers of users or
-        sizes of the surfaces.
+        sizes of the surfaces; surfaces of two shapes if the model makes one surface hear of the other.
     ModelFileError
         If a model file is not sound.
 
@@ -69,6 +69,9 @@ def predict_phases(
     trained.check(system, maps1, maps2)
     if maps1.shape == maps2.shape:
         theta1, theta2 = _phases(predictor, np.stack([maps1, maps2]), bits)
+    elif any(node.op == "other_surface" for node in predictor.model.graph):
+        shapes = " and ".join(f"{maps.shape[-2]} x {maps.shape[-1]}" for maps in (maps1, maps2))
+        raise InvalidArgumentError("system", "surfaces of one shape for this model", shapes)
     else:
         theta1, theta2 = (_phases(predictor, maps[None], bits)[0] for maps in (maps1, maps2))
     return theta1, theta2

@@ -1,5 +1,6 @@
 """From trained networks to model files that say what they are for, what made them and what they reach."""
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -7,14 +8,18 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
+from ris.predictors.climb import MOVES, predicted_phasors
+from ris.predictors.equalize import equalized
 from ris.predictors.model import FloatModel, IntegerModel, Model
 from ris.predictors.module import Network
+from ris.predictors.networks.learned_ascent import LEARNED_ASCENTS, LearnedAscent
 from ris.predictors.quantize import Observer, QuantizedNetwork
 from ris.predictors.runtime import Predictor
 from ris.predictors.statistical import ANTENNAS
 from ris.predictors.task import Split, Task, unit
-from ris.predictors.train import AT_ONCE, Recipe, optimise
+from ris.predictors.train import AT_ONCE, Recipe, on_device, optimise
 from ris.predictors.trained_range import TrainedRange
 
 __all__ = ["calibrated", "described", "float_model", "integer_model", "rates_of", "training_maps"]
@@ -26,18 +31,21 @@ CALIBRATION = 12
 
 SPLITS: tuple[Split, ...] = ("test", "unseen")
 
+FIRST = 8
+"""Systems whose own rates a model keeps."""
+
 RATE = 3e-4
 """Highest learning rate of the steps with rounding."""
 
 
 def float_model(
-    network: Network, recipes: Sequence[Recipe], command: str, test_systems: int = 1000
+    network: Network | LearnedAscent, recipes: Sequence[Recipe], command: str, test_systems: int = 1000
 ) -> FloatModel:
     """Return a model of a trained network.
 
     Parameters
     ----------
-    network : Network
+    network : Network or LearnedAscent
         Trained.
     recipes : sequence of Recipe
         What made it: each began with the weights of the one before.
@@ -46,12 +54,13 @@ def float_model(
     test_systems : int
         Fixed systems of each split that tell what it reaches.
     """
-    model = FloatModel(network.graph, network.arrays(), network.rows, network.columns)
+    made = network.step if isinstance(network, LearnedAscent) else network
+    model = FloatModel(made.graph, made.arrays(), recipes[-1].side, recipes[-1].side)
     return described(model, recipes, command, test_systems)
 
 
 def integer_model(
-    network: Network,
+    network: Network | LearnedAscent,
     recipes: Sequence[Recipe],
     command: str,
     test_systems: int = 1000,
@@ -69,8 +78,18 @@ def integer_model(
     steps : int
         Of a training as the last recipe's, in which the ranges stay.
     """
-    quantized = calibrated(network, recipes[-1], bits=bits, follow=False)
-    optimise(quantized, dataclasses.replace(recipes[-1], steps=steps, rate=RATE))
+    recipe = recipes[-1]
+    trained: nn.Module
+    if isinstance(network, LearnedAscent):
+        # A few elements are steep, and have to move far: no slopes are cut off.
+        quantized = _calibrated(
+            network.step, _inputs_of_moves(network, recipe), "min-max", bits=bits, follow=False
+        )
+        trained = copy.deepcopy(network)
+        trained.register_module("step", quantized)
+    else:
+        trained = quantized = calibrated(network, recipe, bits=bits, equalize=True, follow=False)
+    optimise(trained, dataclasses.replace(recipe, steps=steps, rate=RATE))
     return described(quantized.export(), recipes, f"{command}; {steps} steps in integers", test_systems)
 
 
@@ -78,6 +97,7 @@ def calibrated(
     network: Network,
     recipe: Recipe,
     observer: Observer = "percentile",
+    equalize: bool = False,
     batches: int = CALIBRATION,
     **options: Any,
 ) -> QuantizedNetwork:
@@ -91,14 +111,35 @@ def calibrated(
         How.
     observer : {"min-max", "percentile", "mse"}
         How a range follows from numbers.
+    equalize : bool
+        Whether channels are brought to like sizes before.
     batches : int
         Batches of the training that are read.
     **options
         Of `QuantizedNetwork`.
     """
-    quantized = QuantizedNetwork(network.cpu(), **options).eval()
-    quantized.calibrate(map(torch.from_numpy, training_maps(recipe, batches)), observer)
+    inputs = [torch.from_numpy(maps) for maps in training_maps(recipe, batches)]
+    return _calibrated(network, inputs, observer, equalize, **options)
+
+
+def _calibrated(
+    network: Network, inputs: list[Tensor], observer: Observer, equalize: bool = False, **options: Any
+) -> QuantizedNetwork:
+    network = equalized(network.cpu(), inputs) if equalize else network.cpu()
+    quantized = QuantizedNetwork(network, **options).eval()
+    quantized.calibrate(inputs, observer)
     return quantized
+
+
+def _inputs_of_moves(network: LearnedAscent, recipe: Recipe) -> list[Tensor]:
+    """What the moves are given in the first batches of their training."""
+    task, given = recipe.make_task(), list[Tensor]()
+    hook = network.step.register_forward_pre_hook(lambda step, inputs: given.append(inputs[0].detach()))
+    with torch.no_grad():
+        for step in range(CALIBRATION):
+            network.path(on_device(task.training_batch(step, recipe.batch, recipe.seed), "cpu"))
+    hook.remove()
+    return given
 
 
 def rates_of(
@@ -127,21 +168,35 @@ def rates_of(
 
 def described(model: Described, recipes: Sequence[Recipe], command: str, systems: int) -> Described:
     """Return a model with metadata of what it is for, what made it, and what it reaches on test systems."""
-    task = recipes[-1].make_task()
-    reached: dict[str, float] = {
-        split: float(rates_of([Predictor(model).run], task, split, systems).mean()) for split in SPLITS
-    }
-    metadata = {
+    task, network = recipes[-1].make_task(), recipes[-1].network
+    metadata: dict[str, Any] = {
         "task": recipes[-1].task,
-        "network": recipes[-1].network,
+        "network": network,
         "command": command,
         "recipes": [dataclasses.asdict(recipe) for recipe in recipes],
         "torch": torch.__version__,
-        "metrics": {"systems": systems} | reached,
     }
+    if network in LEARNED_ASCENTS:
+        metadata[MOVES] = LEARNED_ASCENTS[network]
     if recipes[-1].task == "statistical":
         metadata["range"] = statistical_range(recipes).as_metadata()
-    return dataclasses.replace(model, metadata=metadata)
+    made = dataclasses.replace(model, metadata=metadata)
+    rates = {split: _predicted_rates(made, task, split, systems) for split in SPLITS}
+    metrics: dict[str, Any] = {
+        "systems": systems,
+        **{split: float(rates[split].mean()) for split in SPLITS},
+        "first of test": rates["test"][:FIRST].tolist(),
+    }
+    return dataclasses.replace(made, metadata={**metadata, "metrics": metrics})
+
+
+def _predicted_rates(model: Model, task: Task, split: Split, systems: int) -> NDArray[np.float64]:
+    """Sum rates of the first systems of a split, as the runtime predicts."""
+    predictor, rates = Predictor(model), np.empty(systems)
+    for first in range(0, systems, AT_ONCE):
+        batch = task.systems(split, min(AT_ONCE, systems - first), first)
+        rates[first : first + AT_ONCE] = batch.rates(predicted_phasors(predictor, batch)).sum(-1)
+    return rates
 
 
 def statistical_range(recipes: Sequence[Recipe]) -> TrainedRange:

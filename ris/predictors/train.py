@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from channels.errors import InvalidArgumentError
 from ris.predictors.instantaneous import InstantaneousTask
-from ris.predictors.model import FloatModel
-from ris.predictors.model_file import read_model, write_model
 from ris.predictors.module import Network
 from ris.predictors.networks import NETWORKS
+from ris.predictors.networks.composed import Composed
+from ris.predictors.networks.learned_ascent import LEARNED_ASCENTS, LearnedAscent
 from ris.predictors.networks.unrolled import UNROLLED, Unrolled, as_phasors
 from ris.predictors.statistical import StatisticalTask
 from ris.predictors.task import Batch, Split, Task, converted
@@ -30,19 +30,17 @@ __all__ = [
     "Trained",
     "backward",
     "build",
-    "mean_loss",
+    "loss_of",
     "measure",
     "on_device",
     "optimise",
     "phasors",
     "rates_on",
-    "read_weights",
-    "save",
     "sum_rates",
     "train",
 ]
 
-VALIDATION, EVERY, PATIENCE, MARGIN = 256, 100, 10, 1e-4
+VALIDATION, EVERY, PATIENCE, MARGIN = 256, 100, 15, 1e-4
 """Systems, steps between validations, validations without a rise of the score by MARGIN until the end."""
 
 LARGEST_NORM = 1.0
@@ -54,11 +52,14 @@ WARM_UP = 0.1
 MEASURED = 1000
 """Systems of a split that `measure` averages over."""
 
+CORRUPTED = 0.05
+"""Share of the pilots that bursts hit in the task of that name."""
+
 AT_ONCE = 64
 """Systems that an evaluation works through together."""
 
 
-Predictor = Network | Unrolled
+Predictor = Network | Composed
 
 Progress = Callable[[int, str], None]
 """Told the step and a line about it."""
@@ -73,10 +74,10 @@ class Recipe:
 
     Parameters
     ----------
-    task : {"statistical", "instantaneous"}
-        Family of systems.
+    task : {"statistical", "instantaneous", "instantaneous-corrupted"}
+        Family of systems; the last with bursts of interference on `CORRUPTED` of the pilots.
     network : str
-        A key of `ris.predictors.networks.NETWORKS` or `UNROLLED`.
+        A key of `ris.predictors.networks.NETWORKS`, `UNROLLED` or `LEARNED_ASCENTS`.
     seed : int
         Of the first weights and of the systems of the training.
     side : int
@@ -97,7 +98,7 @@ class Recipe:
     side: int = 8
     steps: int = 3000
     batch: int = 64
-    rate: float = 3e-3
+    rate: float = 1.5e-3
     bits: int = 0
 
     def make_task(self) -> Task:
@@ -106,7 +107,14 @@ class Recipe:
             return StatisticalTask(side=self.side)
         if self.task == "instantaneous":
             return InstantaneousTask(side=self.side)
-        raise InvalidArgumentError("task", "'statistical' or 'instantaneous'", repr(self.task))
+        if self.task == "instantaneous-corrupted":
+            return InstantaneousTask(side=self.side, corrupted=CORRUPTED)
+        known = "'statistical', 'instantaneous' or 'instantaneous-corrupted'"
+        raise InvalidArgumentError("task", known, repr(self.task))
+
+    def make_network(self) -> Predictor:
+        """Return the network with its first weights."""
+        return build(self.network, self.make_task().channels, self.side, self.seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +123,7 @@ class Trained:
 
     Attributes
     ----------
-    network : Network or Unrolled
+    network : Network or Composed
         At its best validation.
     history : list of (int, float)
         Step and score, the mean sum rate in bit/s/Hz, of all validations.
@@ -129,8 +137,10 @@ def build(network: str, channels: int, side: int, seed: int) -> Predictor:
     """Return a network by name with its first weights."""
     if network in UNROLLED:
         return Unrolled(UNROLLED[network], channels, seed)
+    if network in LEARNED_ASCENTS:
+        return LearnedAscent(LEARNED_ASCENTS[network], seed)
     if network not in NETWORKS:
-        known = sorted([*NETWORKS, *UNROLLED])
+        known = sorted([*NETWORKS, *UNROLLED, *LEARNED_ASCENTS])
         raise InvalidArgumentError("network", f"one of {known}", repr(network))
     return Network(NETWORKS[network](channels, side), seed, side, side)
 
@@ -150,7 +160,7 @@ def train(
         What to train.
     start : mapping of str to Tensor, optional
         State dictionary to begin with, of a network with the same parameters, as from another size of the
-        surfaces, or of what an unrolled network starts with.
+        surfaces, or of what an unrolled or a paired network adds to.
     checkpoint, progress
         As for `optimise`.
 
@@ -163,7 +173,7 @@ def train(
     InvalidArgumentError
         On a recipe that cannot be, or a checkpoint of another one.
     """
-    network = build(recipe.network, recipe.make_task().channels, recipe.side, recipe.seed)
+    network = recipe.make_network()
     if start is not None:
         _begin(network, start)
     return Trained(network, optimise(network, recipe, checkpoint=checkpoint, progress=progress))
@@ -215,7 +225,7 @@ def optimise(
         batch = on_device(task.training_batch(step, recipe.batch, recipe.seed), device)
         network.train()
         optimiser.zero_grad()
-        gradients(partial(mean_loss, network, batch, recipe.bits))
+        gradients(partial(loss_of, network, batch, recipe.bits))
         nn.utils.clip_grad_norm_(network.parameters(), LARGEST_NORM)
         optimiser.step()
         if (step + 1) % EVERY == 0 or step + 1 == recipe.steps:
@@ -243,44 +253,6 @@ def rates_on(recipe: Recipe, network: nn.Module, split: Split, count: int = MEAS
     return np.asarray(rates.cpu().numpy(), np.float64)
 
 
-def save(path: Path, recipe: Recipe, trained: Trained, measured: Mapping[str, float]) -> None:
-    """Write model files with all that made them; of an unrolled network, its step has a file of its own."""
-    task = recipe.make_task()
-    maps = task.systems("validation", AT_ONCE).maps
-    network = trained.network
-    parts: dict[Path, Network]
-    if isinstance(network, Unrolled):
-        parts = {path: network.start, step_file(path): network.step}
-    else:
-        parts = {path: network}
-    for file, part in parts.items():
-        metadata = {
-            "recipe": dataclasses.asdict(recipe),
-            "history": trained.history,
-            "mean sum rates": dict(measured),
-            "lowest input": maps.min(axis=(0, 1, 3, 4)).tolist(),
-            "highest input": maps.max(axis=(0, 1, 3, 4)).tolist(),
-        }
-        write_model(FloatModel(part.graph, part.arrays(), recipe.side, recipe.side, metadata), file)
-
-
-def step_file(path: Path) -> Path:
-    """Return where the step of an unrolled network is kept."""
-    return path.with_name(f"{path.stem}-step{path.suffix}")
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the state dictionary of a network that `save` wrote."""
-    if not step_file(path).exists():
-        return _tensors(path, "")
-    return {**_tensors(path, "start."), **_tensors(step_file(path), "step.")}
-
-
-def _tensors(path: Path, prefix: str) -> dict[str, Tensor]:
-    model = read_model(path)
-    return {prefix + name: torch.from_numpy(np.array(array)) for name, array in model.arrays.items()}
-
-
 def on_device(batch: Batch, device: str, dtype: torch.dtype = torch.float32) -> Batch:
     """Return a batch of NumPy arrays as one of torch tensors."""
     complex_dtype = torch.complex64 if dtype == torch.float32 else torch.complex128
@@ -298,7 +270,12 @@ def phasors(network: nn.Module, batch: Batch, bits: int = 0) -> Tensor:
     With `bits` they are rounded to the 2^bits phases 2 pi m / 2^bits; gradients pass as if they were not
     (straight-through, Bengio, Leonard and Courville, 2013).
     """
-    x = network(batch.maps, batch) if isinstance(network, Unrolled) else as_phasors(network(batch.maps))
+    if isinstance(network, Composed):
+        return _rounded(network(batch.maps, batch), bits)
+    return _rounded(as_phasors(network(batch.maps)), bits)
+
+
+def _rounded(x: Tensor, bits: int) -> Tensor:
     if not bits:
         return x
     step = 2 * math.pi / 2**bits
@@ -315,19 +292,26 @@ def sum_rates(network: nn.Module, batch: Batch, bits: int = 0) -> Tensor:
 
 
 def _begin(network: Predictor, start: Mapping[str, Tensor]) -> None:
+    """Take the weights of a start; nodes that it knows nothing of keep their first weights."""
     part = network
     if isinstance(network, Unrolled) and not any(name.startswith("start.") for name in start):
         part = network.start
+    known = {name.split("/")[0] for name in start}
+    added = {name: value for name, value in part.state_dict().items() if name.split("/")[0] not in known}
     try:
-        part.load_state_dict(start)
+        part.load_state_dict({**added, **start})
     except RuntimeError as error:
         raise InvalidArgumentError("start", "weights of the same network", str(error)) from None
 
 
-def mean_loss(network: nn.Module, batch: Batch, bits: int = 0) -> Tensor:
-    """Return what trainings make small: minus the mean logarithm of the sum rates of systems."""
-    loss: Tensor = -batch.rates(phasors(network, batch, bits)).sum(-1).log().mean()
-    return loss
+def loss_of(network: nn.Module, batch: Batch, bits: int = 0) -> Tensor:
+    """Return the loss; for a learned ascent it is the mean over the later half of its moves."""
+    if isinstance(network, LearnedAscent):
+        path = network.path(batch)
+        made = [_rounded(x, bits) for x in path[len(path) // 2 :]]
+    else:
+        made = [phasors(network, batch, bits)]
+    return -torch.stack([batch.rates(x).sum(-1).log().mean() for x in made]).mean()
 
 
 def _schedule(share: float) -> float:

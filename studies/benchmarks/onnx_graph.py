@@ -298,6 +298,13 @@ class _Writer:
         made = self.add("ReduceMax", wide, self.constant([1], np.int64))
         self.reshape(made, self.shape(node.name), node.name)
 
+    def _other_surface(self, node: Node, x: str) -> None:
+        half = self.shape(x)[0] // 2
+        ends = (self.constant([number], np.int64) for number in (0, half, 2 * half, 0))
+        first, middle, last, axis = ends
+        one, other = self.add("Slice", x, first, middle, axis), self.add("Slice", x, middle, last, axis)
+        self.add("Concat", other, one, out=node.name, axis=0)
+
     def _pixel_shuffle(self, node: Node, x: str) -> None:
         maps, channels, rows, columns = self.shape(x)
         f = node.attributes["factor"]

@@ -28,7 +28,8 @@ def compare(
 
     One table and one figure, on fixed systems like those of the training and of unseen geometry: closed
     form, steering, random phases, gradient ascents of several budgets, and networks in floats and integers.
-    Writes compare-TASK.csv, .png and .pdf. In full it takes hours, most of them for the optimum. Needs torch
+    Writes compare-TASK.csv, .png and .pdf. In full it takes hours, most of them for the optimum; that of the
+    statistical task is kept in results/optimum, system by system, and is not searched for again. Needs torch
     (`pip install double-ris[train]`).
 
     Example: `ris compare --quick`
@@ -39,7 +40,8 @@ def compare(
     ----------
     models
         Model files, besides those that come with the package for the task; an integer one is also held
-        against the float one whose name it has before "-int". All are for surfaces of one size.
+        against the float one whose name it has before "-int". All are for surfaces of one size. An unrolled
+        network is named by the file of its start, with that of its step beside it.
     task
         The family of systems.
     quick
@@ -57,6 +59,7 @@ def compare(
     from ris.predictors import zoo
     from studies import comparison, plots
     from studies.files import prepare_outputs
+    from studies.trained import OPTIMA
 
     shipped = {name: zoo.path_of(name) for name in zoo.names()}
     files = {name: path for name, path in shipped.items() if zoo.task_of(name) == task}
@@ -67,7 +70,7 @@ def compare(
     csv, png, pdf = (out / f"compare-{task}{'-quick' * quick}.{kind}" for kind in ("csv", "png", "pdf"))
     prepare_outputs([csv, png, pdf], force=True)
     with show_bar("compare") as bar:
-        found = comparing.compare(task, files, settings, bar)
+        found = comparing.compare(task, files, settings, bar, OPTIMA)
     comparison.write_comparison(found, csv)
     plots.write_figure(lambda: comparison.draw_comparison(found), png, pdf)
     console = make_console()

@@ -16,7 +16,7 @@ __all__ = ["compress", "train"]
 
 @app.command
 def train(
-    task: Literal["statistical", "instantaneous"],
+    task: Literal["statistical", "instantaneous", "instantaneous-corrupted"],
     /,
     *,
     network: str = "se",
@@ -24,7 +24,7 @@ def train(
     side: Count = 8,
     steps: Count = 3000,
     batch: Count = 64,
-    rate: Annotated[float, Parameter(validator=Number(gt=0))] = 3e-3,
+    rate: Annotated[float, Parameter(validator=Number(gt=0))] = 1.5e-3,
     bits: Annotated[int, Parameter(validator=Number(gte=0, lte=8))] = 0,
     start: Path | None = None,
     out: Path | None = None,
@@ -44,9 +44,15 @@ def train(
     ----------
     task
         statistical: directions, spreads and gains of the users in, for the exact hardening rate.
-        instantaneous: noisy pilots in, for the rate of one channel.
+        instantaneous: noisy pilots in, for the rate of one channel; instantaneous-corrupted: bursts of
+        interference hit 5 % of them.
     network
-        mlp, cnn, se, gnn-median, gnn-max, gnn-relu, lgcl or unrolled1 to unrolled4.
+        mlp: a plain one, for one size of the surfaces. cnn, cnn-wide: convolutions on the element grid; se:
+        with squeeze-and-excitation; paired: besides, surfaces that hear of each other. gnn-median, gnn-max,
+        gnn-relu: graph networks by their activation. lgcl: learnable graph convolution. unrolled1 to
+        unrolled4: so many learned ascent steps behind se. ascent8, ascent16, ascent32: so many learned moves
+        along the slopes of the rate, for the instantaneous task. Scale-recurrent networks for coarse maps are
+        trained by `ris run claims/mixed_dense`.
     seed
         Of the first weights and of the systems of the training.
     side
@@ -60,14 +66,16 @@ def train(
     bits
         Phase resolution of the surfaces, 0 for continuous.
     start
-        Model file to begin with, of the same network for another size, or the start of an unrolled one.
+        Model file to begin with, of the same network for another size, of the start of an unrolled one, or of
+        an "se" for a "paired" one.
     out
         Model file; by default TASK-NETWORK-SIDE.h5. An unrolled network adds OUT-step.h5.
     force
         Start over, and overwrite a model that is there.
     """
-    from ris.predictors.train import Recipe, measure, read_weights, save
+    from ris.predictors.train import Recipe, measure
     from ris.predictors.train import train as train_network
+    from ris.predictors.weights import read_weights, save
 
     recipe = Recipe(task, network, seed, side, steps, batch, rate, bits)
     target = out or Path(f"{task}-{network}-{side}.h5")

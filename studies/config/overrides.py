@@ -38,6 +38,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "interference_dbm": tuple(f"{surface}.interference.power_dbm" for surface in BOTH),
     "design": ("phases.design",),
     "bits": ("phases.bits",),
+    "model": ("phases.model",),
     "objective": ("phases.objective",),
     "engine": ("simulation.engine",),
     "drop": ("system.scenario.drop",),

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from ris.options import Engine, Objective
+from ris.predictors import zoo
 from studies.config.system import System
 from studies.config.table import Table, absent
 from studies.config.transmission import Transmission
@@ -18,12 +19,14 @@ __all__ = ["Phases", "Point", "PowerModel", "Simulation"]
 class Phases(Table):
     """The design of the phase shifts, with 2^bits levels if `bits` is given.
 
-    `user` is that of "steered". `objective` is what the methods of `ris.design_phases` maximise, by default
-    the sum of the hardening bounds; "optimal" maximises the mean gain.
+    `user` is that of "steered", `model` that of "predicted", one that comes with the package. `objective` is
+    what the methods of `ris.design_phases` maximise, by default the sum of the hardening bounds; "optimal"
+    maximises the mean gain.
     """
 
     design: PhaseDesignName
     user: int = Field(default=0, ge=0)
+    model: str | None = Field(default=None, exclude_if=absent)
     bits: Annotated[int, Field(ge=1, le=32)] | None = None
     objective: Objective | None = Field(default=None, exclude_if=absent)
 
@@ -32,6 +35,13 @@ class Phases(Table):
         if self.design in ("coordinate", "branch_and_bound") and self.bits is None:
             problem = f"expected a resolution, as design = {self.design!r} needs it, got nothing"
             raise FaultsError([Fault("bits", problem)])
+        return self
+
+    @model_validator(mode="after")
+    def _known_model(self) -> Self:
+        known = zoo.names()
+        if self.model is not None and self.model not in known:
+            raise FaultsError([Fault("model", f"expected one of {known}, got {self.model!r}")])
         return self
 
 

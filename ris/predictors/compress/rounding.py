@@ -38,7 +38,7 @@ def rounded(
         up with, leave errors too large for what mends errors afterwards.)
     """
     batches = batches_of(recipe, systems)
-    return calibrated(network, recipe, "mse", batches, bits=bits, activation_bits=activation_bits)
+    return calibrated(network, recipe, "mse", batches=batches, bits=bits, activation_bits=activation_bits)
 
 
 def batches_of(recipe: Recipe, systems: int) -> int:

@@ -25,7 +25,7 @@ from ris.predictors.finite import FiniteTask
 from ris.predictors.module import Network
 from ris.predictors.publish import training_maps
 from ris.predictors.task import Batch, Task
-from ris.predictors.train import LARGEST_NORM, Progress, Recipe, mean_loss, on_device, optimise
+from ris.predictors.train import LARGEST_NORM, Progress, Recipe, loss_of, on_device, optimise
 
 __all__ = ["CHOICES", "RADIUS", "FiniteRecipe", "clipped", "generated_bits", "saq"]
 
@@ -210,7 +210,7 @@ class _Search:
         """Take a step of the network with some bits."""
         self.network.choose(bits)
         optimiser.zero_grad()
-        self._gradients(lambda: mean_loss(self.network, batch))
+        self._gradients(lambda: loss_of(self.network, batch))
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_NORM)
         optimiser.step()
 
@@ -236,9 +236,9 @@ class _Search:
     def _loss(self, bits: Mapping[str, int], batch: Batch) -> float:
         """Loss at the worst weights nearby."""
         self.network.choose(bits)
-        shift_uphill(self.network, self._radius, lambda: mean_loss(self.network, batch))
+        shift_uphill(self.network, self._radius, lambda: loss_of(self.network, batch))
         with torch.no_grad():
-            made = float(mean_loss(self.network, batch))
+            made = float(loss_of(self.network, batch))
         self.network.shifts = {}
         return made
 

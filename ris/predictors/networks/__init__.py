@@ -7,15 +7,17 @@ from ris.predictors.networks.cnn import cnn
 from ris.predictors.networks.lgcl import lgcl
 from ris.predictors.networks.local_gnn import local_gnn
 from ris.predictors.networks.mlp import mlp
+from ris.predictors.networks.paired import paired
 from ris.predictors.networks.separable import separable
 
-__all__ = ["NETWORKS", "cnn", "lgcl", "local_gnn", "mlp", "separable"]
+__all__ = ["NETWORKS", "cnn", "lgcl", "local_gnn", "mlp", "paired", "separable"]
 
 NETWORKS: Mapping[str, Callable[[int, int], Graph]] = {
     "mlp": lambda channels, side: mlp(channels, side),
     "cnn": lambda channels, side: cnn(channels),
     "cnn-wide": lambda channels, side: cnn(channels, width=33),
     "se": lambda channels, side: cnn(channels, se=True),
+    "paired": lambda channels, side: paired(channels),
     "separable": lambda channels, side: separable(channels),
     "gnn-relu": lambda channels, side: local_gnn(channels, "relu"),
     "gnn-median": lambda channels, side: local_gnn(channels, "median"),

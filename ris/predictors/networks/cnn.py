@@ -6,7 +6,7 @@ from ris.predictors.networks.steering import combine_steering
 __all__ = ["cnn"]
 
 
-def cnn(channels: int, width: int = 32, blocks: int = 4, se: bool = False) -> Graph:
+def cnn(channels: int, width: int = 32, blocks: int = 4, se: bool = False, steering: bool = True) -> Graph:
     """Return the network.
 
     In a block (He, Zhang, Ren and Sun, CVPR 2016) every user's map meets the mean of all users' maps, each
@@ -20,12 +20,17 @@ def cnn(channels: int, width: int = 32, blocks: int = 4, se: bool = False) -> Gr
         Channels and residual blocks.
     se : bool
         Whether blocks scale their channels by gates from the whole surface (Hu, Shen and Sun, CVPR 2018).
+    steering : bool
+        Whether the output combines the steering phasors of the input, or comes straight from a convolution.
     """
     to = GraphBuilder(channels)
     state = to.conv(to.input, width)
     for _ in range(blocks):
         state = to.residual(state, _branch(to, state, width, se))
-    combine_steering(to, to.relu(state))
+    if steering:
+        combine_steering(to, to.relu(state))
+    else:
+        to.add_node("sum_users", to.conv(to.relu(state), 2))
     return to.graph()
 
 

@@ -1,14 +1,15 @@
 """Few learned ascent steps on the rate itself, after a convolutional start."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ris.predictors.graph import Graph, GraphBuilder
 from ris.predictors.module import Network
 from ris.predictors.networks.cnn import cnn
+from ris.predictors.networks.composed import Composed
 from ris.predictors.task import Batch, unit
 
-__all__ = ["UNROLLED", "Unrolled", "as_phasors", "step_graph"]
+__all__ = ["UNROLLED", "Unrolled", "as_phasors", "log_slopes", "step_graph"]
 
 UNROLLED = {"unrolled1": 1, "unrolled2": 2, "unrolled3": 3, "unrolled4": 4}
 """Networks by name: numbers of steps."""
@@ -35,7 +36,7 @@ def step_graph(width: int = 16) -> Graph:
     return to.graph()
 
 
-class Unrolled(nn.Module):
+class Unrolled(Composed):
     """A start by the network `cnn` with gates, then learned moves of the phases, all by one step network.
 
     A move sees the slopes of the logarithm of the sum rate by the phases, exact, from the batch's
@@ -64,7 +65,7 @@ class Unrolled(nn.Module):
         x = as_phasors(self.start(maps))
         made = torch.zeros(len(x), 1, 1 + STATE, *x.shape[-2:], device=x.device)
         for _ in range(self.steps):
-            slopes = SCALE * _slopes(batch, x)
+            slopes = SCALE * x.shape[-1] * x.shape[-2] * log_slopes(batch, x)
             made = self.step(torch.cat([slopes[:, None, None], made], 2))
             move = made[:, 0, 0]
             x = x * torch.polar(torch.ones_like(move), move)
@@ -77,11 +78,11 @@ def as_phasors(output: Tensor) -> Tensor:
     return phasor
 
 
-def _slopes(batch: Batch, x: Tensor) -> Tensor:
-    """Return slopes of the log sum rate by the phases, times the number of elements of a surface."""
+def log_slopes(batch: Batch, x: Tensor) -> Tensor:
+    """Return slopes of the logarithm of the known sum rate by the phases, constants to any gradient."""
     with torch.enable_grad():
         given = x.detach().requires_grad_()
         total = batch.known_rates(given).sum(-1).log().sum()
         (gradient,) = torch.autograd.grad(total, given)
     # A phase moves x by j x, and torch's gradient is that by the real part plus j that by the imaginary part.
-    return (given.conj() * gradient).imag.detach() * x.shape[-1] * x.shape[-2]
+    return (given.conj() * gradient).imag.detach()

@@ -71,7 +71,7 @@ def _rates(predictor: Predictor, batch: Batch) -> torch.Tensor:
 
 def with_rounded_weights(network: Network, quantized: QuantizedNetwork) -> Network:
     """Return a network with the weights of its integers, and nothing else rounded."""
-    graph, arrays = fold_batch_norms(network.graph, network.arrays())
+    graph, _ = fold_batch_norms(network.graph, network.arrays())
     made = Network(graph, 0, network.rows, network.columns)
-    made.load_arrays({**arrays, **quantized.rounded_weights()})
+    made.load_arrays({**quantized.network.arrays(), **quantized.rounded_weights()})
     return made
