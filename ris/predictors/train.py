@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from ris.predictors.statistical import StatisticalTask
 from ris.predictors.task import Batch, Split, Task, converted
 
 __all__ = [
+    "Gradients",
     "Progress",
     "Recipe",
     "Trained",
+    "backward",
     "build",
     "loss_of",
     "measure",
@@ -60,6 +63,9 @@ Predictor = Network | Composed
 
 Progress = Callable[[int, str], None]
 """Told the step and a line about it."""
+
+Gradients = Callable[[Callable[[], Tensor]], None]
+"""Given a function that works out the loss: sets the gradients for one step."""
 
 
 @dataclass(frozen=True)
@@ -173,10 +179,16 @@ def train(
     return Trained(network, optimise(network, recipe, checkpoint=checkpoint, progress=progress))
 
 
+def backward(loss: Callable[[], Tensor]) -> None:
+    """Set the gradients of a loss by backpropagation."""
+    torch.autograd.backward(loss())
+
+
 def optimise(
     network: nn.Module,
     recipe: Recipe,
     *,
+    gradients: Gradients = backward,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> list[tuple[int, float]]:
@@ -191,6 +203,8 @@ def optimise(
         As `Network`, such as one that simulates integers; it is changed.
     recipe : Recipe
         How to train it.
+    gradients : callable
+        How the gradients of a step follow from the loss: by backpropagation, if nothing else is said.
     checkpoint : Path, optional
         File that keeps the state at every validation, and from which an interrupted training goes on.
     progress : callable, optional
@@ -211,8 +225,7 @@ def optimise(
         batch = on_device(task.training_batch(step, recipe.batch, recipe.seed), device)
         network.train()
         optimiser.zero_grad()
-        loss = loss_of(network, batch, recipe.bits)
-        torch.autograd.backward(loss)
+        gradients(partial(loss_of, network, batch, recipe.bits))
         nn.utils.clip_grad_norm_(network.parameters(), LARGEST_NORM)
         optimiser.step()
         if (step + 1) % EVERY == 0 or step + 1 == recipe.steps:
