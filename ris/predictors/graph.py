@@ -448,7 +448,12 @@ OPERATIONS: dict[str, Operation] = {
     "add": Operation("Sum of tensors.", (2, 8), (), _broadcast),
     "sub": Operation("Difference of two tensors.", (2, 2), (), _broadcast),
     "mul": Operation("Product of two tensors.", (2, 2), (), _broadcast, products=_entries),
-    "concat": Operation("Channels of several tensors, one after the other.", (2, 16), (), _concat),
+    "concat": Operation(
+        "Channels of tensors, one after the other; of a single one, to round it once more in integers.",
+        (1, 16),
+        (),
+        _concat,
+    ),
     "slice": Operation("Channels start to stop - 1.", (1, 1), ("start", "stop"), _slice),
     "mean_grid": Operation(
         "Mean over the elements.", (1, 1), (), lambda a, s: s[0]._replace(rows=1, columns=1)

@@ -18,7 +18,7 @@ from ris.predictors._kernels.elementwise import add, look_up, multiply, quantize
 from ris.predictors._kernels.ternary import add_and_subtract, requantize
 from ris.predictors.float_operations import dense, float_operation
 from ris.predictors.graph import Node
-from ris.predictors.model import WEIGHTED, Array, IntegerModel
+from ris.predictors.model import WEIGHTED, Array, IntegerModel, without_zero
 from ris.predictors.moves import MOVES
 
 __all__ = ["Codes", "codes_of", "integer_operation"]
@@ -71,7 +71,8 @@ def integer_operation(model: IntegerModel, node: Node, codes: dict[str, Codes]) 
     own: dict[str, Any] = {
         name: model.arrays.get(f"{node.name}/{name}") for name in ("weight", "bias", "multiplier", "table")
     }
-    own["ternary"] = model.arrays["weight_bits"][model.graph.nodes.index(node)] == 2
+    bits = model.arrays["weight_bits"][model.graph.nodes.index(node)]
+    own["ternary"] = bits == 2 and not without_zero(own["weight"], bits)
     if node.op == "adder":
         own["weight"] = model.weight_codes(node).astype(np.uint8)
     return _OPERATIONS[node.op](node, own, inputs, out)

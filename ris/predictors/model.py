@@ -19,8 +19,10 @@ move or compare codes, so that they share scale and zero point with their input.
 of ONNX and of the quantized operators that onnxruntime adds to it. (Whether z is added before or after the
 rounding decides ties if z is odd.)
 
-A difference of codes means one of numbers only if both have one scale: the weights of an adder have scale,
-zero point and bits of its input. Its codes are stored less 2^(bits - 1), as signed bytes.
+Weights of b bits are whole numbers below 2^(b - 1) in magnitude, or odd ones below 2^b: the 2^b levels of a
+grid without zero, which fits a signed byte for up to 7 bits. A difference of codes means one of numbers only
+if both have one scale: the weights of an adder have scale, zero point and bits of its input. Its codes are
+stored less 2^(bits - 1), as signed bytes.
 
 A rectifier costs nothing where a range begins at zero: the clipping does it.
 
@@ -42,7 +44,16 @@ from numpy.typing import NDArray
 from channels.errors import InvalidArgumentError
 from ris.predictors.graph import Graph, Node
 
-__all__ = ["Array", "FloatModel", "IntegerModel", "Layout", "Model", "float_layout", "integer_layout"]
+__all__ = [
+    "Array",
+    "FloatModel",
+    "IntegerModel",
+    "Layout",
+    "Model",
+    "float_layout",
+    "integer_layout",
+    "without_zero",
+]
 
 Array = NDArray[Any]
 Layout = dict[str, tuple[type[np.generic], tuple[int, ...]]]
@@ -104,6 +115,11 @@ def _limited(graph: Graph, layout: Layout) -> Layout:
     if entries > LARGEST_MODEL:
         raise InvalidArgumentError("graph", f"at most {LARGEST_MODEL} parameters", f"{entries}")
     return layout
+
+
+def without_zero(weight: Array, bits: int) -> bool:
+    """Whether weights are odd numbers, too large for the symmetric ones of so many bits."""
+    return bool((weight % 2 == 1).all() and np.abs(weight.astype(np.int64)).max() >= 2 ** (int(bits) - 1))
 
 
 @dataclass(frozen=True)
@@ -245,7 +261,7 @@ class IntegerModel(_Model):
     def _check_sums(self, number: int, node: Node) -> None:
         bits = int(self.arrays["weight_bits"][number])
         weight = self.arrays[f"{node.name}/weight"].astype(np.int64)
-        if not 2 <= bits <= 8 or np.abs(weight).max() >= 1 << (bits - 1):
+        if not 2 <= bits <= 8 or np.abs(weight).max() >= 1 << (bits - 1 + without_zero(weight, bits)):
             raise InvalidArgumentError(
                 node.name, "symmetric weights of 2 to 8 bits", f"{bits} bits or larger ones"
             )

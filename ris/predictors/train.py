@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,11 @@ from ris.predictors.statistical import StatisticalTask
 from ris.predictors.task import Batch, Split, Task, converted
 
 __all__ = [
+    "Gradients",
     "Progress",
     "Recipe",
     "Trained",
+    "backward",
     "build",
     "loss_of",
     "measure",
@@ -60,6 +63,9 @@ Predictor = Network | Composed
 
 Progress = Callable[[int, str], None]
 """Told the step and a line about it."""
+
+Gradients = Callable[[Callable[[], Tensor]], None]
+"""Given a function that works out the loss: sets the gradients for one step."""
 
 
 @dataclass(frozen=True)
@@ -173,12 +179,18 @@ def train(
     return Trained(network, optimise(network, recipe, checkpoint=checkpoint, progress=progress))
 
 
+def backward(loss: Callable[[], Tensor]) -> None:
+    """Set the gradients of a loss by backpropagation."""
+    torch.autograd.backward(loss())
+
+
 def optimise(
     network: nn.Module,
     recipe: Recipe,
     *,
     loss: Callable[[Batch], Tensor] | None = None,
     parts: Sequence[nn.Module] | None = None,
+    gradients: Gradients = backward,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> list[tuple[int, float]]:
@@ -196,6 +208,8 @@ def optimise(
         Of a batch of systems, instead of `loss_of` the network.
     parts : sequence of Module, optional
         As for `Optimiser`; the whole network is one by default.
+    gradients : callable
+        How the gradients of a step follow from the loss: by backpropagation, if nothing else is said.
     checkpoint : Path, optional
         File that keeps the state at every validation, and from which an interrupted training goes on.
     progress : callable, optional
@@ -216,7 +230,7 @@ def optimise(
         batch = on_device(task.training_batch(step, recipe.batch, recipe.seed), device)
         network.train()
         optimiser.zero_grad()
-        torch.autograd.backward(loss(batch) if loss else loss_of(network, batch, recipe.bits))
+        gradients(partial(loss, batch) if loss else partial(loss_of, network, batch, recipe.bits))
         optimiser.step()
         if (step + 1) % EVERY == 0 or step + 1 == recipe.steps:
             score = float(torch.cat([sum_rates(network, one, recipe.bits) for one in validation]).mean())

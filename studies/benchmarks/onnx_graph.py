@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from onnx import TensorProto, helper, numpy_helper
 
 from ris.predictors.graph import Graph, Node
-from ris.predictors.model import Array, IntegerModel
+from ris.predictors.model import OWN_SCALE, Array, IntegerModel
 from ris.predictors.runtime import Predictor
 
 __all__ = ["WITHOUT", "differing_codes", "single", "whole"]
@@ -148,6 +148,14 @@ class _Writer:
             self._real(node)
         else:
             getattr(self, f"_{node.op}")(node, *node.inputs)
+            top = int(self.model.highest[self.numbers[node.name]])
+            if node.op in OWN_SCALE and 0 < top < 255:
+                self._clip(node.name, top)
+
+    def _clip(self, name: str, top: int) -> None:
+        """Codes of fewer bits: onnxruntime has those of bytes alone."""
+        wide = self.nodes[-1].output[0] = f"{name}_wide"
+        self.add("Min", wide, self.constant(top, np.uint8), out=name)
 
     def _real(self, node: Node) -> None:
         """Real numbers from real numbers, or from codes; with users of their own axis."""

@@ -102,7 +102,7 @@ def train(
 
 @app.command
 def compress(
-    method: Literal["rounding", "gpfq", "ternary", "adder"],
+    method: Literal["rounding", "gpfq", "ternary", "saq", "adder"],
     /,
     *,
     model: str = "reference",
@@ -115,7 +115,7 @@ def compress(
 
     Prints rate, size and operations beside those of the network in floats, on the same systems. "packed" are
     the bytes of its numbers, "file" those of the model file, where gzip codes them. The first and the last
-    layers keep 8 bits, as do all results. Needs torch (`pip install double-ris[train]`).
+    layers keep 8 bits, as do all results but for saq. Needs torch (`pip install double-ris[train]`).
 
     Example: `ris compress gpfq --bits 4`
 
@@ -128,9 +128,10 @@ def compress(
     method
         rounding: every weight to the nearest code. gpfq: error feedback, without training, from 256 systems;
         each code mends what those before it broke (Lybrand and Saab, 2021). ternary: -1, 0 and 1, by training
-        on in stages while more and more weights become zero; it takes minutes. adder: sums of absolute
-        differences in place of most convolutions, trained anew as the network was, beside a teacher (Xu et
-        al., 2020); it takes as long as two trainings.
+        on in stages while more and more weights become zero; it takes minutes. saq: weights and inputs of so
+        many bits, by training on at the worst weights nearby; it takes minutes too (Liu, Cai, Zhuang, 2021).
+        adder: sums of absolute differences in place of most convolutions, trained anew as the network was,
+        beside a teacher (Xu et al., 2020); it takes as long as two trainings.
     model
         Name of a network that comes with the package, or a file that `ris train` wrote; in floats.
     bits
