@@ -12,8 +12,8 @@ attributes "kind" ("float" or "integer"), "rows" and "columns" (a surface that f
                     modulo 16, the lowest first; each node begins a byte
     weight_trits    the same for weights of 2 bits, -1, 0 and 1: five in a byte, as digits modulo 3
     odd             only where weights q of up to 4 bits are odd numbers without zero (`without_zero`): 1 for
-                    their nodes, 0 for all others. What is packed is (q - 1) / 2, for 2 bits as
-    weight_2bit     four in a byte, as digits modulo 4
+                    their nodes, 0 for all others. What is packed is (q - 1) / 2
+    weight_2bit     where those, or the weights of adders, have 2 bits: four in a byte, as digits modulo 4
 
 The arrays and what they mean are those of `float_layout` and `integer_layout`. Nothing is unpickled,
 nothing is allocated before its size is checked, and a file that is not sound raises one error.
@@ -45,7 +45,7 @@ KINDS: dict[str, type[FloatModel] | type[IntegerModel]] = {"float": FloatModel, 
 ROUNDING = "f32-rne"
 PACKINGS = {2: ("weight_trits", 3, 5), 3: ("weight_4bit", 16, 2), 4: ("weight_4bit", 16, 2)}
 ODD_PACKINGS = {2: ("weight_2bit", 4, 4), 3: ("weight_4bit", 16, 2), 4: ("weight_4bit", 16, 2)}
-"""By bits of weights: dataset, base of the digits, and digits in a byte; and the same for odd weights."""
+"""By bits of weights: dataset, base of the digits, and digits in a byte; those of odd weights and adders."""
 
 ODD = "odd"
 
@@ -217,7 +217,7 @@ def _packings(arrays: Mapping[str, Array], graph: Graph, odd: set[str]) -> dict[
     found = {}
     for node, count in zip(graph.nodes, arrays.get("weight_bits", ()), strict=False):
         name = f"{node.name}/weight"
-        table = ODD_PACKINGS if name in odd else PACKINGS
+        table = ODD_PACKINGS if name in odd or node.op == "adder" else PACKINGS
         if int(count) in table:
             found[name] = table[int(count)]
     return found

@@ -194,6 +194,25 @@ class _Writer:
         total = self.add("Cast", self.add("Add", sums, self.constant(bias, np.int32)), to=TensorProto.FLOAT)
         self.add("Mul", total, self.constant(multiplier, np.float32), out=node.name)
 
+    def _adder(self, node: Node, x: str) -> None:
+        kernel, (_, _, rows, columns) = node.attributes["kernel"], self.shape(x)
+        edge, (_, zero) = kernel // 2, self.codes(x)
+        wide, border = (self.add("Cast", name, to=TensorProto.INT32) for name in (x, zero))
+        wide = self.add("Pad", wide, self.constant([0, 0, edge, edge] * 2, np.int64), border)
+        sums = self.constant(self.own(node, "bias")[:, None, None], np.int32)
+        weights = self.model.weight_codes(node)[..., None, None]
+        for i in range(kernel):
+            for j in range(kernel):
+                ends = [self.constant(end, np.int64) for end in ([i, j], [i + rows, j + columns], [2, 3])]
+                seen = self.add("Unsqueeze", self.add("Slice", wide, *ends), self.constant([1], np.int64))
+                apart = self.add("Abs", self.add("Sub", seen, self.constant(weights[:, :, i, j], np.int32)))
+                apart = self.add("ReduceSum", apart, self.constant([2], np.int64), keepdims=0)
+                sums = self.add("Add", sums, apart)
+        real = self.add("Cast", sums, to=TensorProto.FLOAT)
+        real = self.add("Mul", real, self.constant(self.own(node, "multiplier")[:, None, None], np.float32))
+        one = self.constant(1, np.float32)
+        self.add("QuantizeLinear", real, one, self.codes(node.name)[1], out=node.name)
+
     def _rank_conv(self, node: Node, x: str) -> None:
         maps, channels, rows, columns = self.shape(x)
         ranks, out = node.attributes["ranks"], node.attributes["channels"]

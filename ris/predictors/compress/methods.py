@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from channels.errors import InvalidArgumentError
+from ris.predictors.compress.adder import adders
 from ris.predictors.compress.gpfq import gpfq
 from ris.predictors.compress.mixed_precision import mixed_bits
 from ris.predictors.compress.rounding import rounded
@@ -23,6 +24,7 @@ METHODS: Mapping[str, Callable[..., QuantizedNetwork]] = {
     "gpfq": gpfq,
     "saq": saq,
     "ternary": ternary,
+    "adder": adders,
 }
 """Functions of a trained network, the recipe that trained it and, if asked for, bits of the weights."""
 

@@ -23,9 +23,10 @@ from ris.predictors.compress.learned_clip import ClippedNetwork
 from ris.predictors.compress.sharpness import sharpness_aware, shift_uphill
 from ris.predictors.finite import FiniteTask
 from ris.predictors.module import Network
+from ris.predictors.optimiser import Optimiser
 from ris.predictors.publish import training_maps
 from ris.predictors.task import Batch, Task
-from ris.predictors.train import LARGEST_NORM, Progress, Recipe, loss_of, on_device, optimise
+from ris.predictors.train import Progress, Recipe, loss_of, on_device, optimise
 
 __all__ = ["CHOICES", "RADIUS", "FiniteRecipe", "clipped", "generated_bits", "saq"]
 
@@ -167,7 +168,7 @@ def generated_bits(
     )
     task = recipe.make_task()
     train, held_out = FiniteTask(task, batches), FiniteTask(task, batches, first=batches)
-    optimiser = torch.optim.Adam(search.network.parameters(), rate)
+    optimiser = Optimiser([search.network], rate)
     for step in range(integer("steps", steps, minimum=1)):
         warming = step < WARM_UP * steps
         batch, other = (
@@ -206,12 +207,11 @@ class _Search:
         """Bits that the generator draws."""
         return self._named(self._drawn().bits)
 
-    def train_network(self, optimiser: torch.optim.Optimizer, bits: Mapping[str, int], batch: Batch) -> None:
+    def train_network(self, optimiser: Optimiser, bits: Mapping[str, int], batch: Batch) -> None:
         """Take a step of the network with some bits."""
         self.network.choose(bits)
         optimiser.zero_grad()
         self._gradients(lambda: loss_of(self.network, batch))
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_NORM)
         optimiser.step()
 
     def train_generator(self, batch: Batch) -> None:
