@@ -1,5 +1,6 @@
 """Real matrices of a few blocks, held so that products with many columns are fast."""
 
+import math
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -51,8 +52,8 @@ class BlockMatrix:
         self.inner = max(inner.stop for _, _, inner in places)
 
     def times(self, out: NDArray[Any], columns: NDArray[Any]) -> None:
-        """Write the product with columns; both arrays are contiguous, of `rows` and `inner` rows."""
-        width = columns.size // self.inner
+        """Write the product with columns; both arrays are contiguous, with all rows of the blocks first."""
+        width = math.prod(columns.shape[1:])
         multiply_blocks(out.reshape(-1), columns.reshape(-1), self._panels, self._table, width)
 
 

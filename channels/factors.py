@@ -123,11 +123,11 @@ class DenseFactor:
 
     def times(self, out: Columns, numbers: Columns, scratch: Scratch) -> None:
         """Write F X, shape (size, 2, C, B), for X of shape (rank, 2, C, B)."""
-        self._forward.times(out, numbers)
+        self._forward.times(out, numbers.reshape(self._forward.inner, -1))
 
     def adjoint_times(self, out: Columns, columns: Columns, scratch: Scratch) -> None:
         """Write F^H V, shape (rank, 2, C, B), for V of shape (size, 2, C, B)."""
-        self._adjoint.times(out, columns)
+        self._adjoint.times(out, columns.reshape(self._adjoint.inner, -1))
 
 
 class ParityFactor:

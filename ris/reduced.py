@@ -22,9 +22,13 @@ as the surface reflects it: the columns are at hand, so that the powers are draw
 The mean left right^H of a Rician hop acts on the columns themselves: left (right^H V) is added to the draw.
 Given V it is fixed, so that the law stays exact; only its few rows right^H V travel from array to array.
 
+Where the covariance on both sides of a surface is that of an isotropic planar grid, the columns are made,
+reflected and seen strip by strip of the grid: the same bits in less time, for they stay in a core's cache.
+
 Arrays of a tile have axes (element, real or imaginary part, column, realization).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,6 +38,7 @@ from channels.correlation import Correlation, GridCorrelation
 from channels.factors import DenseFactor, Factor, factor_of
 from channels.fading import Hop, UserHop
 from channels.interference import Interference
+from channels.isotropic import IsotropicFactor
 from channels.scratch import Scratch
 from channels.streams import Stream
 from ris._kernels.reduced import draw_columns, factor_grams, gram
@@ -182,6 +187,12 @@ class _Arrival:
         if self.user_means is not None:
             out += self.user_means
 
+    @property
+    def lone(self) -> "_Group | None":
+        """The one group that makes all columns, if there is no other and no mean."""
+        whole = len(self.groups) == 1 and not any(self.means) and self.user_means is None
+        return self.groups[0] if whole else None
+
     def _group(self, covariance: Correlation, places: slice) -> "_Group":
         factor, stream = self.factors.of(covariance), self.stream.child(len(self.groups))
         for group in self.groups:
@@ -201,16 +212,20 @@ class _Group:
         self.key = stream.key
 
     def draw(self, out: Columns, grams: list[Grams], first: int, scratch: Scratch) -> None:
-        width, count = len(self.users), out.shape[3]
+        numbers = scratch.array("inner", (self.factor.rank, *out.shape[1:]))
+        self.numbers(grams, first, out.shape[3])(numbers, 0)
+        self.factor.times(out, numbers, scratch)
+
+    def numbers(self, grams: list[Grams], first: int, count: int) -> Callable[[Columns, int], None]:
+        """Return what writes rows of Z L^H, given where to and the number of the first of them."""
+        width = len(self.users)
         total = np.empty((*self.users.shape, count))
         total[:] = self.users[..., None]
         for number, gain in self.hops:
             total += gain * grams[number]
         factors = np.empty((width, width, 2, count))
         factor_grams(factors, total)
-        numbers = scratch.array("inner", (self.factor.rank, 2, width, count))
-        draw_columns(numbers, factors, self.key, first, (0,) * width)
-        self.factor.times(out, numbers, scratch)
+        return lambda out, start: draw_columns(out, factors, self.key, start, first, (0,) * width)
 
 
 class _Departure:
@@ -244,6 +259,16 @@ class _Departure:
         """
         if not self.factors:
             return []
+        group = arrival.lone
+        if (
+            group is not None
+            and isinstance(group.factor, IsotropicFactor)
+            and self.factors == [group.factor]
+            and not (any(self.means) or self.surface.coupled or interference)
+        ):
+            draw = group.numbers([gram for gram, _ in arriving], first, count)
+            seen = self._seen_through(group.factor, draw, arrival.columns, first, count, scratch)
+            return [(seen, None)] * len(self.places)
         columns = scratch.array("columns", (arrival.size, 2, arrival.columns, count))
         arrival.draw(columns, arriving, first, scratch)
         self.surface.reflect_parts(columns, first)
@@ -262,6 +287,27 @@ class _Departure:
                 mean.adjoint_times(row, columns, scratch)
             rows.append(row)
         return [(made[place], row) for place, row in zip(self.places, rows, strict=True)]
+
+    def _seen_through(
+        self,
+        factor: IsotropicFactor,
+        draw: Callable[[Columns, int], None],
+        columns: int,
+        first: int,
+        count: int,
+        scratch: Scratch,
+    ) -> Grams:
+        """The Gram matrix of all hops where one covariance stands on both sides of elements on their own."""
+        made = np.zeros((columns, 2, columns, count))
+
+        def reflect(arrived: Columns, start: int) -> None:
+            self.surface.reflect_parts(arrived, first, start)
+
+        def add(inner: Columns) -> None:
+            gram(made, inner)
+
+        factor.through((2, columns, count), draw, reflect, add, scratch)
+        return made
 
 
 class _Factors:

@@ -31,11 +31,17 @@ class SurfaceReflection:
         Its phase shifts.
     stream : Stream
         Of the simulation; phase noise and failures draw from children.
+
+    Attributes
+    ----------
+    coupled : bool
+        Whether elements act on each other; if not, each acts on its own columns alone.
     """
 
     def __init__(self, system: DoubleRIS, surface: int, theta: NDArray[Any], stream: Stream) -> None:
         noise = system.phase_noise1 if surface == 1 else system.phase_noise2
         self._hardware = system.hardware1 if surface == 1 else system.hardware2
+        self.coupled = self._hardware.coupling is not None
         self._users, self._shifts = system.users, np.exp(1j * theta)
         self._certain = self._hardware.certain(noise)
         self._law = (
@@ -48,16 +54,19 @@ class SurfaceReflection:
 
     def reflect(self, columns: NDArray[np.complex128], first: int) -> None:
         """Reflect columns with axes (element, realization, column), from realization `first` on, in place."""
-        if self._hardware.coupling is None:
+        if not self.coupled:
             reflect(columns, self._users, *self._law, first)
         else:
             columns[:, :, self._users :] *= self._shifts[:, None, None]
             self._reflect_coupled(columns[:, :, : self._users], first)
 
-    def reflect_parts(self, columns: NDArray[Any], first: int) -> None:
-        """Reflect columns with axes (element, real or imaginary part, column, realization)."""
-        if self._hardware.coupling is None:
-            reflect_parts(columns, self._users, *self._law, first)
+    def reflect_parts(self, columns: NDArray[Any], first: int, start: int = 0) -> None:
+        """Reflect columns with axes (element, real or imaginary part, column, realization).
+
+        Those of all elements, or without coupling of neighbouring ones from number `start` on.
+        """
+        if not self.coupled:
+            reflect_parts(columns, self._users, *self._law, start, first)
             return
         whole = np.ascontiguousarray((columns[:, 0] + 1j * columns[:, 1]).swapaxes(1, 2), np.complex128)
         self.reflect(whole, first)

@@ -156,17 +156,22 @@ def test_both_kernels_and_the_samples_reflect_alike(hardware):
     phases = THETA + NOISE.sample(4, count, stream.child("noise"), first=7)
     np.testing.assert_allclose(drawn, hardware.coefficients(phases, failed).T, rtol=0, atol=1e-14)
     keys = stream.child("noise").key, stream.child("failures").key
-    law = NOISE.kernel_table(), keys[0], hardware.kernel_table(4), keys[1], 7
+    law = NOISE.kernel_table(), keys[0], hardware.kernel_table(4), keys[1]
     for kind, tolerance in ((np.float64, 1e-15), (np.float32, 1e-6)):
         columns = np.zeros((4, 2, 3, count), kind)
         columns[:, 0] = 1.0
-        reflect_parts(columns, 2, np.exp(1j * THETA), *law)
+        reflect_parts(columns, 2, np.exp(1j * THETA), *law, 0, 7)
         parts = columns[:, 0] + 1j * columns[:, 1]
         for c in range(2):
             np.testing.assert_allclose(parts[:, c], drawn, rtol=0, atol=tolerance)
         np.testing.assert_allclose(
             parts[:, 2], np.broadcast_to(np.exp(1j * THETA)[:, None], (4, count)), atol=tolerance
         )
+        for start, stop in ((1, 2), (1, 4), (2, 3), (3, 3)):
+            part = np.zeros((stop - start, 2, 3, count), kind)
+            part[:, 0] = 1.0
+            reflect_parts(part, 2, np.exp(1j * THETA), *law, start, 7)
+            assert np.array_equal(part, columns[start:stop])
 
 
 def distances(hardware, drawn):

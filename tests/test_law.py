@@ -260,7 +260,7 @@ def repeated_numbers(monkeypatch, _):
     monkeypatch.setattr(
         ris.reduced,
         "draw_columns",
-        lambda out, factors, _, first, width: right(out, factors, key, first, width),
+        lambda out, factors, _, *rest: right(out, factors, key, *rest),
     )
 
 

@@ -1,5 +1,6 @@
 """The reduced engine: kernels, precision, large surfaces, the same bits however they are made."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -10,6 +11,7 @@ import channels
 import ris
 from channels._kernels.gaussian import fill_complex_normal
 from channels.errors import InvalidArgumentError
+from channels.isotropic import IsotropicFactor
 from ris._kernels.reduced import draw_columns, factor_grams, gram
 from ris.mean_gain import mean_precoder_gain
 from ris.sampler import ChannelSampler
@@ -47,17 +49,20 @@ def test_drawn_columns_are_numbers_times_the_factor(C):
     n, B, key = 3, 24, channels.Stream(5).key
     factors = rng.standard_normal((C, C, 2, B))
     out, plain = np.empty((2, n, 2, C, B))
-    draw_columns(out, factors, key, 40, (0,) * C)
+    draw_columns(out, factors, key, 0, 40, (0,) * C)
     identity = np.zeros_like(factors)
     identity[:, :, 0] = np.eye(C)[:, :, None]
-    draw_columns(plain, identity, key, 40, (0,) * C)
+    draw_columns(plain, identity, key, 0, 40, (0,) * C)
     L = np.tril((factors[:, :, 0] + 1j * factors[:, :, 1]).transpose(2, 0, 1))
     Z = plain[:, 0] + 1j * plain[:, 1]
     np.testing.assert_allclose(
         out[:, 0] + 1j * out[:, 1], np.einsum("ndt,tcd->nct", Z, L.conj()), rtol=1e-12, atol=1e-12
     )
+    lower = np.empty((n - 1, 2, C, B))
+    draw_columns(lower, identity, key, 1, 40, (0,) * C)
+    assert np.array_equal(lower, plain[1:])
     later = np.empty((n, 2, C, 8))
-    draw_columns(later, identity[..., :8].copy(), key, 56, (0,) * C)
+    draw_columns(later, identity[..., :8].copy(), key, 0, 56, (0,) * C)
     assert np.array_equal(later, plain[..., 16:])
     expected = np.empty(n * 2 * ((C + 1) // 2), complex)
     fill_complex_normal(expected, key, 43, 0)
@@ -81,10 +86,11 @@ def test_bits_do_not_depend_on_threads_or_cuts(csi):
 
 
 @pytest.mark.parametrize("tile", [8, 24, 256])
-@pytest.mark.parametrize("law", ["isotropic", "large scattering", "large exponential"])
+@pytest.mark.parametrize("law", ["isotropic", "large isotropic", "large scattering", "large exponential"])
 def test_bits_do_not_depend_on_the_size_of_tiles(tile, law):
     R = {
         "isotropic": lambda: channels.isotropic_correlation(channels.UniformPlanarArray(5, 6, 0.25)),
+        "large isotropic": lambda: channels.isotropic_correlation(channels.UniformPlanarArray(33, 35, 0.25)),
         "large scattering": lambda: channels.local_scattering_correlation(
             channels.UniformPlanarArray(32, 32, 0.25), 0.4, -0.2, 0.1
         ),
@@ -106,6 +112,72 @@ def test_bits_do_not_depend_on_the_size_of_tiles(tile, law):
         tiles = sampler.each(lambda done, drawn, emi: drawn, 3, 300, threads=1)
         draws.append(np.concatenate(list(tiles), axis=-1))
     assert np.array_equal(*draws)
+
+
+def large_system():
+    """All paths over surfaces of 33 by 35 elements, of one isotropic covariance."""
+    R = channels.isotropic_correlation(channels.UniformPlanarArray(33, 35, 0.25))
+    RB = channels.exponential_correlation(4, 0.5)
+    loose = channels.Hardware(failures=channels.ElementFailures(0.1, "random_phase"))
+    return ris.DoubleRIS(
+        bs_ris1=channels.Hop(1.0, RB, R),
+        bs_ris2=channels.Hop(0.5, RB, R),
+        ris1_ris2=channels.Hop(0.1, R, R),
+        ris1_user=channels.UserHop([1.0, 2.0], R),
+        ris2_user=channels.UserHop([3.0, 0.7], R),
+        bs_user=channels.UserHop([0.2, 0.7], RB),
+        phase_noise1=channels.VonMises(2.0),
+        hardware2=loose,
+    )
+
+
+def changed(case, system):
+    """The system with what keeps a surface from being worked through in strips."""
+    R = system.ris1_ris2.left
+    other = channels.exponential_correlation((33, 35), 0.3)
+    left, right = np.ones((2, R.size, 1))
+    return dataclasses.replace(
+        system,
+        **{
+            "all paths": {},
+            "mean of a hop": {"ris1_ris2": channels.Hop(0.1, R, R, channels.LineOfSight(left, right))},
+            "mean of a user": {"ris1_user": channels.UserHop([1.0, 2.0], R, np.ones((2, R.size)))},
+            "two laws of arrival": {"ris1_user": channels.UserHop([1.0, 2.0], other)},
+            "another law of departure": {"bs_ris1": channels.Hop(1.0, system.bs_ris1.left, other)},
+            "interference": {"emi2": channels.Interference(0.3, R)},
+            "coupling": {"hardware2": channels.Hardware(coupling=1e-3 * np.asarray(R))},
+        }[case],
+    )
+
+
+STRIPS = {
+    "all paths": 2,
+    "mean of a hop": 0,
+    "mean of a user": 1,
+    "two laws of arrival": 1,
+    "another law of departure": 1,
+    "interference": 1,
+    "coupling": 1,
+}
+"""Surfaces that are worked through in strips."""
+
+
+@pytest.mark.parametrize("csi", ["perfect", "nominal"])
+@pytest.mark.parametrize("case", STRIPS)
+def test_strips_change_no_bit(monkeypatch, case, csi):
+    """Where a surface can be worked through in strips, and where not, draws are those of whole columns."""
+    system = changed(case, large_system())
+    phases = np.random.default_rng(1).uniform(0, 7, (2, system.elements1))
+    through, passed = IsotropicFactor.through, []
+    monkeypatch.setattr(IsotropicFactor, "through", lambda *args: passed.append(through(*args)))
+    draws = []
+    for whole in (False, True):
+        if whole:
+            monkeypatch.setattr(ris.reduced._Arrival, "lone", None)
+        draws.append(ChannelSampler(system, *phases, channels.Stream(1), csi, "reduced").draw(1))
+    assert len(passed) == STRIPS[case]
+    for in_strips, at_once in zip(*draws, strict=True):
+        assert np.array_equal(in_strips, at_once)
 
 
 @pytest.mark.parametrize("law", ["isotropic", "scattering", "large isotropic", "large scattering"])

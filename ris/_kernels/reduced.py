@@ -73,8 +73,8 @@ def factor_grams(factors, grams):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def draw_columns(out, factors, key, first, unrolled):
-    """Write Z_t L_t^H with Z_t of iid CN(0, 1) entries.
+def draw_columns(out, factors, key, start, first, unrolled):
+    """Write rows of Z_t L_t^H with Z_t of iid CN(0, 1) entries.
 
     Parameters
     ----------
@@ -84,8 +84,8 @@ def draw_columns(out, factors, key, first, unrolled):
         L, lower triangular.
     key : uint32 array, shape (2,)
         Key of the stream. Row i of Z begins at entry 2 ceil(C / 2) i of the realization.
-    first : int
-        Number of the first realization.
+    start, first : int
+        Numbers of the first row and of the first realization.
     unrolled : tuple of C integers
         Only its length counts: the compiler knows it and so unrolls the sums over columns (3 times faster).
     """
@@ -96,7 +96,7 @@ def draw_columns(out, factors, key, first, unrolled):
     flat = row.reshape(2 * pairs, 2, B)
     for i in range(n):
         for pair in range(pairs):
-            fill_realizations(row[pair], key, i * pairs + pair, first)
+            fill_realizations(row[pair], key, (start + i) * pairs + pair, first)
         for c in range(C):
             out_re, out_im, factor = out[i, 0, c], out[i, 1, c], factors[c]
             for t in range(B):

@@ -50,16 +50,20 @@ def reflect(columns, noisy, shifts, law, key, hardware, failure_key, first):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def reflect_parts(columns, noisy, shifts, law, key, hardware, failure_key, first):
-    """As `reflect`, of columns with axes (element, real or imaginary part, column, realization)."""
+def reflect_parts(columns, noisy, shifts, law, key, hardware, failure_key, start, first):
+    """As `reflect`, of columns with axes (element, real or imaginary part, column, realization).
+
+    The first of them is that of element `start`.
+    """
     N, _, C, B = columns.shape
     flat = columns.reshape(-1)
     cosines, sines, phases = np.empty(2 * B), np.empty(2 * B), np.empty(2 * B)
     words = np.empty(2 * B, np.uint64)
     cosine, sine = np.empty(B, columns.dtype), np.empty(B, columns.dtype)
-    for n in range(N):
-        place, row = (n & 1) * B, 2 * n * C * B
-        if place == 0:
+    for i in range(N):
+        n = start + i
+        place, row = (n & 1) * B, 2 * i * C * B
+        if place == 0 or i == 0:
             fill_phasor_pair(cosines, sines, phases, words, law, key, n >> 1, first)
         shift_re, shift_im = shifts[n].real, shifts[n].imag
         cosine[:], sine[:] = shift_re, shift_im
