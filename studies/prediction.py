@@ -63,7 +63,7 @@ def predict_point(point: Point, seed: int, model: str, bits: int | None) -> Pred
     closed, steered = ris.optimal_phases(system), ris.steered_phases(system, 0)
     designs: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {
         "predicted": predicted,
-        "closed form (mean gain)": (closed.theta1, closed.theta2),
+        "optimal mean gain": (closed.theta1, closed.theta2),
         "steering towards user 1": (steered.theta1, steered.theta2),
         "equal": (np.zeros(system.elements1), np.zeros(system.elements2)),
     }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ris.predictors.module import Network
     from ris.predictors.train import Predictor, Recipe
 
-__all__ = ["FOLDER", "OPTIMA", "trained_graph", "trained_integers", "trained_network"]
+__all__ = ["FOLDER", "OPTIMA", "taught_network", "trained_graph", "trained_integers", "trained_network"]
 
 FOLDER = Path("results") / "trained"
 """Where the networks are kept, in the working directory."""
@@ -102,6 +102,47 @@ def trained_integers(
         write_model(quantized.export(), path)
         partial.unlink(missing_ok=True)
     return read_model(path)
+
+
+def taught_network(recipe: "Recipe", progress: Progress = tell_nothing) -> "tuple[Network, Network]":
+    """Train adders beside their teacher, or take both from `FOLDER`.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Training of both, of a network with adders.
+    progress : callable
+        Told the share that is done, and the validations.
+
+    Returns
+    -------
+    student, teacher : Network
+        As `ris.predictors.compress.adder.distil` returns them.
+    """
+    from ris.predictors.compress.adder import distil
+    from ris.predictors.model import FloatModel
+    from ris.predictors.model_file import read_model, write_model
+    from ris.predictors.module import Network
+
+    path = file_of([recipe], "taught")
+    files = {"teacher": path.with_name(f"{path.stem}-teacher.h5"), "student": path}
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        made = distil(
+            recipe,
+            checkpoint=partial,
+            progress=lambda step, text: progress(step / recipe.steps, f"student: {text}"),
+        )
+        for name, file in files.items():
+            network: Network = getattr(made, name)
+            write_model(FloatModel(network.graph, network.arrays(), recipe.side, recipe.side), file)
+        partial.unlink(missing_ok=True)
+    models = [read_model(files[name]) for name in ("student", "teacher")]
+    student, teacher = (Network(one.graph, 0, one.rows, one.columns).eval() for one in models)
+    for network, model in zip((student, teacher), models, strict=True):
+        network.load_arrays(model.arrays)
+    return student, teacher
 
 
 def file_of(recipes: "Sequence[Recipe]", *more: Any) -> Path:

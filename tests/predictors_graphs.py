@@ -39,6 +39,7 @@ def every_operation() -> Graph:
     local = [net.add_node("gain", b)]
     local += [net.add_node("gain", net.add_node("neighbour_median", b, hops=h)) for h in (1, 2)]
     local += [net.add_node("gain", net.add_node("neighbour_max", b, hops=1))]
+    local += [net.add_node("batch_norm", net.adder(b, 6))]
     c = net.add_node("add", *local)
     ranked = net.add_node("top_k", net.relu(c), k=4)
     ranked = net.add_node("rank_conv", ranked, channels=5, kernel=3, ranks=5)

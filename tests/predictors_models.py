@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ris.predictors.integer_operations import codes_of, integer_operation
-from ris.predictors.model import CONVOLUTIONS, OWN_SCALE, TABLES, IntegerModel, integer_layout
+from ris.predictors.model import OWN_SCALE, TABLES, WEIGHTED, IntegerModel, integer_layout
 
 FUNCTIONS = {"sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tanh": np.tanh, "concat": lambda x: x}
 
@@ -23,22 +23,26 @@ def random_model(graph, rows, columns, rng, ties=False):
         natural = _natural_scale(node, scale[sources]) * rng.uniform(0.4, 1.6)
         scale[i] = 2.0 ** np.rint(np.log2(natural)) if ties else natural
         zero[i] = rng.choice([0, 128, 255])
-        if node.op not in CONVOLUTIONS:
+        if node.op not in WEIGHTED:
             centre = _centre(node, (127.5 - zero[sources]) * scale[sources]) / scale[i]
             zero[i] = np.clip(128 - np.rint(centre) + rng.integers(-9, 10), 0, 255)
     arrays = {"scale": scale, "zero_point": zero, "bits": np.full(len(nodes), 8, np.uint8)}
-    arrays["weight_bits"] = np.array([8 if node.op in CONVOLUTIONS else 0 for node in nodes], np.uint8)
+    arrays["weight_bits"] = np.array([8 if node.op in WEIGHTED else 0 for node in nodes], np.uint8)
     for i, node in enumerate(nodes):
         own, s = f"{node.name}/", [scale[numbers[name]] for name in node.inputs]
-        if node.op in CONVOLUTIONS:
+        if node.op in WEIGHTED:
             shape = layout[own + "weight"][1]
             arrays[own + "weight"] = rng.integers(-127, 128, shape).astype(np.int8)
             arrays[own + "bias"] = rng.integers(-20000, 20000, shape[0]).astype(np.int32)
             spread = 150 * 75 * math.sqrt(math.prod(shape[1:]))
             factor = 100 / spread * rng.uniform(0.2, 2, shape[0])
-            arrays[own + "multiplier"] = (2.0 ** np.rint(np.log2(factor)) if ties else factor).astype(
-                np.float32
-            )
+            if node.op == "adder":  # two random codes are 85 apart on average, give or take 60
+                arrays[own + "bias"] = arrays[own + "bias"] // 100 - 85 * math.prod(shape[1:])
+                factor = rng.choice([-1, 1], shape[0]) * rng.uniform(0.2, 2, shape[0])
+                factor *= 100 / (60 * math.sqrt(math.prod(shape[1:])))
+            arrays[own + "multiplier"] = (
+                np.sign(factor) * 2.0 ** np.rint(np.log2(np.abs(factor))) if ties else factor
+            ).astype(np.float32)
         elif node.op in ("add", "sub"):
             signs = np.array([1, -1 if node.op == "sub" else 1, *[1] * 6][: len(s)], np.float32)
             arrays[own + "multiplier"] = signs * np.array(s, np.float32) / scale[i]
@@ -127,6 +131,16 @@ def oracle(model, node, inputs):
                 for n in range(a["kernel"]):
                     seen = wide[:, :, m : m + rows, n : n + columns, into]
                     total[..., out] += seen @ weight[out, :, m, n].T
+        return codes(total.astype(np.float32) * own["multiplier"])
+    if node.op == "adder":
+        edge, (rows, columns) = a["kernel"] // 2, x[0].shape[2:4]
+        wide = np.pad(x[0], ((0, 0), (0, 0), (edge, edge), (edge, edge), (0, 0)))
+        # Less the zero point, as the input: its border is 0.
+        weight = own["weight"].astype(np.int64) + 128 - zero[numbers[node.inputs[0]]]
+        total = np.zeros((*x[0].shape[:4], len(weight)), np.int64) + own["bias"]
+        for m, n in np.ndindex(a["kernel"], a["kernel"]):
+            seen = wide[:, :, m : m + rows, n : n + columns, None]
+            total += np.abs(seen - weight[:, :, m, n]).sum(-1)
         return codes(total.astype(np.float32) * own["multiplier"])
     if node.op == "rank_conv":
         ranked = x[0].reshape(*x[0].shape[:4], -1, a["ranks"])

@@ -51,7 +51,7 @@ def entry(name, rates, kind="ascent"):
 
 def test_every_way_is_there(found, models):
     names = [one.name for one in found.entries]
-    assert {"random", "closed form (mean gain)", "steering, best user", "superposed steering"} <= set(names)
+    assert {"random", "optimal mean gain", "steering, best user", "superposed steering"} <= set(names)
     assert {"ascent, 2 steps", "ascent, 8 steps", OPTIMUM, *models} <= set(names)
     for one in found.entries:
         assert all(one.rates[split].shape == (SMALL.systems,) for split in SPLITS)
@@ -68,7 +68,7 @@ def test_the_optimum_is_above_all_that_it_starts_from(found):
 def test_rates_do_not_depend_on_the_cut_into_blocks(found, models):
     """But for random phases, drawn block by block, and for what rates leave out of covariances."""
     again = compare("statistical", models, Settings(3, (2, 8), 1, 1, at_once=3, search=SMALL.search))
-    for name in ("closed form (mean gain)", "steering, best user", "superposed steering", *models):
+    for name in ("optimal mean gain", "steering, best user", "superposed steering", *models):
         for split in SPLITS:
             np.testing.assert_allclose(again[name].rates[split], found[name].rates[split], rtol=1e-4)
 
@@ -80,7 +80,7 @@ def test_rates_are_those_of_the_closed_form(found, models):
     for i in range(SMALL.systems):
         system, noise = scenes.system(i), scenes.noise_power[i]
         for name, theta in (
-            ("closed form (mean gain)", ris.optimal_phases(system)),
+            ("optimal mean gain", ris.optimal_phases(system)),
             ("tiny", ris.predict_phases(system, power=1.0, noise_power=noise, model=models["tiny"])),
         ):
             rate = ris.closed_form_rate(system, *theta, power=1.0, noise_power=noise).sum()
@@ -180,7 +180,7 @@ def test_instantaneous_task(tmp_path):
     recipe = Recipe(task="instantaneous", network="cnn", side=4, steps=2, batch=4)
     write_model(float_model(train(recipe).network, [recipe], "a command", 4), tmp_path / "i.h5")
     made = compare("instantaneous", {"i": tmp_path / "i.h5"}, Settings(2, (5,), 0, 10))
-    assert "closed form (mean gain)" not in [one.name for one in made.entries]
+    assert "optimal mean gain" not in [one.name for one in made.entries]
     assert (made[OPTIMUM].rates["test"] >= made["superposed steering"].rates["test"] * (1 - 1e-3)).all()
 
 

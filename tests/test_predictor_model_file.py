@@ -213,6 +213,10 @@ def rewritten(change):
     return edit
 
 
+def fewer_bits(file):
+    file["zero_point"][1], file["bits"][1] = 200, 1
+
+
 def entry(name, index, value):
     def edit(file):
         file[name][index] = value
@@ -328,7 +332,7 @@ HOSTILE = {
     "nine bits": entry("bits", 1, 9),
     "one bit of weights": entry("weight_bits", 1, 1),
     "bits of weights without weights": entry("weight_bits", 0, 8),
-    "fewer bits than the codes": entry("bits", 1, 1),
+    "fewer bits than the codes": fewer_bits,
     "an infinite scale": entry("scale", 1, np.inf),
     "a scale of nothing": entry("scale", 1, 0.0),
     "a negative scale": entry("scale", 1, -1.0),

@@ -58,7 +58,10 @@ FAMILIES = {
         (graph_of("mul", "input", "mean_grid"), (2, 16, 32, 32)),
         (graph_of("mul", "mean_users", "input"), (2, 16, 32, 32)),
     ],
-    "concatenation": [(graph_of("concat", "input", "mean_users", "input", "mean_grid"), (2, 8, 24, 56))],
+    "concatenation": [
+        (graph_of("concat", "input", "mean_users", "input", "mean_grid"), (2, 8, 24, 56)),
+        (graph_of("concat", "input"), (2, 16, 64, 64)),
+    ],
     "sigmoid": [(graph_of("sigmoid", "input"), (2, 16, 64, 64))],
     "tanh": [(graph_of("tanh", "input"), (2, 16, 64, 64))],
     "mean over the surface": [(graph_of("mean_grid", "input", width=64), (128, 128, 3, 5))],

@@ -59,7 +59,9 @@ def one_operation(op, users, rows, columns, channels, other, attributes):
 def operations(draw):
     """An operation with products or sums, and the size of its input."""
     op = draw(
-        st.sampled_from(["conv", "rank_conv", "add", "sub", "mul", "mean_grid", "mean_users", "sum_users"])
+        st.sampled_from(
+            ["conv", "adder", "rank_conv", "add", "sub", "mul", "mean_grid", "mean_users", "sum_users"]
+        )
     )
     size = tuple(draw(st.integers(1, high)) for high in (3, 4, 6, 20))
     channels, other, attributes = draw(st.integers(1, 40)), [], {}
@@ -67,6 +69,8 @@ def operations(draw):
         groups = draw(st.sampled_from([1, 1, channels]))
         out = groups * draw(st.integers(1, 70 if groups == 1 else 2))
         attributes = {"channels": out, "kernel": draw(st.sampled_from([1, 3, 5])), "groups": groups}
+    elif op == "adder":
+        attributes = {"channels": draw(st.integers(1, 40)), "kernel": draw(st.sampled_from([1, 3, 5]))}
     elif op == "rank_conv":
         ranks = draw(st.sampled_from([r for r in range(1, 10) if channels % r == 0]))
         attributes = {

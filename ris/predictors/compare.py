@@ -312,7 +312,7 @@ def untrained_ways(family: StatisticalTask | InstantaneousTask, settings: Settin
     """Return ways to set the phases without training: phasors, shape (2 B, side, side), of systems."""
     ways: dict[str, Way] = {"random": _random}
     if isinstance(family, StatisticalTask):
-        ways["closed form (mean gain)"] = lambda given: _closed_form(family, given)
+        ways["optimal mean gain"] = lambda given: _mean_gain(family, given)
     ways["steering, best user"] = _best_user
     ways["superposed steering"] = lambda given: superposed_steering(given.batch)
     climb = turn if isinstance(family, StatisticalTask) else ascend
@@ -331,8 +331,8 @@ def _random(given: Given) -> Phasors:
     return random_phasors(given.batch, Stream(0, "compare", given.split), given.first)
 
 
-def _closed_form(family: StatisticalTask, given: Given) -> Phasors:
-    """What maximises the mean gain summed over the users."""
+def _mean_gain(family: StatisticalTask, given: Given) -> Phasors:
+    """A maximum of the mean gains summed over the users, by an ascent: no closed form gives it here."""
     scenes = family.scenes(given.split, given.count, given.first)
     designs = [optimal_phases(scenes.system(i)) for i in range(given.count)]
     theta = np.array([[design.theta1, design.theta2] for design in designs]).swapaxes(0, 1)

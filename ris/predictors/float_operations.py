@@ -11,6 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.special import expit
 
+from ris.predictors._kernels.adder import sum_differences
 from ris.predictors.graph import Node
 from ris.predictors.model import Array
 from ris.predictors.moves import MOVES
@@ -50,6 +51,18 @@ def _conv(node: Node, own: dict[str, Array], x: Array) -> Array:
     return made
 
 
+def _adder(node: Node, own: dict[str, Array], x: Array) -> Array:
+    kernel, channels = node.attributes["kernel"], node.attributes["channels"]
+    edge = (kernel // 2, kernel // 2)
+    wide = np.pad(x, ((0, 0), (0, 0), edge, edge, (0, 0)))
+    windows = sliding_window_view(wide, (kernel, kernel), (2, 3)).transpose(0, 1, 4, 5, 6, 2, 3)
+    patches = windows.reshape(x.shape[0] * x.shape[1], -1, x.shape[2] * x.shape[3])
+    sums = np.empty((len(patches), channels, patches.shape[2]), np.float32)
+    sum_differences(sums, patches, own["weight"].reshape(channels, -1))
+    made: Array = own["bias"] - own["scale"] * np.moveaxis(sums, 1, 2)
+    return made.reshape(*x.shape[:4], channels)
+
+
 def _batch_norm(node: Node, own: dict[str, Array], x: Array) -> Array:
     factor = own["scale"] / np.sqrt(own["variance"] + np.float32(EPSILON))
     made: Array = x * factor + (own["shift"] - own["mean"] * factor)
@@ -70,6 +83,7 @@ def _rank_conv(node: Node, own: dict[str, Array], x: Array) -> Array:
 
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "conv": _conv,
+    "adder": _adder,
     "batch_norm": _batch_norm,
     "sigmoid": lambda node, own, x: expit(x),
     "tanh": lambda node, own, x: np.tanh(x),

@@ -7,7 +7,7 @@ import numpy as np
 
 from ris.predictors.float_operations import EPSILON
 from ris.predictors.graph import Graph, Node
-from ris.predictors.model import CONVOLUTIONS, OWN_SCALE, Array
+from ris.predictors.model import CONVOLUTIONS, OWN_SCALE, WEIGHTED, Array
 
 __all__ = ["fold_batch_norms", "fuse_rectifiers", "real_tail", "weight_bits"]
 
@@ -16,7 +16,8 @@ def fold_batch_norms(graph: Graph, arrays: Mapping[str, Array]) -> tuple[Graph, 
     """Return an equal graph without batch normalisations, and its parameters.
 
     With f = scale / sqrt(variance + EPSILON), a normalisation of a convolution that feeds nothing else makes
-    its weights f w and its bias f (bias - mean) + shift. Any other becomes a convolution of single channels.
+    its weights f w and its bias f (bias - mean) + shift; an adder's scales take up f likewise. Any other
+    becomes a convolution of single channels.
 
     Parameters
     ----------
@@ -33,16 +34,17 @@ def fold_batch_norms(graph: Graph, arrays: Mapping[str, Array]) -> tuple[Graph, 
         )
         factor = scale / np.sqrt(variance + EPSILON)
         source = graph[node.inputs[0]]
-        if source.op == "conv" and _consumers(graph, source) == [node.name]:
-            weight, bias = made[f"{source.name}/weight"], made[f"{source.name}/bias"]
+        linear = "scale" if source.op == "adder" else "weight"
+        if source.op in ("conv", "adder") and _consumers(graph, source) == [node.name]:
+            weight, bias = made[f"{source.name}/{linear}"], made[f"{source.name}/bias"]
             graph = _absorbed(graph, source, node)
         else:
             channels = len(factor)
             attributes = {"channels": channels, "kernel": 1, "groups": channels}
-            source = Node(name, "conv", node.inputs, attributes)
+            source, linear = Node(name, "conv", node.inputs, attributes), "weight"
             weight, bias = np.ones((channels, 1, 1, 1)), np.zeros(channels)
             graph = Graph(tuple(source if one.name == name else one for one in graph.nodes))
-        made[f"{source.name}/weight"] = (weight * factor[:, None, None, None]).astype(np.float32)
+        made[f"{source.name}/{linear}"] = (weight.T * factor).T.astype(np.float32)
         made[f"{source.name}/bias"] = (factor * (bias - mean) + shift).astype(np.float32)
     return graph, made
 
@@ -70,18 +72,22 @@ def fuse_rectifiers(graph: Graph) -> tuple[Graph, frozenset[str]]:
 
 
 def weight_bits(graph: Graph, interior: int, ends: int = 8) -> dict[str, int]:
-    """Return bits of every convolution's weights: `ends` if there is none before or none behind it."""
-    before = _convolutions_before(graph)
+    """Return bits of every convolution's weights: `ends` if no weights are before or none behind it."""
+    before = _weights_before(graph)
     followed = set().union(*before.values())
-    return {name: interior if those and name in followed else ends for name, those in before.items()}
+    return {
+        name: interior if those and name in followed else ends
+        for name, those in before.items()
+        if graph[name].op in CONVOLUTIONS
+    }
 
 
 def real_tail(graph: Graph) -> frozenset[str]:
-    """Return the nodes whose results stay real: convolutions with none behind them, and all that needs these.
+    """Return the nodes whose results stay real: weighted, with none such behind, and all that needs these.
 
     None if there is a "gain" among them, which needs codes.
     """
-    before = _convolutions_before(graph)
+    before = _weights_before(graph)
     tail = set(before) - set().union(*before.values())
     for node in graph.nodes:
         if tail & set(node.inputs):
@@ -89,13 +95,13 @@ def real_tail(graph: Graph) -> frozenset[str]:
     return frozenset() if any(graph[name].op == "gain" for name in tail) else frozenset(tail)
 
 
-def _convolutions_before(graph: Graph) -> dict[str, set[str]]:
-    """Convolutions on which each convolution depends."""
+def _weights_before(graph: Graph) -> dict[str, set[str]]:
+    """Convolutions and adders on which each of them depends."""
     needed: dict[str, set[str]] = {}
     for node in graph.nodes:
         needed[node.name] = set().union(*(needed[name] for name in node.inputs))
-        needed[node.name] |= {name for name in node.inputs if graph[name].op in CONVOLUTIONS}
-    return {node.name: needed[node.name] for node in graph.nodes if node.op in CONVOLUTIONS}
+        needed[node.name] |= {name for name in node.inputs if graph[name].op in WEIGHTED}
+    return {node.name: needed[node.name] for node in graph.nodes if node.op in WEIGHTED}
 
 
 def _consumers(graph: Graph, source: Node) -> list[str]:

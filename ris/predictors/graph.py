@@ -80,6 +80,8 @@ class Operation:
         Shapes of its parameters by name.
     products : callable
         Multiply-accumulates for one entry of the batch, from attributes, input shapes and result shape.
+    differences : callable
+        Likewise the differences whose magnitudes it sums.
     """
 
     meaning: str
@@ -88,6 +90,7 @@ class Operation:
     shape: Callable[[Attributes, Shapes], Shape]
     parameters: Callable[[Attributes, Shapes], dict[str, tuple[int, ...]]] = lambda attributes, shapes: {}
     products: Callable[[Attributes, Shapes, Shape], int] = lambda attributes, shapes, result: 0
+    differences: Callable[[Attributes, Shapes, Shape], int] = lambda attributes, shapes, result: 0
 
 
 @dataclass(frozen=True)
@@ -170,18 +173,18 @@ class Graph:
 
     def products(self, users: int, rows: int, columns: int) -> dict[str, int]:
         """Return the multiply-accumulates of every node for one entry of the batch."""
-        shapes = self.shapes(users, rows, columns)
-        return {
-            node.name: OPERATIONS[node.op].products(
-                node.attributes, [shapes[name] for name in node.inputs], shapes[node.name]
-            )
-            for node in self.nodes
-        }
+        return self._counts("products", users, rows, columns)
+
+    def differences(self, users: int, rows: int, columns: int) -> dict[str, int]:
+        """Return the differences that every node sums, as magnitudes, for one entry of the batch."""
+        return self._counts("differences", users, rows, columns)
 
     def bit_operations(
         self, users: int, rows: int, columns: int, bits: Mapping[str, tuple[int, int]] | None = None
     ) -> int:
         """Return the sum of products times bits of both factors, for one entry of the batch.
+
+        A difference takes as many as the longer of both numbers has bits.
 
         Parameters
         ----------
@@ -191,8 +194,22 @@ class Graph:
             Bits of weights and activations by node; 32 and 32 where nothing is said.
         """
         factors = {} if bits is None else bits
-        products = self.products(users, rows, columns)
-        return sum(count * math.prod(factors.get(name, (32, 32))) for name, count in products.items())
+        products, differences = (counts(users, rows, columns) for counts in (self.products, self.differences))
+        whole = (32, 32)
+        return sum(
+            products[name] * math.prod(factors.get(name, whole))
+            + differences[name] * max(factors.get(name, whole))
+            for name in products
+        )
+
+    def _counts(self, what: str, users: int, rows: int, columns: int) -> dict[str, int]:
+        shapes = self.shapes(users, rows, columns)
+        made = {}
+        for node in self.nodes:
+            count = getattr(OPERATIONS[node.op], what)
+            given = [shapes[name] for name in node.inputs]
+            made[node.name] = count(node.attributes, given, shapes[node.name])
+        return made
 
 
 class GraphBuilder:
@@ -225,6 +242,10 @@ class GraphBuilder:
     def conv(self, of: str, channels: int, kernel: int = 3, groups: int = 1, name: str | None = None) -> str:
         """Convolution with a bias and zeros around; with kernel 1 on a pooled tensor a linear layer."""
         return self.add_node("conv", of, name=name, channels=channels, kernel=kernel, groups=groups)
+
+    def adder(self, of: str, channels: int, kernel: int = 3, name: str | None = None) -> str:
+        """Sums of absolute differences from weights in place of a convolution."""
+        return self.add_node("adder", of, name=name, channels=channels, kernel=kernel)
 
     def relu(self, of: str) -> str:
         """Return max(x, 0)."""
@@ -311,6 +332,18 @@ def _conv_products(attributes: Attributes, shapes: Shapes, result: Shape) -> int
     return math.prod(result) * taps
 
 
+def _adder_shape(attributes: Attributes, shapes: Shapes) -> Shape:
+    return _conv_shape({**attributes, "groups": 1}, shapes)
+
+
+def _adder_parameters(attributes: Attributes, shapes: Shapes) -> dict[str, tuple[int, ...]]:
+    return {**_conv_parameters({**attributes, "groups": 1}, shapes), "scale": (attributes["channels"],)}
+
+
+def _adder_differences(attributes: Attributes, shapes: Shapes, result: Shape) -> int:
+    return _conv_products({**attributes, "groups": 1}, shapes, result)
+
+
 def _hops_shape(attributes: Attributes, shapes: Shapes) -> Shape:
     if not 1 <= attributes["hops"] <= FURTHEST:
         raise ValueError(f"1 to {FURTHEST} hops")
@@ -393,8 +426,17 @@ OPERATIONS: dict[str, Operation] = {
         _conv_parameters,
         _conv_products,
     ),
+    "adder": Operation(
+        "Minus a scale times the sum of |x - w| over what a convolution sums, with zeros around the surface, "
+        "plus a bias.",
+        (1, 1),
+        ("channels", "kernel"),
+        _adder_shape,
+        _adder_parameters,
+        differences=_adder_differences,
+    ),
     "batch_norm": Operation(
-        "Normalisation of channels by means and variances; folded into the convolution before it at export.",
+        "Normalisation of channels by means and variances; folded into what is before it at export.",
         (1, 1),
         (),
         _same,
@@ -406,7 +448,12 @@ OPERATIONS: dict[str, Operation] = {
     "add": Operation("Sum of tensors.", (2, 8), (), _broadcast),
     "sub": Operation("Difference of two tensors.", (2, 2), (), _broadcast),
     "mul": Operation("Product of two tensors.", (2, 2), (), _broadcast, products=_entries),
-    "concat": Operation("Channels of several tensors, one after the other.", (2, 16), (), _concat),
+    "concat": Operation(
+        "Channels of tensors, one after the other; of a single one, to round it once more in integers.",
+        (1, 16),
+        (),
+        _concat,
+    ),
     "slice": Operation("Channels start to stop - 1.", (1, 1), ("start", "stop"), _slice),
     "mean_grid": Operation(
         "Mean over the elements.", (1, 1), (), lambda a, s: s[0]._replace(rows=1, columns=1)

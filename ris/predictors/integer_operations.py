@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ris.predictors._kernels.adder import sum_code_differences
 from ris.predictors._kernels.convolution import convolve
 from ris.predictors._kernels.elementwise import add, look_up, multiply, quantize, sum_middle
 from ris.predictors._kernels.ternary import add_and_subtract, requantize
 from ris.predictors.float_operations import dense, float_operation
 from ris.predictors.graph import Node
-from ris.predictors.model import CONVOLUTIONS, Array, IntegerModel
+from ris.predictors.model import WEIGHTED, Array, IntegerModel, without_zero
 from ris.predictors.moves import MOVES
 
 __all__ = ["Codes", "codes_of", "integer_operation"]
@@ -60,7 +61,7 @@ def codes_of(model: IntegerModel) -> dict[str, Codes]:
 def integer_operation(model: IntegerModel, node: Node, codes: dict[str, Codes]) -> Callable[..., Array]:
     """Return a function of a node's inputs."""
     inputs, out = [codes[name] for name in node.inputs], codes[node.name]
-    if node.name in model.real and node.op not in CONVOLUTIONS:
+    if node.name in model.real and node.op not in WEIGHTED:
         return _real(node, [None if name in model.real else codes[name] for name in node.inputs])
     if node.op in MOVES:
         move = partial(MOVES[node.op], node.attributes, np.uint8(out.zero))
@@ -70,7 +71,10 @@ def integer_operation(model: IntegerModel, node: Node, codes: dict[str, Codes]) 
     own: dict[str, Any] = {
         name: model.arrays.get(f"{node.name}/{name}") for name in ("weight", "bias", "multiplier", "table")
     }
-    own["ternary"] = model.arrays["weight_bits"][model.graph.nodes.index(node)] == 2
+    bits = model.arrays["weight_bits"][model.graph.nodes.index(node)]
+    own["ternary"] = bits == 2 and not without_zero(own["weight"], bits)
+    if node.op == "adder":
+        own["weight"] = model.weight_codes(node).astype(np.uint8)
     return _OPERATIONS[node.op](node, own, inputs, out)
 
 
@@ -147,7 +151,8 @@ class _Convolution:
     def __call__(self, x: Array) -> Array:
         batch, users, rows, columns, _ = x.shape
         y = np.empty((batch, users, rows, columns, self.channels), self.out.dtype)
-        wide, shape = self._bordered(x), (batch * users, rows, columns)
+        wide = _bordered(x, self.kernel // 2, self.zero, -x.shape[4] % 4)
+        shape = batch * users, rows, columns
         if self.kernel == 1:
             shape = (1, 1, batch * users * rows * columns)
         convolve(
@@ -161,16 +166,15 @@ class _Convolution:
         )
         return y
 
-    def _bordered(self, x: Array) -> Array:
-        """The input with its border and a multiple of 4 channels; weights of what is added there are zero."""
-        batch, users, rows, columns, channels = x.shape
-        edge = self.kernel // 2
-        if edge == 0 and channels % 4 == 0:
-            return x
-        axes = (batch, users, rows + 2 * edge, columns + 2 * edge, -(-channels // 4) * 4)
-        wide = np.full(axes, self.zero, np.uint8)
-        wide[:, :, edge : edge + rows, edge : edge + columns, :channels] = x
-        return wide
+
+def _bordered(x: Array, edge: int, zero: np.uint8, more: int = 0) -> Array:
+    """The input with a border of zeros, and more channels, whose weights are zero."""
+    if edge == 0 and more == 0:
+        return x
+    batch, users, rows, columns, channels = x.shape
+    wide = np.full((batch, users, rows + 2 * edge, columns + 2 * edge, channels + more), zero, np.uint8)
+    wide[:, :, edge : edge + rows, edge : edge + columns, :channels] = x
+    return wide
 
 
 def _blocks(weight: Array) -> Array:
@@ -189,6 +193,23 @@ def _blocks(weight: Array) -> Array:
 def _conv(node: Node, own: Any, inputs: Sequence[Codes], out: Codes) -> Callable[..., Array]:
     weight = dense(own["weight"], node.attributes["groups"])
     return _convolution(weight, own, inputs[0], out)
+
+
+def _adder(node: Node, own: Any, inputs: Sequence[Codes], out: Codes) -> Callable[..., Array]:
+    kernel, channels = node.attributes["kernel"], node.attributes["channels"]
+    weights = np.ascontiguousarray(own["weight"].transpose(0, 2, 3, 1)).reshape(channels, kernel, -1)
+    zero = np.uint8(inputs[0].zero)
+
+    def run(x: Array) -> Array:
+        maps, (rows, columns) = x.shape[0] * x.shape[1], x.shape[2:4]
+        y = np.empty((*x.shape[:4], channels), out.dtype)
+        wide = _bordered(x, kernel // 2, zero)
+        wide = wide.reshape(maps, *wide.shape[2:])
+        made = y.reshape(maps, rows, columns, channels)
+        sum_code_differences(made, wide, weights, kernel, own["bias"], own["multiplier"], *out.clip)
+        return y
+
+    return run
 
 
 def _rank_conv(node: Node, own: Any, inputs: Sequence[Codes], out: Codes) -> Callable[..., Array]:
@@ -302,6 +323,7 @@ def _mean(node: Node, own: Any, inputs: Sequence[Codes], out: Codes) -> Callable
 
 _OPERATIONS: dict[str, Callable[..., Callable[..., Array]]] = {
     "conv": _conv,
+    "adder": _adder,
     "rank_conv": _rank_conv,
     "add": _add,
     "sub": _add,

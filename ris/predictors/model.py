@@ -6,6 +6,8 @@ real arithmetic is float32, rounding is half to even:
 
     conv, rank_conv   clip(rint(float32(sum (qx - zx) qw + bias) multiplier) + z), with a multiplier
                       float32(float32(sx sw) / s) of each output channel; the border is zx
+    adder             clip(rint(float32(sum |qx - qw| + bias) multiplier) + z), with a multiplier
+                      float32(-sx scale / s) of each output channel; the border is zx
     mean_*, sum_*     clip(rint(float32(sum (qx - zx)) m) + z), m = sx / (s n) for a mean of n, or sx / s
     add, sub          clip(rint(sum multiplier_i (q_i - z_i) + z)), multiplier_i = +-s_i / s, as sum
                       multiplier_i q_i, the last term first, from z - sum multiplier_i z_i, which is summed
@@ -16,6 +18,11 @@ while sigmoid, tanh, gain and concat are tables, q = table[qx], one for each inp
 move or compare codes, so that they share scale and zero point with their input. These are the conventions
 of ONNX and of the quantized operators that onnxruntime adds to it. (Whether z is added before or after the
 rounding decides ties if z is odd.)
+
+Weights of b bits are whole numbers below 2^(b - 1) in magnitude, or odd ones below 2^b: the 2^b levels of a
+grid without zero, which fits a signed byte for up to 7 bits. A difference of codes means one of numbers only
+if both have one scale: the weights of an adder have scale, zero point and bits of its input. Its codes are
+stored less 2^(bits - 1), as signed bytes.
 
 A rectifier costs nothing where a range begins at zero: the clipping does it.
 
@@ -37,7 +44,16 @@ from numpy.typing import NDArray
 from channels.errors import InvalidArgumentError
 from ris.predictors.graph import Graph, Node
 
-__all__ = ["Array", "FloatModel", "IntegerModel", "Layout", "Model", "float_layout", "integer_layout"]
+__all__ = [
+    "Array",
+    "FloatModel",
+    "IntegerModel",
+    "Layout",
+    "Model",
+    "float_layout",
+    "integer_layout",
+    "without_zero",
+]
 
 Array = NDArray[Any]
 Layout = dict[str, tuple[type[np.generic], tuple[int, ...]]]
@@ -48,7 +64,8 @@ LARGEST_MODEL = 2**26
 
 TABLES = ("sigmoid", "tanh", "gain", "concat")
 CONVOLUTIONS = ("conv", "rank_conv")
-OWN_SCALE = ("input", *CONVOLUTIONS, *TABLES, "add", "sub", "mul", "mean_grid", "mean_users", "sum_users")
+WEIGHTED = (*CONVOLUTIONS, "adder")
+OWN_SCALE = ("input", *WEIGHTED, *TABLES, "add", "sub", "mul", "mean_grid", "mean_users", "sum_users")
 """Operations whose results have a scale of their own."""
 
 SMALLEST_SCALE, LARGEST_SCALE = 1e-15, 1e15
@@ -79,7 +96,7 @@ def integer_layout(graph: Graph, rows: int, columns: int) -> Layout:
     for node in graph.nodes:
         if node.op == "batch_norm":
             raise InvalidArgumentError(node.name, "a normalisation folded into a convolution", "batch_norm")
-        if node.op in CONVOLUTIONS:
+        if node.op in WEIGHTED:
             weight, bias = parameters[f"{node.name}/weight"], parameters[f"{node.name}/bias"]
             layout[f"{node.name}/weight"] = (np.int8, weight)
             layout[f"{node.name}/bias"] = (np.int32, bias)
@@ -98,6 +115,11 @@ def _limited(graph: Graph, layout: Layout) -> Layout:
     if entries > LARGEST_MODEL:
         raise InvalidArgumentError("graph", f"at most {LARGEST_MODEL} parameters", f"{entries}")
     return layout
+
+
+def without_zero(weight: Array, bits: int) -> bool:
+    """Whether weights are odd numbers, too large for the symmetric ones of so many bits."""
+    return bool((weight % 2 == 1).all() and np.abs(weight.astype(np.int64)).max() >= 2 ** (int(bits) - 1))
 
 
 @dataclass(frozen=True)
@@ -178,7 +200,7 @@ class IntegerModel(_Model):
         numbers = {node.name: number for number, node in enumerate(self.graph.nodes)}
         for number, node in enumerate(self.graph.nodes):
             real = [bits[numbers[name]] == 0 for name in node.inputs]
-            if any(real) and (bits[number] != 0 or node.op in CONVOLUTIONS):
+            if any(real) and (bits[number] != 0 or node.op in WEIGHTED):
                 raise InvalidArgumentError(
                     node.name, "a real result, and no weights, behind real ones", node.op
                 )
@@ -188,6 +210,8 @@ class IntegerModel(_Model):
                 self._check_shared(number, numbers[node.inputs[0]], node)
             if node.op in CONVOLUTIONS:
                 self._check_sums(number, node)
+            elif node.op == "adder":
+                self._check_differences(number, numbers[node.inputs[0]], node)
             elif self.arrays["weight_bits"][number] != 0:
                 raise InvalidArgumentError(node.name, "0 bits of weights", "others")
             if f"{node.name}/multiplier" in self.arrays:
@@ -218,6 +242,12 @@ class IntegerModel(_Model):
             factors[node.name] = (inputs[0], int(weights[numbers[node.name]]) or inputs[-1])
         return self.graph.bit_operations(users, rows, columns, factors)
 
+    def weight_codes(self, node: Node) -> NDArray[np.int16]:
+        """Return the weights of an adder in the codes of its input."""
+        bits = int(self.arrays["weight_bits"][self.graph.nodes.index(node)])
+        codes: NDArray[np.int16] = self.arrays[f"{node.name}/weight"] + np.int16(2**bits // 2)
+        return codes
+
     def _check_scales(self, name: str, scales: Array) -> None:
         if not ((scales >= SMALLEST_SCALE) & (scales <= LARGEST_SCALE)).all():
             expected = f"magnitudes from {SMALLEST_SCALE} to {LARGEST_SCALE}"
@@ -231,11 +261,22 @@ class IntegerModel(_Model):
     def _check_sums(self, number: int, node: Node) -> None:
         bits = int(self.arrays["weight_bits"][number])
         weight = self.arrays[f"{node.name}/weight"].astype(np.int64)
-        if not 2 <= bits <= 8 or np.abs(weight).max() >= 1 << (bits - 1):
+        if not 2 <= bits <= 8 or np.abs(weight).max() >= 1 << (bits - 1 + without_zero(weight, bits)):
             raise InvalidArgumentError(
                 node.name, "symmetric weights of 2 to 8 bits", f"{bits} bits or larger ones"
             )
-        sums = 255 * np.abs(weight).reshape(len(weight), -1).sum(1)
+        self._check_bound(node, 255 * np.abs(weight))
+
+    def _check_differences(self, number: int, source: int, node: Node) -> None:
+        bits, top = int(self.arrays["weight_bits"][number]), int(self.highest[source])
+        codes = self.weight_codes(node).astype(np.int64)
+        if bits != self.arrays["bits"][source] or codes.min() < 0 or codes.max() > top:
+            raise InvalidArgumentError(node.name, "weights in the codes of its input", "others")
+        self._check_bound(node, np.maximum(codes, top - codes))
+
+    def _check_bound(self, node: Node, largest: Array) -> None:
+        """Check that sums of addends of at most these magnitudes stay in 32 bits."""
+        sums = largest.reshape(len(largest), -1).sum(1)
         sums += np.abs(self.arrays[f"{node.name}/bias"].astype(np.int64))
         if sums.max() >= 2**31:
             raise InvalidArgumentError(node.name, "sums below 2^31", f"a bound of {sums.max()}")

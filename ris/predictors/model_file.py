@@ -11,6 +11,9 @@ attributes "kind" ("float" or "integer"), "rows" and "columns" (a surface that f
     weight_4bit     instead of "weight" for nodes whose weights have 3 or 4 bits: two in a byte, as digits
                     modulo 16, the lowest first; each node begins a byte
     weight_trits    the same for weights of 2 bits, -1, 0 and 1: five in a byte, as digits modulo 3
+    odd             only where weights q of up to 4 bits are odd numbers without zero (`without_zero`): 1 for
+                    their nodes, 0 for all others. What is packed is (q - 1) / 2
+    weight_2bit     where those, or the weights of adders, have 2 bits: four in a byte, as digits modulo 4
 
 The arrays and what they mean are those of `float_layout` and `integer_layout`. Nothing is unpickled,
 nothing is allocated before its size is checked, and a file that is not sound raises one error.
@@ -30,7 +33,7 @@ import numpy as np
 
 from channels.errors import InvalidArgumentError
 from ris.predictors.graph import Graph, Node
-from ris.predictors.model import Array, FloatModel, IntegerModel, Layout, Model
+from ris.predictors.model import Array, FloatModel, IntegerModel, Layout, Model, without_zero
 
 __all__ = ["ModelFileError", "packed_bytes", "read_model", "write_model"]
 
@@ -41,7 +44,10 @@ LARGEST_TEXT = 2**20
 KINDS: dict[str, type[FloatModel] | type[IntegerModel]] = {"float": FloatModel, "integer": IntegerModel}
 ROUNDING = "f32-rne"
 PACKINGS = {2: ("weight_trits", 3, 5), 3: ("weight_4bit", 16, 2), 4: ("weight_4bit", 16, 2)}
-"""By bits of weights: dataset, base of the digits, and digits in a byte."""
+ODD_PACKINGS = {2: ("weight_2bit", 4, 4), 3: ("weight_4bit", 16, 2), 4: ("weight_4bit", 16, 2)}
+"""By bits of weights: dataset, base of the digits, and digits in a byte; those of odd weights and adders."""
+
+ODD = "odd"
 
 
 class ModelFileError(ValueError):
@@ -206,10 +212,30 @@ def _values(file: h5py.File, name: str, dtype: type[np.generic], entries: int | 
 Packing = tuple[str, int, int]
 
 
-def _packings(arrays: Mapping[str, Array], graph: Graph) -> dict[str, Packing]:
+def _packings(arrays: Mapping[str, Array], graph: Graph, odd: set[str]) -> dict[str, Packing]:
     """Packings of weights by name, where several go to a byte."""
-    bits = zip(graph.nodes, arrays.get("weight_bits", ()), strict=False)
-    return {f"{node.name}/weight": PACKINGS[int(count)] for node, count in bits if int(count) in PACKINGS}
+    found = {}
+    for node, count in zip(graph.nodes, arrays.get("weight_bits", ()), strict=False):
+        name = f"{node.name}/weight"
+        table = ODD_PACKINGS if name in odd or node.op == "adder" else PACKINGS
+        if int(count) in table:
+            found[name] = table[int(count)]
+    return found
+
+
+def _odd(model: Model) -> Array:
+    """1 for nodes whose packed weights are odd."""
+    bits = model.arrays.get("weight_bits", np.zeros(len(model.graph.nodes), np.uint8)).tolist()
+    flags = [
+        count in ODD_PACKINGS and without_zero(model.arrays[f"{node.name}/weight"], count)
+        for node, count in zip(model.graph.nodes, bits, strict=True)
+    ]
+    return np.array(flags, np.uint8)
+
+
+def _chosen(graph: Graph, flags: Array) -> set[str]:
+    """Weights of the nodes with a flag."""
+    return {f"{node.name}/weight" for node, flag in zip(graph.nodes, flags, strict=True) if flag}
 
 
 def _pack(values: Array, base: int, digits: int) -> Array:
@@ -230,13 +256,15 @@ def _unpack(packed: Array, base: int, digits: int, entries: int) -> Array:
 
 def _joined(model: Model) -> dict[str, Array]:
     """Arrays of one name, joined."""
-    packings = _packings(model.arrays, model.graph)
-    parts: dict[str, list[Array]] = {}
+    flags = _odd(model)
+    odd = _chosen(model.graph, flags)
+    packings = _packings(model.arrays, model.graph, odd)
+    parts: dict[str, list[Array]] = {ODD: [flags]} if odd else {}
     for name in model.layout(model.graph, model.rows, model.columns):
         values = model.arrays[name].ravel()
         if name in packings:
             dataset, *how = packings[name]
-            parts.setdefault(dataset, []).append(_pack(values, *how))
+            parts.setdefault(dataset, []).append(_pack(values >> 1 if name in odd else values, *how))
         else:
             parts.setdefault(name.split("/")[-1], []).append(values)
     return {name: np.concatenate(values) for name, values in parts.items()}
@@ -247,7 +275,11 @@ def _split(file: h5py.File, layout: Layout, graph: Graph) -> dict[str, Array]:
     known: dict[str, Array] = {}
     if "weight_bits" in layout:
         known["weight_bits"] = _values(file, "weight_bits", np.uint8, len(graph.nodes))
-    packings = _packings(known, graph)
+    flags = _values(file, ODD, np.uint8, len(graph.nodes)) if ODD in file else np.zeros_like(graph.nodes, int)
+    odd = _chosen(graph, flags)
+    packings = _packings(known, graph, odd)
+    if not odd <= set(packings) or flags.max() > 1:
+        raise ValueError(f"{ODD} where no weights are packed")
     sizes: dict[str, int] = {}
     types: dict[str, type[np.generic]] = {}
     places: dict[str, slice] = {}
@@ -258,12 +290,13 @@ def _split(file: h5py.File, layout: Layout, graph: Graph) -> dict[str, Array]:
         sizes[dataset] = first + -(-math.prod(shape) // digits)
         places[name], datasets[name] = slice(first, sizes[dataset]), dataset
         types[dataset] = np.uint8 if name in packings else dtype
-    if set(file) != {"graph", "metadata", *sizes}:
+    if set(file) != {"graph", "metadata", *sizes, *([ODD] if odd else [])}:
         raise ValueError(f"the datasets {sorted(file)}")
     joined = {name: _values(file, name, types[name], size) for name, size in sizes.items()}
     for name, (_, shape) in layout.items():
         values = joined[datasets[name]][places[name]]
         if name in packings:
             values = _unpack(values, *packings[name][1:], math.prod(shape))
+            values = 2 * values + 1 if name in odd else values
         known[name] = values.reshape(shape).copy()
     return known

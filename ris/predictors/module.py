@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from channels.errors import InvalidArgumentError
+from ris.predictors.adder import sums_of_differences
 from ris.predictors.float_operations import EPSILON
 from ris.predictors.graph import Graph, Node
 from ris.predictors.moves import both_surfaces
@@ -30,7 +31,9 @@ class Network(nn.Module):
 
     Parameters are called "node/parameter", as in `Graph.parameters`, in the state dictionary too. Weights
     begin as normal numbers of variance 2 / (inputs of the sum), biases as zeros (He et al., ICCV 2015); the
-    last convolution of a residual branch begins as zero, so that a deep network begins as a shallow one.
+    last convolution of a residual branch begins as zero, so that a deep network begins as a shallow one. The
+    weights of adders are compared with their inputs and begin with variance 1 (Chen et al., CVPR 2020), from
+    the same normal numbers.
 
     Parameters
     ----------
@@ -48,11 +51,12 @@ class Network(nn.Module):
         self._short: dict[str, list[str]] = {node.name: [] for node in graph.nodes}
         generator = torch.Generator().manual_seed(seed)
         zero = _ends_of_branches(graph)
-        for name, shape in graph.parameters(rows, columns).items():
+        parameters = graph.parameters(rows, columns)
+        for name, shape in parameters.items():
             node, short = name.split("/")
             self._short[node].append(short)
-            value = _first_value(short, shape, generator)
-            if node in zero and short in ("weight", "scale"):
+            value = _first_value(graph[node].op, short, shape, generator)
+            if node in zero and short == ("scale" if f"{node}/scale" in parameters else "weight"):
                 value = torch.zeros(shape)
             if short in ("mean", "variance"):
                 self.register_buffer(name, value)
@@ -61,6 +65,10 @@ class Network(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the output, axes (batch, user, channel, row, column), for an input with the same axes."""
+        return self.results(maps)[self.graph.nodes[-1].name]
+
+    def results(self, maps: Tensor) -> dict[str, Tensor]:
+        """Return the results of all nodes."""
         channels = self.graph.input_channels
         if maps.ndim != 5 or maps.shape[2] != channels:
             axes = f"axes (batch, user, channel, row, column) with {channels} channels"
@@ -72,7 +80,7 @@ class Network(nn.Module):
             if node.op == "batch_norm" and self.training:
                 own = _batch_statistics(own, inputs[0])
             values[node.name] = execute(node, own, *inputs)
-        return values[self.graph.nodes[-1].name]
+        return values
 
     def own(self, node: Node) -> dict[str, Tensor]:
         """Return the parameters of a node by their short names ("weight", ...)."""
@@ -103,15 +111,19 @@ def _ends_of_branches(graph: Graph) -> set[str]:
         ancestors[node.name] = {node.name}.union(*(ancestors[name] for name in node.inputs))
         if node.op == "add" and len(node.inputs) == 2 and node.inputs[0] in ancestors[node.inputs[1]]:
             end = graph[node.inputs[1]]
-            while end.op not in ("conv", "rank_conv", "batch_norm", "gain") and end.name != node.inputs[0]:
+            while (
+                end.op not in ("conv", "adder", "rank_conv", "batch_norm", "gain")
+                and end.name != node.inputs[0]
+            ):
                 end = graph[end.inputs[0]]
             ends.add(end.name)
     return ends
 
 
-def _first_value(short: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+def _first_value(op: str, short: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     if short == "weight" and shape:
-        return torch.randn(shape, generator=generator) * math.sqrt(2 / math.prod(shape[1:]))
+        spread = 1.0 if op == "adder" else math.sqrt(2 / math.prod(shape[1:]))
+        return torch.randn(shape, generator=generator) * spread
     return torch.ones(shape) if short in ("weight", "scale", "variance") else torch.zeros(shape)
 
 
@@ -132,6 +144,12 @@ def _conv(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
         padding=attributes["kernel"] // 2,
         groups=attributes["groups"],
     )
+    return made.reshape(*maps.shape[:2], *made.shape[1:])
+
+
+def _adder(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
+    sums = sums_of_differences(maps.flatten(0, 1), own["weight"])
+    made = own["bias"][:, None, None] - own["scale"][:, None, None] * sums
     return made.reshape(*maps.shape[:2], *made.shape[1:])
 
 
@@ -231,6 +249,7 @@ def _unflatten(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
 
 _EXECUTE: dict[str, Callable[..., Tensor]] = {
     "conv": _conv,
+    "adder": _adder,
     "batch_norm": _batch_norm,
     "relu": lambda a, p, maps: functional.relu(maps),
     "sigmoid": lambda a, p, maps: torch.sigmoid(maps),

@@ -4,6 +4,9 @@ Weights are symmetric for each output channel, activations affine for each tenso
 "Quantizing deep convolutional networks for efficient inference" (2018): with codes of b bits a range
 [low, high], widened to contain 0, has scale s = (high - low) / (2^b - 1) and zero point z = rint(-low / s); a
 weight has scale max|w| / (2^(b - 1) - 1) and no zero point; a bias has the product of both scales.
+
+The weights of an adder have the codes of its input, whose range clips them without loss: for any x in that
+range, |x - w| is |x - clip(w)| plus a number that the bias takes up.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -31,6 +34,10 @@ DECAY = 0.99
 
 BINS = 2048
 TAIL = 5e-3
+
+LEAST = 1e-9
+"""Codes of a result that a step of an adder's sum makes at least: with 2^23 steps still none."""
+
 SHARES = np.linspace(0.3, 1.0, 71)
 """Shares of a range that the observer of squared errors tries."""
 
@@ -63,7 +70,7 @@ class QuantizedNetwork(nn.Module):
     graph : Graph
         What is executed, without normalisations and with few rectifiers left.
     weight_bits : dict of str to int
-        Bits of every convolution's weights.
+        Bits of every convolution's weights, and of every adder's, which has those of its input.
     """
 
     low: Tensor
@@ -93,6 +100,8 @@ class QuantizedNetwork(nn.Module):
         self._bits[self.graph.nodes[0].name] = 8
         self._bits |= dict.fromkeys(self._real, 0)
         self.weight_bits = _bits_of_weights(self.graph, bits)
+        adders = (node for node in self.graph.nodes if node.op == "adder")
+        self.weight_bits |= {node.name: self._bits[self._source[node.inputs[0]]] for node in adders}
         self._kept: dict[str, Tensor] = {}
         self._number = {node.name: number for number, node in enumerate(self.graph.nodes)}
         self.delay, self.per_channel, self.follow = integer("delay", delay, 0), per_channel, follow
@@ -301,6 +310,9 @@ class QuantizedNetwork(nn.Module):
     def _own(self, node: Node) -> dict[str, Tensor]:
         """Parameters of a node as the integer model will have them."""
         own = self.network.own(node)
+        if node.op == "adder":
+            made = self._adder(node)
+            return {name: value + (made[name] - value).detach() for name, value in own.items()}
         if node.op not in CONVOLUTIONS:
             return own
         weight, bias = own["weight"], own["bias"]
@@ -312,6 +324,28 @@ class QuantizedNetwork(nn.Module):
             "bias": bias + (bias_codes * (source * scale) - bias).detach(),
         }
 
+    def _adder(self, node: Node) -> dict[str, Tensor]:
+        """Parameters of an adder as the integer model will have them, and their codes."""
+        own = {name: value.detach() for name, value in self.network.own(node).items()}
+        source, zero, top = self._codes(self.graph[node.inputs[0]])
+        result, _, _ = self._codes(node)
+        exact = own["weight"] / source + zero
+        inside = torch.clamp(exact, 0, top)
+        bias = own["bias"] - own["scale"] * source * (exact - inside).abs().flatten(1).sum(1)
+        # What a step of the sum makes: so much that the bias fits 32 bits.
+        step = source * own["scale"]
+        least = torch.maximum(bias.abs() / 2**30, LEAST * result)
+        step = torch.where(step.abs() < least, torch.copysign(least, step), step)
+        codes, bias_codes = torch.round(inside), torch.round(-bias / step)
+        return {
+            "weight": source * (codes - zero),
+            "scale": step / source,
+            "bias": -step * bias_codes,
+            "codes": codes,
+            "bias codes": bias_codes,
+            "multiplier": -step / result,
+        }
+
     def _exported(self, node: Node) -> dict[str, Tensor]:
         scale, zero, top = self._codes(node)
         inputs = [self._codes(self.graph[name]) for name in node.inputs]
@@ -320,6 +354,11 @@ class QuantizedNetwork(nn.Module):
             # The scale of a real result is 1.
             multiplier = (inputs[0][0] * of_weights) / scale
             return {"weight": weight.to(torch.int8), "bias": bias.to(torch.int32), "multiplier": multiplier}
+        if node.op == "adder":
+            adder = self._adder(node)
+            signed = adder["codes"] - 2 ** self.weight_bits[node.name] // 2
+            bias = adder["bias codes"].to(torch.int32)
+            return {"weight": signed.to(torch.int8), "bias": bias, "multiplier": adder["multiplier"]}
         if node.name in self._real and node.op in ("add", "sub", "mul"):
             return {"multiplier": torch.ones(() if node.op == "mul" else len(inputs))}
         if node.name in self._real and node.op in TABLES:

@@ -2,8 +2,9 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +20,31 @@ from ris.predictors.networks import NETWORKS
 from ris.predictors.networks.composed import Composed
 from ris.predictors.networks.learned_ascent import LEARNED_ASCENTS, LearnedAscent
 from ris.predictors.networks.unrolled import UNROLLED, Unrolled, as_phasors
+from ris.predictors.optimiser import Optimiser
 from ris.predictors.statistical import StatisticalTask
 from ris.predictors.task import Batch, Split, Task, converted
 
 __all__ = [
+    "Gradients",
     "Progress",
     "Recipe",
     "Trained",
+    "backward",
     "build",
     "loss_of",
     "measure",
+    "on_codebook",
     "on_device",
     "optimise",
     "phasors",
     "rates_on",
     "sum_rates",
+    "task_loss",
     "train",
 ]
 
 VALIDATION, EVERY, PATIENCE, MARGIN = 256, 100, 15, 1e-4
 """Systems, steps between validations, validations without a rise of the score by MARGIN until the end."""
-
-LARGEST_NORM = 1.0
-"""Longer gradients are shortened to this."""
 
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises; then it falls as a cosine."""
@@ -60,6 +63,9 @@ Predictor = Network | Composed
 
 Progress = Callable[[int, str], None]
 """Told the step and a line about it."""
+
+Gradients = Callable[[Callable[[], Tensor]], None]
+"""Given a function that works out the loss: sets the gradients for one step."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ class Recipe:
     batch : int
         Systems a step.
     rate : float
-        Highest learning rate (Adam).
+        Highest learning rate of the `Optimiser`.
     bits : int
         Phase resolution of the surfaces that the network is trained for; 0 is continuous.
     """
@@ -173,17 +179,24 @@ def train(
     return Trained(network, optimise(network, recipe, checkpoint=checkpoint, progress=progress))
 
 
+def backward(loss: Callable[[], Tensor]) -> None:
+    """Set the gradients of a loss by backpropagation."""
+    torch.autograd.backward(loss())
+
+
 def optimise(
     network: nn.Module,
     recipe: Recipe,
     *,
+    loss: Callable[[Batch], Tensor] | None = None,
+    parts: Sequence[nn.Module] | None = None,
+    gradients: Gradients = backward,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> list[tuple[int, float]]:
     """Train a network as it is, to its best validation, and return the history of validations.
 
-    The loss is minus the mean logarithm of the sum rate, so that all systems count alike, whatever their
-    SNR. The same network, recipe and number of threads give the same weights to the last bit on a processor.
+    The same network, recipe and number of threads give the same weights to the last bit on a processor.
 
     Parameters
     ----------
@@ -191,6 +204,12 @@ def optimise(
         As `Network`, such as one that simulates integers; it is changed.
     recipe : Recipe
         How to train it.
+    loss : callable, optional
+        Of a batch of systems, instead of `loss_of` the network.
+    parts : sequence of Module, optional
+        As for `Optimiser`; the whole network is one by default.
+    gradients : callable
+        How the gradients of a step follow from the loss: by backpropagation, if nothing else is said.
     checkpoint : Path, optional
         File that keeps the state at every validation, and from which an interrupted training goes on.
     progress : callable, optional
@@ -198,7 +217,7 @@ def optimise(
     """
     task, device = recipe.make_task(), "cuda" if torch.cuda.is_available() else "cpu"
     network.to(device)
-    optimiser = torch.optim.Adam(network.parameters(), recipe.rate)
+    optimiser = Optimiser([network] if parts is None else parts, recipe.rate)
     state = _State(recipe, network, optimiser)
     if checkpoint is not None and checkpoint.exists():
         state.load(checkpoint)
@@ -211,9 +230,7 @@ def optimise(
         batch = on_device(task.training_batch(step, recipe.batch, recipe.seed), device)
         network.train()
         optimiser.zero_grad()
-        loss = loss_of(network, batch, recipe.bits)
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(network.parameters(), LARGEST_NORM)
+        gradients(partial(loss, batch) if loss else partial(loss_of, network, batch, recipe.bits))
         optimiser.step()
         if (step + 1) % EVERY == 0 or step + 1 == recipe.steps:
             score = float(torch.cat([sum_rates(network, one, recipe.bits) for one in validation]).mean())
@@ -252,17 +269,16 @@ def on_device(batch: Batch, device: str, dtype: torch.dtype = torch.float32) -> 
 
 
 def phasors(network: nn.Module, batch: Batch, bits: int = 0) -> Tensor:
-    """Return what a network sets, shape (2 B, rows, columns): one phasor for each element.
+    """Return what a network sets, `on_codebook`: phasors of the elements, shape (2 B, rows, columns)."""
+    x = network(batch.maps, batch) if isinstance(network, Composed) else as_phasors(network(batch.maps))
+    return on_codebook(x, bits)
 
-    With `bits` they are rounded to the 2^bits phases 2 pi m / 2^bits; gradients pass as if they were not
-    (straight-through, Bengio, Leonard and Courville, 2013).
+
+def on_codebook(x: Tensor, bits: int) -> Tensor:
+    """Return phasors, with bits > 0 rounded to the 2^bits phases 2 pi m / 2^bits.
+
+    Gradients pass as if they were not rounded (straight-through, Bengio, Leonard and Courville, 2013).
     """
-    if isinstance(network, Composed):
-        return _rounded(network(batch.maps, batch), bits)
-    return _rounded(as_phasors(network(batch.maps)), bits)
-
-
-def _rounded(x: Tensor, bits: int) -> Tensor:
     if not bits:
         return x
     step = 2 * math.pi / 2**bits
@@ -295,10 +311,16 @@ def loss_of(network: nn.Module, batch: Batch, bits: int = 0) -> Tensor:
     """Return the loss; for a learned ascent it is the mean over the later half of its moves."""
     if isinstance(network, LearnedAscent):
         path = network.path(batch)
-        made = [_rounded(x, bits) for x in path[len(path) // 2 :]]
+        made = [on_codebook(x, bits) for x in path[len(path) // 2 :]]
     else:
         made = [phasors(network, batch, bits)]
-    return -torch.stack([batch.rates(x).sum(-1).log().mean() for x in made]).mean()
+    return torch.stack([task_loss(x, batch) for x in made]).mean()
+
+
+def task_loss(x: Tensor, batch: Batch) -> Tensor:
+    """Return minus the mean logarithm of the sum rate: all systems count alike, whatever their SNR."""
+    loss: Tensor = -batch.rates(x).sum(-1).log().mean()
+    return loss
 
 
 def _schedule(share: float) -> float:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from onnx import TensorProto, helper, numpy_helper
 
 from ris.predictors.graph import Graph, Node
-from ris.predictors.model import Array, IntegerModel
+from ris.predictors.model import OWN_SCALE, Array, IntegerModel
 from ris.predictors.runtime import Predictor
 
 __all__ = ["WITHOUT", "differing_codes", "single", "whole"]
@@ -148,6 +148,14 @@ class _Writer:
             self._real(node)
         else:
             getattr(self, f"_{node.op}")(node, *node.inputs)
+            top = int(self.model.highest[self.numbers[node.name]])
+            if node.op in OWN_SCALE and 0 < top < 255:
+                self._clip(node.name, top)
+
+    def _clip(self, name: str, top: int) -> None:
+        """Codes of fewer bits: onnxruntime has those of bytes alone."""
+        wide = self.nodes[-1].output[0] = f"{name}_wide"
+        self.add("Min", wide, self.constant(top, np.uint8), out=name)
 
     def _real(self, node: Node) -> None:
         """Real numbers from real numbers, or from codes; with users of their own axis."""
@@ -185,6 +193,25 @@ class _Writer:
         bias, multiplier = (self.own(node, name)[:, None, None] for name in ("bias", "multiplier"))
         total = self.add("Cast", self.add("Add", sums, self.constant(bias, np.int32)), to=TensorProto.FLOAT)
         self.add("Mul", total, self.constant(multiplier, np.float32), out=node.name)
+
+    def _adder(self, node: Node, x: str) -> None:
+        kernel, (_, _, rows, columns) = node.attributes["kernel"], self.shape(x)
+        edge, (_, zero) = kernel // 2, self.codes(x)
+        wide, border = (self.add("Cast", name, to=TensorProto.INT32) for name in (x, zero))
+        wide = self.add("Pad", wide, self.constant([0, 0, edge, edge] * 2, np.int64), border)
+        sums = self.constant(self.own(node, "bias")[:, None, None], np.int32)
+        weights = self.model.weight_codes(node)[..., None, None]
+        for i in range(kernel):
+            for j in range(kernel):
+                ends = [self.constant(end, np.int64) for end in ([i, j], [i + rows, j + columns], [2, 3])]
+                seen = self.add("Unsqueeze", self.add("Slice", wide, *ends), self.constant([1], np.int64))
+                apart = self.add("Abs", self.add("Sub", seen, self.constant(weights[:, :, i, j], np.int32)))
+                apart = self.add("ReduceSum", apart, self.constant([2], np.int64), keepdims=0)
+                sums = self.add("Add", sums, apart)
+        real = self.add("Cast", sums, to=TensorProto.FLOAT)
+        real = self.add("Mul", real, self.constant(self.own(node, "multiplier")[:, None, None], np.float32))
+        one = self.constant(1, np.float32)
+        self.add("QuantizeLinear", real, one, self.codes(node.name)[1], out=node.name)
 
     def _rank_conv(self, node: Node, x: str) -> None:
         maps, channels, rows, columns = self.shape(x)

@@ -48,11 +48,12 @@ def train(
         interference hit 5 % of them.
     network
         mlp: a plain one, for one size of the surfaces. cnn, cnn-wide: convolutions on the element grid; se:
-        with squeeze-and-excitation; paired: besides, surfaces that hear of each other. gnn-median, gnn-max,
-        gnn-relu: graph networks by their activation. lgcl: learnable graph convolution. unrolled1 to
-        unrolled4: so many learned ascent steps behind se. ascent8, ascent16, ascent32: so many learned moves
-        along the slopes of the rate, for the instantaneous task. Scale-recurrent networks for coarse maps are
-        trained by `ris run claims/mixed_dense`.
+        with squeeze-and-excitation; paired: besides, surfaces that hear of each other; adder: se with sums of
+        absolute differences in place of convolutions. gnn-median, gnn-max, gnn-relu: graph networks by their
+        activation. lgcl: learnable graph convolution. unrolled1 to unrolled4: so many learned ascent steps
+        behind se. ascent8, ascent16, ascent32: so many learned moves along the slopes of the rate, for the
+        instantaneous task. Scale-recurrent networks for coarse maps are trained by `ris run
+        claims/mixed_dense`.
     seed
         Of the first weights and of the systems of the training.
     side
@@ -101,7 +102,7 @@ def train(
 
 @app.command
 def compress(
-    method: Literal["rounding", "gpfq", "ternary"],
+    method: Literal["rounding", "gpfq", "ternary", "saq", "adder"],
     /,
     *,
     model: str = "reference",
@@ -114,7 +115,7 @@ def compress(
 
     Prints rate, size and operations beside those of the network in floats, on the same systems. "packed" are
     the bytes of its numbers, "file" those of the model file, where gzip codes them. The first and the last
-    layers keep 8 bits, as do all results. Needs torch (`pip install double-ris[train]`).
+    layers keep 8 bits, as do all results but for saq. Needs torch (`pip install double-ris[train]`).
 
     Example: `ris compress gpfq --bits 4`
 
@@ -127,12 +128,15 @@ def compress(
     method
         rounding: every weight to the nearest code. gpfq: error feedback, without training, from 256 systems;
         each code mends what those before it broke (Lybrand and Saab, 2021). ternary: -1, 0 and 1, by training
-        on in stages while more and more weights become zero; it takes minutes.
+        on in stages while more and more weights become zero; it takes minutes. saq: weights and inputs of so
+        many bits, by training on at the worst weights nearby; it takes minutes too (Liu, Cai, Zhuang, 2021).
+        adder: sums of absolute differences in place of most convolutions, trained anew as the network was,
+        beside a teacher (Xu et al., 2020); it takes as long as two trainings.
     model
         Name of a network that comes with the package, or a file that `ris train` wrote; in floats.
     bits
-        Bits of a weight; 4 by default, and always 2 if ternary. A fraction is a mean: every layer gets 2, 3,
-        4, 6 or 8 bits, more where fewer change the phases most.
+        Bits of a weight; 4 by default, always 2 if ternary, and 8 beside adders, which have those of results.
+        A fraction is a mean: every layer gets 2, 3, 4, 6 or 8 bits, more where fewer change the phases most.
     systems
         Fixed systems of each split, test and unseen geometry, on which the rates are means.
     out

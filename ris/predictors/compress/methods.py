@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from channels.errors import InvalidArgumentError
+from ris.predictors.compress.adder import adders
 from ris.predictors.compress.gpfq import gpfq
 from ris.predictors.compress.mixed_precision import mixed_bits
 from ris.predictors.compress.rounding import rounded
+from ris.predictors.compress.saq import saq
 from ris.predictors.compress.ternary import ternary
 from ris.predictors.model import FloatModel, IntegerModel, Model
 from ris.predictors.model_file import encode_model, packed_bytes
@@ -20,7 +22,9 @@ __all__ = ["METHODS", "Size", "compressed", "recipes_of", "size_of"]
 METHODS: Mapping[str, Callable[..., QuantizedNetwork]] = {
     "rounding": rounded,
     "gpfq": gpfq,
+    "saq": saq,
     "ternary": ternary,
+    "adder": adders,
 }
 """Functions of a trained network, the recipe that trained it and, if asked for, bits of the weights."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from ris.predictors.graph import Graph
+from ris.predictors.networks.adder import adder_cnn
 from ris.predictors.networks.cnn import cnn
 from ris.predictors.networks.lgcl import lgcl
 from ris.predictors.networks.local_gnn import local_gnn
@@ -17,6 +18,7 @@ NETWORKS: Mapping[str, Callable[[int, int], Graph]] = {
     "cnn": lambda channels, side: cnn(channels),
     "cnn-wide": lambda channels, side: cnn(channels, width=33),
     "se": lambda channels, side: cnn(channels, se=True),
+    "adder": lambda channels, side: adder_cnn(channels),
     "paired": lambda channels, side: paired(channels),
     "separable": lambda channels, side: separable(channels),
     "gnn-relu": lambda channels, side: local_gnn(channels, "relu"),

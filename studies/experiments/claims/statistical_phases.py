@@ -4,21 +4,24 @@ The statistical task of `ris.predictors`: users in different directions, two sur
 paths, phase noise; the rate is the exact hardening bound. 100 % is the numerical optimum: the best of ascents
 which begin at superposed steering, each user's steering and random phases (`ris.predictors.optimum`).
 
-The reference is the residual network with gates whose two surfaces tell each other what they see, trained on
-small surfaces and then, with the same weights, on those of the claim. The optimum serves some of the users
-and leaves out the others, so that both surfaces have to choose the same ones. In integers of eight bits it is
-what comes with the package. All other networks are trained by far fewer steps, and most on small surfaces
-alone: the claim about them is only that they are above steering and the closed form. The perceptron knows but
-one size, and `unrolled1` begins with the trained network with gates and takes one learned step up the rate.
+The reference is the residual network with gates whose two surfaces tell each other what they see: it begins
+with the trained network with gates, `se`, and is trained on small surfaces and then, with the same weights,
+on those of the claim. The optimum serves some of the users and leaves out the others, so that both surfaces
+have to choose the same ones. In integers of eight bits it is what comes with the package. The other networks
+are trained on small surfaces alone, but for the perceptron, which knows one size only; `unrolled1` begins
+with `se` and takes one learned step up the rate.
 
 The claims: the reference reaches 97 % of the optimum on systems like those of the training, and 95 % on
 unseen geometry, in at most a thousandth of the time that the optimum takes for one system on one core; and
-every network is above the best of what needs no training. Intervals are 95 % bootstrap intervals over
-trainings and systems, paired.
+every network is above the best of what needs no training. Where users are in different directions no closed
+form maximises even their mean gains, so that two things can be meant: steering, which is in closed form, and
+the ascent of `ris.optimal_phases` on the sum of the mean gains. Both are held against every network.
+Intervals are 95 % bootstrap intervals over trainings and systems, paired.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,7 +48,8 @@ SHARES = {"test": 0.97, "unseen": 0.95}
 FASTER = 1e-3
 
 REFERENCE, INTEGERS, UNROLLED, PERCEPTRON = "paired", "paired, 8 bits", "unrolled1", "mlp"
-BASELINES = ("closed form (mean gain)", "steering, best user", "superposed steering")
+STEERING, MEAN_GAIN = ("steering, best user", "superposed steering"), ("optimal mean gain",)
+BASELINES = (*STEERING, *MEAN_GAIN)
 
 SHARE = "claim: {:.0%} of the numerical optimum"
 TIME = "claim: a thousandth of the optimum's time"
@@ -66,14 +70,12 @@ class Settings:
         First systems of each split.
     seeds : int
         Trainings of each network.
-    networks : tuple of str
-        Those besides the reference.
-    steps, batch : int
-        Of the reference on small surfaces; the other networks take that batch too.
-    large_steps, large_batch : int
-        Of the reference on the surfaces of the claim, and of the perceptron.
-    few_steps : int
-        Of the other networks.
+    networks : dict of str to int
+        Those besides the reference, and steps of their trainings.
+    batch, large_batch : int
+        Systems a step, on small surfaces and on those of the claim.
+    base_steps, paired_steps, large_steps : int
+        Of `se`, with which the reference begins, and of the reference on small and on large surfaces.
     integer_steps : int
         Of the training with the rounding to eight bits in it.
     """
@@ -82,30 +84,35 @@ class Settings:
     small: int = 8
     systems: int = 1000
     seeds: int = 3
-    networks: tuple[str, ...] = (
-        "se", "cnn", "gnn-relu", "gnn-median", "gnn-max", "lgcl", PERCEPTRON, UNROLLED
+    networks: dict[str, int] = field(
+        default_factory=lambda: {
+            "se": 3000, "cnn": 1500, "gnn-relu": 800, "gnn-median": 800, "gnn-max": 800, "lgcl": 300,
+            PERCEPTRON: 1500, UNROLLED: 200,
+        }
     )  # fmt: skip
-    steps: int = 800
     batch: int = 64
-    large_steps: int = 650
-    large_batch: int = 24
-    few_steps: int = 150
-    integer_steps: int = 100
+    large_batch: int = 32
+    base_steps: int = 3000
+    paired_steps: int = 1500
+    large_steps: int = 600
+    integer_steps: int = 150
 
     def recipes(self, network: str, seed: int) -> "list[Recipe]":
         """Return the trainings of a network, one after the other."""
         from ris.predictors.train import Recipe
 
-        few = Recipe("statistical", network, seed, self.small, self.few_steps, self.batch, 2e-3)
-        large = Recipe("statistical", network, seed, self.side, self.large_steps, self.large_batch, 1e-3)
+        base = Recipe("statistical", "se", seed, self.small, self.base_steps, self.batch)
         if network == REFERENCE:
-            first = Recipe("statistical", network, seed, self.small, self.steps, self.batch, 2e-3)
-            return [first, large]
+            paired = replace(base, network=network, steps=self.paired_steps, rate=1e-3)
+            return [
+                base,
+                paired,
+                replace(paired, side=self.side, steps=self.large_steps, batch=self.large_batch),
+            ]
+        recipe = replace(base, network=network, steps=self.networks[network])
         if network == PERCEPTRON:
-            return [large]
-        if network == UNROLLED:
-            return [*self.recipes("se", seed), few]
-        return [few]
+            return [replace(recipe, side=self.side, batch=self.large_batch)]
+        return [base, recipe] if network == UNROLLED else [recipe]
 
 
 def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> Outcome:
@@ -138,11 +145,11 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
     timed = {name: each[0] for name, each in ways.items()} | {OPTIMUM: untrained[OPTIMUM]}
     seconds = {name: median_seconds(lambda way=way: way(one)) for name, way in timed.items()}  # type: ignore[misc]
     shares = {split: {name: ratio(rates[split][name], optimum[split]) for name in ways} for split in SPLITS}
-    gains: dict[tuple[str, str], Estimate] = {}
-    for split in SPLITS:
-        steered = max((rates[split][name] for name in BASELINES), key=np.mean)
+    gains: dict[tuple[str, str, str], Estimate] = {}
+    for split, (what, baselines) in product(SPLITS, (("steering", STEERING), ("mean gain", MEAN_GAIN))):
+        untaught = max((rates[split][name] for name in baselines), key=np.mean)
         names = [name for name in ways if name not in BASELINES]
-        gains |= {(name, split): ratio(rates[split][name], steered) for name in names}
+        gains |= {(name, what, split): ratio(rates[split][name], untaught) for name in names}
     data = _arrays(list(ways), shares, optimum, seconds, OPTIMUM)
     return Outcome(data, tuple(_checks(shares, gains, seconds, OPTIMUM)))
 
@@ -213,7 +220,7 @@ def _arrays(
 
 def _checks(
     shares: "dict[Split, dict[str, Estimate]]",
-    gains: "dict[tuple[str, str], Estimate]",
+    gains: "dict[tuple[str, str, str], Estimate]",
     seconds: dict[str, float],
     best: str,
 ) -> Iterator[Check]:
@@ -224,8 +231,8 @@ def _checks(
             yield Check(quantity, value, least, SHARE.format(least), "at least", half_width=value - low)
         ratio = seconds[name] / seconds[best]
         yield Check(f"{name}: time over that of the optimum", ratio, FASTER, TIME, "at most")
-    for (name, systems), (value, low, _) in gains.items():
-        quantity = f"{name}: rate over the best without training, {systems}"
+    for (name, what, systems), (value, low, _) in gains.items():
+        quantity = f"{name}: rate over that of {what}, {systems}"
         yield Check(quantity, value, 1.0, ABOVE, "at least", half_width=value - low)
 
 
@@ -261,7 +268,7 @@ EXPERIMENT = Experiment(
     draw,
     Settings(),
     Settings(
-        side=6, small=4, systems=4, seeds=1, networks=("gnn-relu", PERCEPTRON, UNROLLED, "se"), steps=2,
-        batch=6, large_steps=2, large_batch=4, few_steps=2, integer_steps=1,
+        side=6, small=4, systems=4, seeds=1, networks={"gnn-relu": 2, PERCEPTRON: 2, UNROLLED: 2, "se": 2},
+        batch=6, large_batch=4, base_steps=2, paired_steps=2, large_steps=2, integer_steps=1,
     ),
 )  # fmt: skip

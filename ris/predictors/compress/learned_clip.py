@@ -1,0 +1,209 @@
+"""Networks in integers whose clips are learned, each convolution at a bit-width that can be switched.
+
+A result with the range [low, high] of calibration and k bits is clipped to a learned multiple of it (Esser et
+al., "Learned step size quantization", ICLR 2020; here with a zero point z):
+
+    x -> s clip(rint(x / s), -z, t - z),   s = e^a / t,   z = rint(-low t / (high - low)),   t = 2^k - 1.
+
+Weights are divided by their root mean square d at each output channel, and clipped:
+
+    w -> d e^a q / t,   q = 2 rint(t (u + 1) / 2) - t,   u = clip(w / (d e^a), -1, 1),
+
+so that q are the odd numbers from -t to t: the grid without zero of Liu, Cai and Zhuang ("Sharpness-aware
+quantization for deep neural networks", arXiv 2111.12273). They divide by the deviation of all weights of a
+layer, and subtract the mean before, since the batch normalisation behind gives channels their sizes back, and
+sums their means. Here none follows: d takes care of the sizes, and weights keep their mean.
+
+Gradients pass through rint as if it were not there; d is taken as a constant. What clips learn follows from
+these formulas alone: the derivative of a result by a is its rounding error where x is inside, and the clip
+where it is not. Clips are positive, and so their logarithms a are the parameters, one for each bit-width.
+Weights of 8 bits have a zero and no clip, as for `QuantizedNetwork`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from channels.errors import InvalidArgumentError
+from ris.predictors.folding import fold_batch_norms, weight_bits
+from ris.predictors.graph import Graph, Node
+from ris.predictors.model import CONVOLUTIONS, OWN_SCALE
+from ris.predictors.module import Network
+from ris.predictors.quantize import Observer, QuantizedNetwork
+
+__all__ = ["ClippedNetwork", "odd_codes"]
+
+PLAIN = 8
+"""Bits of what is not switched."""
+
+SHARES = torch.linspace(0.05, 1, 96)
+"""Shares of the largest normalised weight that a first clip is chosen from."""
+
+
+class ClippedNetwork(QuantizedNetwork):
+    """A network that computes as its integer model will, with learned clips, and switchable bit-widths.
+
+    The bits of a convolution are those of its weights and of its input. Where that input is needed elsewhere
+    too, it is rounded once more for this convolution, and elsewhere keeps 8 bits.
+
+    Parameters
+    ----------
+    network : Network
+        Trained; it is copied.
+    bits : int or mapping of str to int
+        Of the convolutions between the first and the last ones, which keep 8, to begin with; by node, those
+        that are not named have 8.
+    widths : sequence of int
+        Bits that they can have beside these and 8.
+
+    Attributes
+    ----------
+    between : dict of str to str
+        Convolutions between the first and the last ones, with the nodes that are their inputs.
+    shifts : dict of str to Tensor
+        By "node/parameter" what is added to rounded weights and to biases; empty for nothing.
+    """
+
+    def __init__(
+        self, network: Network, bits: int | Mapping[str, int] = 4, widths: Sequence[int] = ()
+    ) -> None:
+        super().__init__(_rounded_inputs(network), bits, PLAIN, follow=False)
+        chosen = {name for name, width in weight_bits(self.graph, 0).items() if width == 0}
+        self.between = {node.name: node.inputs[0] for node in self.graph if node.name in chosen}
+        if any(width != PLAIN for name, width in self.weight_bits.items() if name not in chosen):
+            raise InvalidArgumentError("bits", "convolutions between the ends", f"{bits}")
+        self.widths = sorted({*widths, *self.weight_bits.values(), PLAIN})
+        if not 2 <= self.widths[0] <= self.widths[-1] == PLAIN:
+            raise InvalidArgumentError("widths", f"2 to {PLAIN} bits", f"{list(widths)}")
+        shape = len(self.graph.nodes), len(self.widths)
+        self.weight_clips = nn.Parameter(torch.zeros(shape))
+        self.result_clips = nn.Parameter(torch.zeros(shape))
+        self.shifts: dict[str, Tensor] = {}
+        self._begin_weights()
+        self.choose({name: self.weight_bits[name] for name in self.between})
+
+    def choose(self, bits: Mapping[str, int]) -> None:
+        """Switch convolutions between the ends to other bits."""
+        if not set(bits) <= set(self.between) or not set(bits.values()) <= set(self.widths):
+            raise InvalidArgumentError("bits", f"{self.widths} of {sorted(self.between)}", f"{dict(bits)}")
+        for name, width in bits.items():
+            self.weight_bits[name] = self._bits[self.between[name]] = width
+
+    @torch.no_grad()
+    def calibrate(self, batches: Iterable[Tensor], observer: Observer = "mse") -> None:
+        """Set the ranges of all results, and their clips at all bit-widths, as for `QuantizedNetwork`."""
+        kept, chosen = list(batches), {name: self.weight_bits[name] for name in self.between}
+        for place, width in enumerate(self.widths):
+            self.choose(dict.fromkeys(self.between, width))
+            super().calibrate(kept, observer)
+            span = self.high - self.low
+            self.result_clips[:, place] = torch.where(span > 0, span, 1.0).log()
+        self.choose(chosen)
+
+    def no_shifts(self) -> dict[str, Tensor]:
+        """Return shifts of 0 of all weights and biases, to take gradients by."""
+        made = {}
+        for node in self.graph:
+            if node.op in CONVOLUTIONS:
+                for name, value in self.network.own(node).items():
+                    made[f"{node.name}/{name}"] = torch.zeros_like(value, requires_grad=True)
+        return made
+
+    @torch.no_grad()
+    def _begin_weights(self) -> None:
+        """Choose the clips of weights that round with the least squared error."""
+        for name in self.between:
+            normalised, _ = _normalised(self.network.own(self.graph[name])["weight"])
+            # Weights that are all 0 get any clip.
+            clips = SHARES.to(normalised) * (normalised.abs().max() or 1.0)
+            for place, width in enumerate(self.widths[:-1]):
+                top = 2**width - 1
+                errors = [
+                    torch.sum((c / top * odd_codes(normalised, c, width) - normalised) ** 2) for c in clips
+                ]
+                self.weight_clips[self._number[name], place] = clips[torch.stack(errors).argmin()].log()
+
+    def _clip(self, clips: Tensor, name: str, bits: int) -> Tensor:
+        return torch.exp(clips[self._number[name], self.widths.index(bits)])
+
+    def _codes(self, node: Node) -> tuple[Tensor, Tensor, int]:
+        scale, zero, top = super()._codes(node)
+        if node.name in self._real:
+            return scale, zero, top
+        source = self._source[node.name]
+        return self._clip(self.result_clips, source, self._bits[source]) / top, zero, top
+
+    def _rounded(self, node: Node, values: Tensor) -> Tensor:
+        scale, zero, top = self._codes(node)
+        inside = torch.clamp(values / scale, -zero, top - zero)
+        made: Tensor = scale * (inside + (torch.round(inside) - inside).detach())
+        return made
+
+    def _odd(self, node: Node) -> tuple[Tensor, Tensor]:
+        """Scales of weights, and their codes, with gradients."""
+        bits = self.weight_bits[node.name]
+        normalised, size = _normalised(self.network.own(node)["weight"])
+        clip = self._clip(self.weight_clips, node.name, bits)
+        return size.flatten() * clip / (2**bits - 1), odd_codes(normalised, clip, bits)
+
+    def _weights(self, node: Node) -> tuple[Tensor, Tensor, Tensor]:
+        if self.weight_bits[node.name] == PLAIN:
+            return super()._weights(node)
+        scale, codes = (one.detach() for one in self._odd(node))
+        source, _, _ = self._codes(self.graph[node.inputs[0]])
+        return scale, codes, torch.round(self.network.own(node)["bias"].detach() / (source.detach() * scale))
+
+    def _own(self, node: Node) -> dict[str, Tensor]:
+        own = super()._own(node)
+        if node.op in CONVOLUTIONS and self.weight_bits[node.name] != PLAIN:
+            scale, codes = self._odd(node)
+            own["weight"] = scale.reshape(-1, *[1] * (codes.ndim - 1)) * codes
+        shifts = ((name, self.shifts.get(f"{node.name}/{name}")) for name in own)
+        return own | {name: own[name] + shift for name, shift in shifts if shift is not None}
+
+
+def odd_codes(normalised: Tensor, clip: Tensor, bits: int) -> Tensor:
+    """Return the codes q of normalised weights, with their gradients.
+
+    Parameters
+    ----------
+    normalised : Tensor
+        w / d.
+    clip : Tensor, shape ()
+        e^a.
+    bits : int
+        There are 2^bits codes.
+    """
+    top = 2**bits - 1
+    inside: Tensor = top * torch.clamp(normalised / clip, -1, 1)
+    made: Tensor = inside + (2 * torch.round((inside + top) / 2) - top - inside).detach()
+    return made
+
+
+def _normalised(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights over their root mean squares d, and d, axes (channels, 1, ...)."""
+    size = weight.detach().square().flatten(1).mean(1).sqrt()
+    size = torch.where(size > 0, size, 1.0).reshape(-1, *[1] * (weight.ndim - 1))
+    return weight / size, size
+
+
+def _rounded_inputs(network: Network) -> Network:
+    """The network with a node of its own for what each convolution between the ends meets."""
+    graph, arrays = fold_batch_norms(network.graph, network.arrays())
+    between = {name for name, bits in weight_bits(graph, 0).items() if bits == 0}
+    nodes = []
+    for node in graph:
+        if node.name in between and not _own_result(graph, node.inputs[0]):
+            nodes.append(Node(f"{node.name}_input", "concat", node.inputs))
+            node = Node(node.name, node.op, (nodes[-1].name,), node.attributes)
+        nodes.append(node)
+    made = Network(Graph(tuple(nodes)), 0, network.rows, network.columns)
+    made.load_arrays(arrays)
+    return made
+
+
+def _own_result(graph: Graph, name: str) -> bool:
+    """Whether a node has codes of its own, or is a rectifier of such, and feeds one node alone."""
+    node, users = graph[name], sum(name in one.inputs for one in graph)
+    return users == 1 and (node.op in OWN_SCALE or (node.op == "relu" and _own_result(graph, node.inputs[0])))

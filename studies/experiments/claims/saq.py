@@ -1,0 +1,275 @@
+"""Sharpness-aware quantization: rate against bit operations, on geometries that no training has seen.
+
+Trained networks are quantized between their first and last layers, and trained further on a finite set of
+systems: with the rounding alone, and at the worst weights nearby (`ris.predictors.compress.saq`, after Liu,
+Cai and Zhuang, arXiv 2111.12273), at 2, 3 and 4 bits of weights and inputs alike; and with bits that a
+generator chose for each layer, within the bit operations of 3 bits everywhere. The control is the network in
+floats after the same further steps on the same systems. All are measured on users and surfaces in directions
+outside the ranges of the training ("unseen"), the quantized ones as the integer runtime executes them.
+
+The claims: with 4 bits, at least 99.5 % of the control's mean rate for at most a fiftieth of its bit
+operations (products times bits of both factors, 32 and 32 in floats); at 2 and at 3 bits, at least the rate
+of training with the rounding alone; and with generated bits, at least the rate of 3 bits everywhere.
+
+Steps count alike, though one at the worst weights nearby takes two gradients. Intervals are those of 95 % by
+the bootstrap over trainings and, within them, systems.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from channels.streams import Stream
+from ris.predictors.bootstrap import Estimate, ratio
+from studies.experiment import Check, Experiment, Outcome, Progress, Values
+from studies.netcdf import Variables
+from studies.plots import COLOURS, MARKERS, make_panels
+from studies.trained import file_of, trained_network
+
+# torch takes long to import, and only measuring needs it.
+if TYPE_CHECKING:
+    from ris.predictors.compress.saq import FiniteRecipe
+    from ris.predictors.model import Model
+    from ris.predictors.train import Recipe
+
+__all__ = ["EXPERIMENT"]
+
+SHARE, LESS = 0.995, 50.0
+"""Of the control's rate, and of bit operations."""
+
+PAPER = "Liu, Cai & Zhuang 2021: flat minima keep what coarse rounding loses"
+
+Real = NDArray[np.float64]
+
+
+class Way(NamedTuple):
+    """How a network is quantized."""
+
+    name: str
+    bits: int
+    sharp: bool
+    generated: bool = False
+
+
+WAYS = (
+    *(Way("rounding alone", bits, False) for bits in (2, 3, 4)),
+    *(Way("sharpness-aware", bits, True) for bits in (2, 3, 4)),
+    Way("sharpness-aware, generated bits", 3, True, True),
+)
+PLAIN2, PLAIN3, PLAIN4, SHARP2, SHARP3, SHARP4, GENERATED = range(len(WAYS))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How networks are trained, and on how much they are measured.
+
+    `side`, `batch` and `first_steps` are those of the recipes, one for each of `seeds`. `finite` systems are
+    those of the further training, of `steps` steps at `rate`, and of the search for bits, of `search` ones.
+    Within `radius` the worst weights are nearby.
+    """
+
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    side: int = 8
+    batch: int = 64
+    first_steps: int = 3000
+    finite: int = 1024
+    steps: int = 1000
+    rate: float = 1e-3
+    radius: float = 0.05
+    search: int = 1000
+    systems: int = 1000
+
+
+def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
+    """Train, quantize and measure every network."""
+    from ris.predictors.publish import rates_of
+    from ris.predictors.runtime import Predictor
+    from ris.predictors.train import Recipe
+
+    count = len(settings.seeds)
+    rates = np.empty((1 + len(WAYS), count, settings.systems))
+    less, layers = np.empty((len(WAYS), count)), []
+    for i, seed in enumerate(settings.seeds):
+        recipe = Recipe(seed=seed, side=settings.side, steps=settings.first_steps, batch=settings.batch)
+
+        def tell(share: float, text: str, first: int = i) -> None:
+            progress((first + share) / count, text)
+
+        control, models = _trained(settings, recipe, tell)
+        task, size = recipe.make_task(), (settings.side, settings.side)
+        outputs = [Predictor(model).run for model in (control, *models)]
+        rates[:, i] = rates_of(outputs, task, "unseen", settings.systems)
+        less[:, i] = [
+            control.bit_operations(task.users, *size) / model.bit_operations(task.users, *size)
+            for model in models
+        ]
+        bits = models[GENERATED].arrays["weight_bits"]
+        layers.append(bits[bits > 0].astype(float))
+    shares = np.array([ratio(way, rates[0]) for way in rates[1:]])
+    data = _data(settings, rates, shares, less, np.array(layers))
+    return Outcome(data, tuple(_checks(settings, rates[1:], shares, less)))
+
+
+def _trained(settings: Settings, recipe: "Recipe", tell: Progress) -> "tuple[Model, list[Model]]":
+    """The control, and the models of all ways."""
+    from ris.predictors.compress.saq import FiniteRecipe
+    from ris.predictors.model import FloatModel
+
+    tuning = FiniteRecipe.after(recipe, settings.finite, settings.steps, settings.rate)
+
+    def stage(number: int) -> Progress:
+        return lambda share, text: tell((number + share) / (2 + len(WAYS)), text)
+
+    network = trained_network([recipe], stage(0))
+    control: Any = trained_network([recipe, tuning], stage(1))
+    models = [
+        _quantized(settings, network, [recipe, tuning], way, stage(2 + i)) for i, way in enumerate(WAYS)
+    ]
+    return FloatModel(control.graph, control.arrays(), recipe.side, recipe.side), models
+
+
+def _quantized(
+    settings: Settings, network: Any, recipes: "list[Recipe | FiniteRecipe]", way: Way, tell: Progress
+) -> "Model":
+    """The model of a way; kept in a file, as networks are."""
+    from ris.predictors.compress.saq import generated_bits, saq
+    from ris.predictors.model_file import read_model, write_model
+
+    how = {"finite": settings.finite, "radius": settings.radius, "search": settings.search}
+    path = file_of(recipes, way._asdict(), how)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial, text = path.with_suffix(".partial"), f"{way.name}, {way.bits} bits"
+        further: dict[str, Any] = {"systems": settings.finite, "rate": settings.rate}
+        bits: int | Mapping[str, int] = way.bits
+        if way.generated:
+            tell(0, f"{text}: search")
+            bits = generated_bits(
+                network, recipes[0], way.bits, steps=settings.search, radius=settings.radius, **further
+            )
+        made = saq(
+            network,
+            recipes[0],
+            bits,
+            steps=settings.steps,
+            radius=settings.radius if way.sharp else 0.0,
+            checkpoint=partial,
+            progress=lambda step, told: tell(step / settings.steps, f"{text}: {told}"),
+            **further,
+        )
+        write_model(made.export(), path)
+        partial.unlink(missing_ok=True)
+    return read_model(path)
+
+
+def _data(settings: Settings, rates: Real, shares: Real, less: Real, layers: Real) -> Variables:
+    """Labelled arrays; the last axis of share is that of an `Estimate`."""
+    one = {"units": "1"}
+    return {
+        "way": (("way",), np.array([way.name for way in WAYS], object), {"long_name": "further training"}),
+        "bits": (("way",), np.array([way.bits for way in WAYS], float), one | {"long_name": "bits"}),
+        "seed": (("seed",), np.array(settings.seeds, float), one | {"long_name": "training"}),
+        "end": (("end",), np.array(Estimate._fields, object), {"long_name": "of a 95 % interval"}),
+        "control": (("seed",), rates[0].mean(1), {"units": "bit/s/Hz", "long_name": "rate of the control"}),
+        "rate": (("way", "seed"), rates[1:].mean(2), {"units": "bit/s/Hz", "long_name": "mean sum rate"}),
+        "share": (("way", "end"), shares, one | {"long_name": "rate over the control's"}),
+        "fewer": (("way", "seed"), less, one | {"long_name": "bit operations of floats over these"}),
+        "layer_bits": (("seed", "layer"), layers, one | {"long_name": "generated bits, layer by layer"}),
+    }
+
+
+def _checks(settings: Settings, rates: Real, shares: Real, less: Real) -> Iterator[Check]:
+    trainings = f"{len(settings.seeds)} trainings, {settings.systems} unseen systems"
+    value, low, _ = shares[SHARP4]
+    yield Check(
+        f"rate over the control's, 4 bits, {trainings}",
+        value,
+        SHARE,
+        PAPER,
+        "at least",
+        half_width=value - low,
+    )
+    yield Check(
+        "bit operations in floats over those with 4 bits", less[SHARP4].min(), LESS, PAPER, "at least"
+    )
+    for bits, sharp, plain in ((2, SHARP2, PLAIN2), (3, SHARP3, PLAIN3)):
+        gain = ratio(rates[sharp], rates[plain])
+        yield Check(
+            f"rate, sharpness-aware over rounding alone, {bits} bits, {trainings}",
+            gain.value,
+            1.0,
+            PAPER,
+            "at least",
+            half_width=gain.value - gain.low,
+        )
+    gain = ratio(rates[GENERATED], rates[SHARP3])
+    yield Check(
+        f"rate, generated bits over 3 everywhere, {trainings}",
+        gain.value,
+        1.0,
+        PAPER,
+        "at least",
+        half_width=gain.value - gain.low,
+    )
+    yield Check(
+        "bit operations with generated bits over those with 3 everywhere",
+        (less[SHARP3] / less[GENERATED]).max(),
+        1.0,
+        "the budget",
+        "at most",
+    )
+
+
+def draw(values: Values) -> Figure:
+    """Rates against bit operations, and the bits of the layers."""
+    figure, (left, right) = make_panels(2)
+    fewer, share = values["fewer"].mean(1), 100 * values["share"]
+    for i, name in enumerate(dict.fromkeys(values["way"])):
+        some = values["way"] == name
+        # Beside each other, where operations are the same.
+        place = fewer[some] * 1.02 ** (i - 1)
+        left.vlines(place, share[some, 1], share[some, 2], color=COLOURS[i], linewidth=0.8)
+        left.plot(
+            place, share[some, 0], color=COLOURS[i], marker=MARKERS[i], markersize=4, markerfacecolor="white",
+            linewidth=0.6, label=name,
+        )  # fmt: skip
+    left.plot(
+        [LESS, values["fewer"].max()], [100 * SHARE] * 2, color="0.4", linestyle=":", label="claim at 4 bits"
+    )
+    left.axhline(100, color="0.5", linewidth=0.8)
+    left.set(xlabel="Bit operations of floats over these", ylabel="Sum rate (% of the control)", xscale="log")
+    left.set_xticks((50, 70, 100, 140), labels=("50", "70", "100", "140"))
+    left.set_xticks((), minor=True)
+    left.legend(title="bars: 95 % intervals", title_fontsize=7)
+    bits = values["layer_bits"]
+    layer = np.arange(1, bits.shape[1] + 1)
+    right.vlines(layer, bits.min(0), bits.max(0), color=COLOURS[2], linewidth=0.8)
+    right.plot(
+        layer, bits.mean(0), color=COLOURS[2], marker=MARKERS[2], markersize=4, linestyle="none",
+        label="mean, and range of trainings",
+    )  # fmt: skip
+    right.set(xlabel="Convolution", ylabel="Generated bits", ylim=(1.5, 8.5))
+    right.legend()
+    return figure
+
+
+EXPERIMENT = Experiment(
+    measure,
+    draw,
+    Settings(),
+    Settings(
+        seeds=(0,),
+        side=2,
+        batch=4,
+        first_steps=5,
+        finite=8,
+        steps=3,
+        search=5,
+        systems=32,
+    ),
+    papers=("liu2021saq",),
+)
