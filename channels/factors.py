@@ -71,10 +71,10 @@ def factor_of(covariance: Correlation, dtype: type[np.floating[Any]] = np.float6
     It is computed in double precision and kept as `dtype`, that of the columns that it meets.
 
     Measured at a quarter wavelength, for four users and with the draw of the numbers and the Gram matrix that
-    go with them: products with `IsotropicFactor` cost 1.4 times those of the four parity blocks at N = 256,
-    as much at 576, 84 % of them at 1,024 and 55 % at 2,304. Products with `PlaneWaveFactor` alone cost three
-    quarters of those with one matrix of the same rank at N = 1,024; for covariances of high rank the matrix
-    is better there. At 4,096 they cost a third, and the matrix takes minutes to factor.
+    go with them: products with `IsotropicFactor` cost 1.5 times those of the four parity blocks at N = 256,
+    1.1 times at 576, 76 % of them at 1,024 and 51 % at 2,304. Products with `PlaneWaveFactor` alone cost
+    three quarters of those with one matrix of the same rank at N = 1,024; for covariances of high rank the
+    matrix is better there. At 4,096 they cost a third, and the matrix takes minutes to factor.
 
     Raises
     ------

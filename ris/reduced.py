@@ -39,7 +39,7 @@ from channels.factors import DenseFactor, Factor, factor_of
 from channels.fading import Hop, UserHop
 from channels.interference import Interference
 from channels.isotropic import IsotropicFactor
-from channels.scratch import Scratch
+from channels.scratch import Scratch, ScratchPool
 from channels.streams import Stream
 from ris._kernels.reduced import draw_columns, factor_grams, gram
 from ris.options import Csi, Precision
@@ -81,7 +81,7 @@ class ReducedEngine:
         self.dtype = dtype = np.float64 if precision == "double" else np.float32
         single1, single2, double = system.single1, system.single2, system.double
         self.single2, self.columns = single2, system.users * (1 if csi == "perfect" else 2)
-        self.scratch = Scratch(dtype)
+        self.scratches = ScratchPool(dtype)
         factors = _Factors(dtype)
         hops1 = [hop for hop in (system.bs_ris1,) if hop and (single1 or double)]
         hop2 = system.bs_ris2 if single2 else None
@@ -111,15 +111,17 @@ class ReducedEngine:
         emi : ndarray, shape (K, count), or None
             Power of the interference that the surfaces reflect to the users; None without.
         """
-        scratch = self.scratch
         emi = np.zeros((self.users, count)) if any(self.emi) else None
-        passing2 = self.from_surface2.passing(self.at_surface2, [], first, count, scratch, self.emi[1], emi)
-        to_bs, to_surface1 = passing2[: self.single2], passing2[self.single2 :]
-        passing1 = self.from_surface1.passing(
-            self.at_surface1, to_surface1, first, count, scratch, self.emi[0], emi
-        )
         h = np.empty((self.at_bs.size, 2, self.columns, count), self.dtype)
-        self.at_bs.draw(h, [*to_bs, *passing1], first, scratch)
+        with self.scratches.borrow() as scratch:
+            passing2 = self.from_surface2.passing(
+                self.at_surface2, [], first, count, scratch, self.emi[1], emi
+            )
+            to_bs, to_surface1 = passing2[: self.single2], passing2[self.single2 :]
+            passing1 = self.from_surface1.passing(
+                self.at_surface1, to_surface1, first, count, scratch, self.emi[0], emi
+            )
+            self.at_bs.draw(h, [*to_bs, *passing1], first, scratch)
         return h, emi
 
 

@@ -6,19 +6,14 @@ AVX-512 VNNI instructions do 16 channels of a step in one instruction; elsewhere
 multiplications of 16-bit pairs. No sum saturates on either way.
 """
 
-from typing import Any
-
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, config
-from numba.core.codegen import get_host_cpu_features
-from numba.extending import intrinsic as _intrinsic
+from numba.core import cgutils
 from numba.extending import models, register_model
 
-__all__ = ["LANES", "add_products", "clear_tile", "store_tile"]
+from channels._kernels.vectors import address, features, intrinsic, spread
 
-# Numba's annotations describe the generator of the code, not the call.
-intrinsic: Any = _intrinsic
+__all__ = ["LANES", "add_products", "clear_tile", "store_tile"]
 
 LANES = 16
 """Output channels of one vector."""
@@ -48,29 +43,9 @@ def _lanes(vector_type, value):
     return ir.Constant(vector_type, [value] * vector_type.count)
 
 
-def _spread(builder, scalar, vector_type):
-    """Vector with the scalar in every lane."""
-    one = builder.insert_element(ir.Constant(vector_type, ir.Undefined), scalar, ir.Constant(I32, 0))
-    first = ir.Constant(ir.VectorType(I32, vector_type.count), None)
-    return builder.shuffle_vector(one, ir.Constant(vector_type, ir.Undefined), first)
-
-
-def _address(context, builder, array_type, array, at, pointee):
-    data = cgutils.create_struct_proxy(array_type)(context, builder, value=array).data
-    size = ir.Constant(at.type, context.get_abi_sizeof(context.get_data_type(array_type.dtype)))
-    address = builder.gep(builder.bitcast(data, I8.as_pointer()), [builder.mul(at, size)])
-    return builder.bitcast(address, pointee.as_pointer())
-
-
-def _features():
-    """What the processor that Numba compiles for can do."""
-    chosen = getattr(config, "CPU_FEATURES", None)
-    return get_host_cpu_features() if chosen is None else chosen
-
-
 def _dot(builder, sums, x, w):
     """Sums plus four products of bytes in every lane; x and w come as 32-bit lanes."""
-    if "+avx512vnni" in _features():
+    if "+avx512vnni" in features():
         name = "llvm.x86.avx512.vpdpbusd.512"
         instruction = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(SUMS, [SUMS, SUMS, SUMS]), name
@@ -119,11 +94,11 @@ def add_products(typing_context, tile, x, at, stride, w, w_at):
         weights = []
         for v in range(kind.vectors):
             place = builder.add(first, ir.Constant(first.type, 4 * LANES * v))
-            weights.append(builder.load(_address(context, builder, w_type, w_array, place, SUMS), align=1))
+            weights.append(builder.load(address(context, builder, w_type, w_array, place, SUMS), align=1))
         for p in range(kind.pixels):
             place = builder.add(x_at, builder.mul(x_stride, ir.Constant(x_stride.type, p)))
-            four = builder.load(_address(context, builder, x_type, x_array, place, I32), align=1)
-            wide = _spread(builder, four, SUMS)
+            four = builder.load(address(context, builder, x_type, x_array, place, I32), align=1)
+            wide = spread(builder, four, SUMS)
             for v, weight in enumerate(weights):
                 i = p * kind.vectors + v
                 made = _dot(builder, builder.extract_value(sums, i), wide, weight)
@@ -147,8 +122,8 @@ def store_tile(typing_context, tile, y, at, stride, count, bias, multiplier, fir
             arguments
         )
         kind, y_type, bias_type, factor_type = (signature.args[i] for i in (0, 1, 5, 6))
-        lows, highs = _spread(builder, least, REALS), _spread(builder, most, REALS)
-        zeros = _spread(builder, origin, SUMS)
+        lows, highs = spread(builder, least, REALS), spread(builder, most, REALS)
+        zeros = spread(builder, origin, SUMS)
         numbers = ir.Constant(SUMS, list(range(LANES)))
         unary, binary = ir.FunctionType(REALS, [REALS]), ir.FunctionType(REALS, [REALS, REALS])
         rint = cgutils.get_or_insert_function(builder.module, unary, "llvm.rint.v16f32")
@@ -162,12 +137,10 @@ def store_tile(typing_context, tile, y, at, stride, count, bias, multiplier, fir
         for v in range(kind.vectors):
             shift = ir.Constant(channel.type, LANES * v)
             place = builder.add(channel, shift)
-            offset = builder.load(_address(context, builder, bias_type, bias_array, place, SUMS), align=1)
-            factor = builder.load(
-                _address(context, builder, factor_type, factor_array, place, REALS), align=1
-            )
+            offset = builder.load(address(context, builder, bias_type, bias_array, place, SUMS), align=1)
+            factor = builder.load(address(context, builder, factor_type, factor_array, place, REALS), align=1)
             present = builder.icmp_signed(
-                "<", numbers, _spread(builder, builder.trunc(builder.sub(left, shift), I32), SUMS)
+                "<", numbers, spread(builder, builder.trunc(builder.sub(left, shift), I32), SUMS)
             )
             for p in range(kind.pixels):
                 total = builder.add(builder.extract_value(sums, p * kind.vectors + v), offset)
@@ -180,7 +153,7 @@ def store_tile(typing_context, tile, y, at, stride, count, bias, multiplier, fir
                     made = real
                 place = builder.add(y_at, builder.mul(y_stride, ir.Constant(y_stride.type, p)))
                 place = builder.add(place, shift)
-                target = _address(context, builder, y_type, y_array, place, lanes)
+                target = address(context, builder, y_type, y_array, place, lanes)
                 builder.call(store, [made, target, ir.Constant(I32, 1), present])
         return context.get_dummy_value()
 

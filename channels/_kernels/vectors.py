@@ -1,0 +1,34 @@
+"""Vector instructions for kernels whose sums stay in registers: what Numba's own loops do not reach."""
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, config
+from numba.core.codegen import get_host_cpu_features
+from numba.extending import intrinsic as _intrinsic
+
+__all__ = ["address", "features", "intrinsic", "spread"]
+
+# Numba's annotations describe the generator of the code, not the call.
+intrinsic: Any = _intrinsic
+
+
+def features() -> str:
+    """Return what the processor that Numba compiles for can do, as the compiler's list."""
+    chosen = getattr(config, "CPU_FEATURES", None)
+    return str(get_host_cpu_features() if chosen is None else chosen)
+
+
+def spread(builder: Any, scalar: Any, vector_type: Any) -> Any:
+    """Return a vector with the scalar in every lane."""
+    undefined, number = ir.Constant(vector_type, ir.Undefined), ir.IntType(32)
+    one = builder.insert_element(undefined, scalar, ir.Constant(number, 0))
+    return builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(number, vector_type.count), None))
+
+
+def address(context: Any, builder: Any, array_type: Any, array: Any, at: Any, pointee: Any) -> Any:
+    """Return where entry `at` of a contiguous array is, as the address of a `pointee`."""
+    data = cgutils.create_struct_proxy(array_type)(context, builder, value=array).data
+    size = ir.Constant(at.type, context.get_abi_sizeof(context.get_data_type(array_type.dtype)))
+    place = builder.gep(builder.bitcast(data, ir.IntType(8).as_pointer()), [builder.mul(at, size)])
+    return builder.bitcast(place, pointee.as_pointer())
