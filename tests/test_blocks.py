@@ -1,5 +1,9 @@
 """Products with block diagonal matrices, of every remainder of the kernel's panels."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -57,3 +61,29 @@ def test_blocks_anywhere():
     columns, out = rng.standard_normal((14, 30)), np.zeros((15, 30))
     BlockMatrix([A, B], places, np.float64).times(out, columns)
     np.testing.assert_allclose(out, full @ columns, atol=1e-13)
+
+
+def test_processors_with_shorter_registers(tmp_path):
+    """Tiles narrower than with AVX-512, and sums rounded after every product."""
+    code = """
+import numpy as np
+from channels._kernels.products import TILE_BYTES
+from channels.blocks import block_diagonal
+
+rng = np.random.default_rng(5)
+print(TILE_BYTES)
+for rows, inner, width in ((5, 7, 3), (6, 9, 8), (4, 130, 30), (9, 4, 515)):
+    block, columns = rng.standard_normal((rows, inner)), rng.standard_normal((inner, width))
+    out = np.empty((rows, width))
+    block_diagonal([block], np.float64).times(out, columns)
+    print(np.abs(out - block @ columns).max() < 1e-13 * inner)
+"""
+    plain_machine = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    made = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | plain_machine,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert made.stdout.split() == ["64", *4 * ["True"]]
