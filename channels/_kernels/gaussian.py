@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from channels._kernels.elementary import cos_sin_turn, log_unit
 from channels._kernels.philox import philox_block
+from channels._kernels.vectors import whole_registers
 
 __all__ = ["box_muller", "complex_normal_pair", "fill_complex_normal", "fill_realizations"]
 
@@ -95,6 +96,7 @@ def fill_realizations(out: NDArray[np.float64], key: NDArray[np.uint32], positio
     position, first : integer
         Which pair, below 2**32, and number of the first realization.
     """
+    whole_registers()
     key0, key1 = key[0], key[1]
     re0, im0, re1, im1 = out[0, 0], out[0, 1], out[1, 0], out[1, 1]
     for t in range(out.shape[2]):

@@ -4,6 +4,8 @@ import math
 
 from numba import njit
 
+from channels._kernels.vectors import whole_registers
+
 __all__ = ["fold", "unfold"]
 
 HALF_ROOT = math.sqrt(0.5)
@@ -27,6 +29,7 @@ def fold(parts, columns, rows):
     rows : int
         Rows of the grid. One row stands for a mirror of all N elements at once.
     """
+    whole_registers()
     N, width = columns.shape
     length = N // rows
     even, half = (length + 1) // 2, length // 2
@@ -61,6 +64,7 @@ def fold(parts, columns, rows):
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 def unfold(columns, parts, rows):
     """Join the parts that `fold` made: its inverse, with the same arguments; `columns` is overwritten."""
+    whole_registers()
     N, width = columns.shape
     length = N // rows
     even, half = (length + 1) // 2, length // 2

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from channels._kernels.elementary import cos_sin
 from channels._kernels.gaussian import box_muller
 from channels._kernels.philox import fraction, joined, philox_block
+from channels._kernels.vectors import whole_registers
 
 __all__ = ["fill_phase_noise", "fill_phasor_pair", "fill_phasors", "sample_phase_noise"]
 
@@ -150,6 +151,7 @@ def sample_phase_noise(
 @njit(cache=True, error_model="numpy", fastmath=False)
 def _first_points(points, words, row):
     # The first point of each realization; infinity where it is right of the next edge, so not yet decided.
+    whole_registers()
     for t in range(points.size):
         word = words[t]
         layer = np.int64(word & LAYER_MASK)
@@ -160,6 +162,7 @@ def _first_points(points, words, row):
 
 @njit(cache=True, error_model="numpy", fastmath=False)
 def _draw_words(first_words, second_words, key0, key1, block, attempt, first):
+    whole_registers()
     for t in range(first_words.size):
         x0, x1, x2, x3 = philox_block(key0, key1, block, attempt, first + t)
         first_words[t], second_words[t] = joined(x0, x1), joined(x2, x3)
@@ -167,6 +170,7 @@ def _draw_words(first_words, second_words, key0, key1, block, attempt, first):
 
 @njit(cache=True, error_model="numpy", fastmath=False)
 def _add_uniform_row(phases, words, half_width):
+    whole_registers()
     for t in range(phases.size):
         phases[t] += half_width * (2.0 * fraction(words[t]) - 1.0)
 
@@ -174,6 +178,7 @@ def _add_uniform_row(phases, words, half_width):
 @njit(cache=True, error_model="numpy", fastmath=False)
 def _add_wrapped_normal_rows(even, odd, words, deviation):
     # Neighbours are the real and the imaginary part of one number.
+    whole_registers()
     for t in range(even.size):
         re, im = box_muller(np.uint32(words[t] >> WORD_BITS), np.uint32(words[t] & LOW_WORD))
         even[t] += deviation * math.sqrt(2.0) * re
@@ -182,6 +187,7 @@ def _add_wrapped_normal_rows(even, odd, words, deviation):
 
 @njit(cache=True, error_model="numpy", fastmath=False)
 def _add_von_mises_rows(phases, points, words, row, key0, key1, block, attempt, first):
+    whole_registers()
     _first_points(points, words, row)
     B = phases.size >> 1
     for t in range(phases.size):
@@ -210,6 +216,7 @@ def fill_phasor_pair(cosines, sines, phases, words, table, key, block, first):
     block, first : integer
         Number of the pair of elements, and of the first realization, >= 0.
     """
+    whole_registers()
     key0, key1 = key[0], key[1]
     B = phases.size >> 1
     even, odd = words[:B], words[B:]

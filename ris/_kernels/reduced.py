@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 
 from channels._kernels.gaussian import fill_realizations
+from channels._kernels.vectors import whole_registers
 
 __all__ = ["draw_columns", "factor_grams", "gram"]
 
@@ -30,6 +31,7 @@ def gram(grams, columns):
     columns : float64 or float32 array, shape (n, 2, C, B)
         Y.
     """
+    whole_registers()
     n, _, C, B = columns.shape
     sums, flat = grams.reshape(-1), columns.reshape(-1)
     row = C * B
@@ -53,6 +55,7 @@ def factor_grams(factors, grams):
     grams : float64 array, shape (C, 2, C, B)
         G, as `gram` gives it.
     """
+    whole_registers()
     C, _, _, B = grams.shape
     inverse = np.empty(B)
     for d in range(C):
@@ -89,6 +92,7 @@ def draw_columns(out, factors, key, start, first, unrolled):
     unrolled : tuple of C integers
         Only its length counts: the compiler knows it and so unrolls the sums over columns (3 times faster).
     """
+    whole_registers()
     n, _, _, B = out.shape
     C = len(unrolled)
     pairs = (C + 1) // 2
@@ -112,6 +116,7 @@ def draw_columns(out, factors, key, start, first, unrolled):
 @njit(cache=True, error_model="numpy", fastmath={"contract"})
 def _add_conjugate_products(sums, place, columns, start, row, shift):
     # sums_u += conj(y_u) y_(u - shift) for u >= shift; views, for the compiler sees that they are contiguous.
+    whole_registers()
     length = row - shift
     sum_re, sum_im = sums[place : place + length], sums[place + row : place + row + length]
     re, im = columns[start : start + length], columns[start + row : start + row + length]
@@ -125,6 +130,7 @@ def _add_conjugate_products(sums, place, columns, start, row, shift):
 @njit(cache=True, error_model="numpy", fastmath={"contract"})
 def _subtract_product(sum_re, sum_im, a_re, a_im, b_re, b_im):
     # sum -= a conj(b)
+    whole_registers()
     for t in range(sum_re.size):
         sum_re[t] -= a_re[t] * b_re[t] + a_im[t] * b_im[t]
         sum_im[t] -= a_im[t] * b_re[t] - a_re[t] * b_im[t]

@@ -5,6 +5,7 @@ from numba import njit
 
 from channels._kernels.hardware import reflection_coefficient
 from channels._kernels.phase_noise import fill_phasor_pair, fill_phasors
+from channels._kernels.vectors import whole_registers
 
 __all__ = ["reflect", "reflect_parts"]
 
@@ -55,6 +56,7 @@ def reflect_parts(columns, noisy, shifts, law, key, hardware, failure_key, start
 
     The first of them is that of element `start`.
     """
+    whole_registers()
     N, _, C, B = columns.shape
     flat = columns.reshape(-1)
     cosines, sines, phases = np.empty(2 * B), np.empty(2 * B), np.empty(2 * B)
@@ -90,6 +92,7 @@ def reflect_parts(columns, noisy, shifts, law, key, hardware, failure_key, start
 @njit(cache=True, error_model="numpy")
 def _turn(columns, start_re, start_im, cosine, sine):
     # Views, for the compiler sees that they are contiguous.
+    whole_registers()
     B = cosine.size
     re, im = columns[start_re : start_re + B], columns[start_im : start_im + B]
     for t in range(B):
