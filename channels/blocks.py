@@ -2,14 +2,14 @@
 
 import math
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from channels._kernels.products import multiply_blocks
+from channels._kernels.products import height, multiply_blocks
 
-__all__ = ["BlockMatrix", "Place", "block_diagonal"]
+__all__ = ["BlockMatrix", "Place", "Stacked", "block_diagonal", "stacked"]
 
 Place = tuple[int, range, range]
 """Number of a block, and the rows and columns of the matrix that it takes."""
@@ -34,15 +34,17 @@ class BlockMatrix:
     ----------
     rows, inner : int
         Rows and columns of the matrix.
+    panels, table : ndarray
+        Entries and places of the blocks, as `channels._kernels.products.multiply_blocks` wants them.
     """
 
     def __init__(
         self, blocks: list[NDArray[Any]], places: list[Place], dtype: type[np.floating[Any]]
     ) -> None:
         panels = [_panels(block) for block in blocks]
-        self._panels = np.concatenate(panels).astype(dtype)
+        self.panels = np.concatenate(panels).astype(dtype)
         entries = [0, *accumulate(len(panel) for panel in panels)]
-        self._table = np.array(
+        self.table = np.array(
             [
                 (len(rows), len(inner), entries[block], rows.start, rows.step, inner.start, inner.step)
                 for block, rows, inner in places
@@ -54,7 +56,36 @@ class BlockMatrix:
     def times(self, out: NDArray[Any], columns: NDArray[Any]) -> None:
         """Write the product with columns; both arrays are contiguous, with all rows of the blocks first."""
         width = math.prod(columns.shape[1:])
-        multiply_blocks(out.reshape(-1), columns.reshape(-1), self._panels, self._table, width)
+        multiply_blocks(out.reshape(-1), columns.reshape(-1), self.panels, self.table, width)
+
+
+class Stacked(NamedTuple):
+    """Several matrices for one kernel.
+
+    Attributes
+    ----------
+    panels, table : ndarray
+        Those of all matrices, one after the other.
+    ends : int64 array, shape (matrices,)
+        Rows of the table up to those of each matrix.
+    """
+
+    panels: NDArray[Any]
+    table: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+
+def stacked(matrices: list[BlockMatrix]) -> Stacked:
+    """Return matrices, one after the other."""
+    tables, begin = [], 0
+    for matrix in matrices:
+        tables.append(matrix.table + np.array([0, 0, begin, 0, 0, 0, 0]))
+        begin += len(matrix.panels)
+    return Stacked(
+        np.concatenate([matrix.panels for matrix in matrices]),
+        np.concatenate(tables),
+        np.cumsum([len(table) for table in tables]),
+    )
 
 
 def block_diagonal(blocks: list[NDArray[Any]], dtype: type[np.floating[Any]]) -> BlockMatrix:
@@ -66,8 +97,13 @@ def block_diagonal(blocks: list[NDArray[Any]], dtype: type[np.floating[Any]]) ->
 
 
 def _panels(block: NDArray[Any]) -> NDArray[Any]:
-    """The entries in the order of the kernel: by four rows, in those by four columns, zeros beyond."""
-    rows, inner = (-(-size // 4) for size in block.shape)
-    filled = np.zeros((4 * rows, 4 * inner))
-    filled[: len(block), : block.shape[1]] = block
-    return filled.reshape(rows, 4, inner, 4).transpose(0, 2, 1, 3).ravel()
+    """The entries in the order of the kernel: tile by tile, in those by four columns, zeros beyond."""
+    panels, start, inner = [np.zeros(0)], 0, -(-block.shape[1] // 4)
+    while start < len(block):
+        tall = height(len(block) - start)
+        filled = np.zeros((tall, 4 * inner))
+        some = block[start : start + tall]
+        filled[: len(some), : block.shape[1]] = some
+        panels.append(filled.reshape(tall, inner, 4).swapaxes(0, 1).ravel())
+        start += tall
+    return np.concatenate(panels)

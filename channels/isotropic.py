@@ -30,11 +30,11 @@ for four users, where block-circulant embedding would take 5 ms in FFTs alone (6
 be nonnegative: the density of the wavenumbers ends in a pole.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
@@ -42,11 +42,11 @@ import scipy.special
 from numpy.typing import NDArray
 
 from channels._kernels.parity import fold, unfold
-from channels.blocks import BlockMatrix, Place
+from channels.blocks import BlockMatrix, Place, Stacked, stacked
 from channels.scratch import Scratch
 from channels.spectral import block_factors
 
-__all__ = ["IsotropicFactor", "azimuthal_quadrature"]
+__all__ = ["IsotropicFactor", "Walk", "azimuthal_quadrature"]
 
 Columns = NDArray[Any]
 """Axes (row, real or imaginary part, column, realization), float64 or float32."""
@@ -71,8 +71,32 @@ def azimuthal_quadrature(reach: float) -> tuple[NDArray[np.float64], NDArray[np.
     return nodes[nodes > 0], weights[nodes > 0]
 
 
+class Walk(NamedTuple):
+    """Tables for a walk over the numbers piece by piece, the grid strip by strip, and back.
+
+    Attributes
+    ----------
+    pieces : int64 array, shape (pieces, 2)
+        First number of each piece, and the one behind its last.
+    strips : int64 array, shape (strips, 7)
+        Of each strip: rows, its first row of the amplitudes, number of its matrix, and first element and the
+        one behind the last of its upper and of its lower half.
+    forward, adjoint : Stacked
+        By piece, from numbers to the amplitudes and back.
+    join, split : Stacked
+        By number, from amplitudes to parts of elements and back.
+    """
+
+    pieces: NDArray[np.int64]
+    strips: NDArray[np.int64]
+    forward: Stacked
+    adjoint: Stacked
+    join: Stacked
+    split: Stacked
+
+
 class IsotropicFactor:
-    """The factor of the module's text; attributes and methods as of `channels.factors.Factor`, and `through`.
+    """The factor of the module's text; attributes and methods as of `channels.factors.Factor`.
 
     Between the two rounds of products lie amplitudes, a row for each row of the upper half of the grid, part
     and node, in this order: so the waves meet neighbouring rows. The parts are those of `fold`. Each row of
@@ -141,46 +165,32 @@ class IsotropicFactor:
         for piece in self._pieces:
             piece.adjoint.times(out[piece.numbers], amplitudes)
 
-    def through(
-        self,
-        shape: tuple[int, int, int],
-        draw: Callable[[Columns, int], None],
-        act: Callable[[Columns, int], None],
-        take: Callable[[Columns], None],
-        scratch: Scratch,
-    ) -> None:
-        """Apply F, then to each element what acts on it, then F^H, without all columns or numbers at once.
+    @cached_property
+    def walk(self) -> Walk:
+        """What a kernel needs in order to apply F and F^H without all columns or numbers at once."""
+        joins = list(dict.fromkeys(strip.waves for strip in self._strips))
+        splits = list(dict.fromkeys(strip.adjoint for strip in self._strips))
+        pieces = [(piece.numbers.start, piece.numbers.stop) for piece in self._pieces]
+        strips = [
+            (strip.rows, strip.place.start, joins.index(strip.waves), *strip.ranges) for strip in self._strips
+        ]
+        return Walk(
+            np.array(pieces),
+            np.array(strips),
+            stacked([piece.forward for piece in self._pieces]),
+            stacked([piece.adjoint for piece in self._pieces]),
+            stacked(joins),
+            stacked(splits),
+        )
 
-        Bit for bit what the whole products give. What is written is read again while it is in a core's cache,
-        all but the amplitudes: at 128 by 128 elements a realization takes a sixth less time.
-
-        Parameters
-        ----------
-        shape : tuple of int
-            (2, C, B): parts, columns and realizations.
-        draw : callable
-            Called with rows of X to write, shape (n, 2, C, B), and the number of the first of them.
-        act : callable
-            Called with columns of neighbouring elements to change, shape (n, 2, C, B), and the number of the
-            first of them; with each element once, in no order.
-        take : callable
-            Called with rows of the product, shape (n, 2, C, B), from the first to the last.
-        """
-        amplitudes = scratch.array("amplitudes", (self._amplitudes, *shape))
-        for piece in self._pieces:
-            numbers = scratch.array("numbers", (piece.adjoint.rows, *shape))
-            draw(numbers, piece.numbers.start)
-            piece.forward.times(amplitudes, numbers)
-        for strip in self._strips:
-            columns = scratch.array("strip", (strip.size, *shape))
-            strip.join(columns, amplitudes, scratch)
-            for elements, half in strip.halves(columns):
-                act(half, elements.start)
-            strip.split(amplitudes, columns, scratch)
-        for piece in self._pieces:
-            numbers = scratch.array("numbers", (piece.adjoint.rows, *shape))
-            piece.adjoint.times(numbers, amplitudes)
-            take(numbers)
+    @property
+    def walk_sizes(self) -> tuple[int, int, int]:
+        """Rows of the arrays that such a kernel works in: of amplitudes, numbers and elements."""
+        return (
+            self._amplitudes,
+            max(piece.adjoint.rows for piece in self._pieces),
+            max(strip.size for strip in self._strips),
+        )
 
 
 @dataclass(frozen=True)
@@ -206,6 +216,12 @@ class _Strip:
     def size(self) -> int:
         """Number of elements."""
         return self.waves.rows
+
+    @property
+    def ranges(self) -> tuple[int, int, int, int]:
+        """First element and the one behind the last of the upper and of the lower half."""
+        upper, lower = self.elements[0], self.elements[-1] if len(self.elements) > 1 else slice(0, 0)
+        return upper.start, upper.stop, lower.start, lower.stop
 
     def join(self, columns: Columns, amplitudes: Columns, scratch: Scratch) -> None:
         """Write the columns of the strip's elements."""

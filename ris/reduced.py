@@ -28,7 +28,6 @@ reflected and seen strip by strip of the grid: the same bits in less time, for t
 Arrays of a tile have axes (element, real or imaginary part, column, realization).
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -42,6 +41,7 @@ from channels.isotropic import IsotropicFactor
 from channels.scratch import Scratch, ScratchPool
 from channels.streams import Stream
 from ris._kernels.reduced import draw_columns, factor_grams, gram
+from ris._kernels.through import gram_through
 from ris.options import Csi, Precision
 from ris.reflection import SurfaceReflection
 from ris.system import DoubleRIS
@@ -215,11 +215,16 @@ class _Group:
 
     def draw(self, out: Columns, grams: list[Grams], first: int, scratch: Scratch) -> None:
         numbers = scratch.array("inner", (self.factor.rank, *out.shape[1:]))
-        self.numbers(grams, first, out.shape[3])(numbers, 0)
+        draw_columns(numbers, self.coefficients(grams, out.shape[3]), self.key, 0, first, self.unrolled)
         self.factor.times(out, numbers, scratch)
 
-    def numbers(self, grams: list[Grams], first: int, count: int) -> Callable[[Columns, int], None]:
-        """Return what writes rows of Z L^H, given where to and the number of the first of them."""
+    @property
+    def unrolled(self) -> tuple[int, ...]:
+        """A number for each column, as `draw_columns` wants them."""
+        return (0,) * len(self.users)
+
+    def coefficients(self, grams: list[Grams], count: int) -> NDArray[np.float64]:
+        """Return L, axes (column, column, real or imaginary part, realization)."""
         width = len(self.users)
         total = np.empty((*self.users.shape, count))
         total[:] = self.users[..., None]
@@ -227,7 +232,7 @@ class _Group:
             total += gain * grams[number]
         factors = np.empty((width, width, 2, count))
         factor_grams(factors, total)
-        return lambda out, start: draw_columns(out, factors, self.key, start, first, (0,) * width)
+        return factors
 
 
 class _Departure:
@@ -268,8 +273,8 @@ class _Departure:
             and self.factors == [group.factor]
             and not (any(self.means) or self.surface.coupled or interference)
         ):
-            draw = group.numbers([gram for gram, _ in arriving], first, count)
-            seen = self._seen_through(group.factor, draw, arrival.columns, first, count, scratch)
+            coefficients = group.coefficients([gram for gram, _ in arriving], count)
+            seen = self._seen_through(group, group.factor, coefficients, first, scratch)
             return [(seen, None)] * len(self.places)
         columns = scratch.array("columns", (arrival.size, 2, arrival.columns, count))
         arrival.draw(columns, arriving, first, scratch)
@@ -292,23 +297,21 @@ class _Departure:
 
     def _seen_through(
         self,
+        group: _Group,
         factor: IsotropicFactor,
-        draw: Callable[[Columns, int], None],
-        columns: int,
+        coefficients: NDArray[np.float64],
         first: int,
-        count: int,
         scratch: Scratch,
     ) -> Grams:
         """The Gram matrix of all hops where one covariance stands on both sides of elements on their own."""
+        columns, _, _, count = coefficients.shape
         made = np.zeros((columns, 2, columns, count))
-
-        def reflect(arrived: Columns, start: int) -> None:
-            self.surface.reflect_parts(arrived, first, start)
-
-        def add(inner: Columns) -> None:
-            gram(made, inner)
-
-        factor.through((2, columns, count), draw, reflect, add, scratch)
+        amplitudes, numbers, elements = factor.walk_sizes
+        sizes = {"amplitudes": amplitudes, "numbers": numbers, "strip": elements, "parts": elements}
+        work = tuple(scratch.array(name, (rows, 2, columns, count)) for name, rows in sizes.items())
+        gram_through(
+            made, work, factor.walk, coefficients, group.key, first, group.unrolled, self.surface.law
+        )
         return made
 
 

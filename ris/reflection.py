@@ -36,6 +36,8 @@ class SurfaceReflection:
     ----------
     coupled : bool
         Whether elements act on each other; if not, each acts on its own columns alone.
+    law : tuple
+        Number of users, and what kernels want to know of phase shifts, phase noise and hardware.
     """
 
     def __init__(self, system: DoubleRIS, surface: int, theta: NDArray[Any], stream: Stream) -> None:
@@ -44,7 +46,8 @@ class SurfaceReflection:
         self.coupled = self._hardware.coupling is not None
         self._users, self._shifts = system.users, np.exp(1j * theta)
         self._certain = self._hardware.certain(noise)
-        self._law = (
+        self.law = (
+            system.users,
             self._shifts,
             noise.kernel_table(),
             stream.child(f"phase_noise{surface}").key,
@@ -55,7 +58,7 @@ class SurfaceReflection:
     def reflect(self, columns: NDArray[np.complex128], first: int) -> None:
         """Reflect columns with axes (element, realization, column), from realization `first` on, in place."""
         if not self.coupled:
-            reflect(columns, self._users, *self._law, first)
+            reflect(columns, *self.law, first)
         else:
             columns[:, :, self._users :] *= self._shifts[:, None, None]
             self._reflect_coupled(columns[:, :, : self._users], first)
@@ -66,7 +69,7 @@ class SurfaceReflection:
         Those of all elements, or without coupling of neighbouring ones from number `start` on.
         """
         if not self.coupled:
-            reflect_parts(columns, self._users, *self._law, start, first)
+            reflect_parts(columns, *self.law, start, first)
             return
         whole = np.ascontiguousarray((columns[:, 0] + 1j * columns[:, 1]).swapaxes(1, 2), np.complex128)
         self.reflect(whole, first)
@@ -75,7 +78,7 @@ class SurfaceReflection:
     def _reflect_coupled(self, columns: NDArray[np.complex128], first: int) -> None:
         N, B, K = columns.shape
         lone = np.ones((N, 1 if self._certain else B, 1), np.complex128)
-        reflect(lone, 1, *self._law, first)
+        reflect(lone, 1, *self.law[1:], first)
         coefficients = lone[:, :, 0].T
         if self._certain:  # one matrix for all realizations
             reflected = self._hardware.reflected(coefficients[0], columns.reshape(N, -1))

@@ -30,7 +30,7 @@ TILE_BYTES = 2**21
 """Size of a tile's largest array, so that the arrays of a few hundred elements stay in a core's cache."""
 
 SMALLEST_TILE, LARGEST_TILE = 32, 512
-"""Realizations, except where `LARGEST_BYTES` counts. At 1,024 elements and more, 16 are slower by 30 % (short
+"""Realizations, except where `LARGEST_BYTES` counts. At 1,024 elements and more, 16 are slower by 10 % (short
 inner loops), 64 and 128 by 5 and 15 %, with two threads that share a cache by more. Above the largest,
 nothing is gained."""
 

@@ -116,35 +116,6 @@ def test_isotropic_factor(grid, spacing):
     check(IsotropicFactor(grid, spacing), R, allowed=2e-8)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("grid", [(2, 2), (16, 16), (20, 24), (33, 24), (5, 130)])
-def test_isotropic_factor_strip_by_strip(grid, dtype):
-    """F^H D F X in strips is bit for bit that of whole columns; each number and element is met once."""
-    rng = np.random.default_rng(6)
-    factor = IsotropicFactor(grid, (0.25, 0.4), dtype)
-    shape, scratch = (2, 2, 5), Scratch(dtype)
-    X = rng.standard_normal((factor.rank, *shape)).astype(dtype)
-    D = rng.standard_normal((factor.size, *shape)).astype(dtype)
-    columns, expected = np.empty((factor.size, *shape), dtype), np.empty_like(X)
-    factor.times(columns, X, scratch)
-    columns *= D
-    factor.adjoint_times(expected, columns, scratch)
-    drawn, met, taken = np.zeros(factor.rank, int), np.zeros(factor.size, int), []
-
-    def draw(out, start):
-        drawn[start : start + len(out)] += 1
-        out[...] = X[start : start + len(out)]
-
-    def act(part, start):
-        met[start : start + len(part)] += 1
-        part *= D[start : start + len(part)]
-
-    factor.through(shape, draw, act, lambda rows: taken.append(rows.copy()), scratch)
-    assert np.all(drawn == 1)
-    assert np.all(met == 1)
-    assert np.array_equal(np.concatenate(taken), expected)
-
-
 turned = channels.Orientation(0.3, 0.4, 0.5)
 GRIDS = [
     channels.UniformPlanarArray(20, 24, (0.25, 0.3)),

@@ -12,7 +12,10 @@ import ris
 from channels._kernels.gaussian import fill_complex_normal
 from channels.errors import InvalidArgumentError
 from channels.isotropic import IsotropicFactor
+from channels.scratch import Scratch
 from ris._kernels.reduced import draw_columns, factor_grams, gram
+from ris._kernels.surface import reflect_parts
+from ris._kernels.through import gram_through
 from ris.mean_gain import mean_precoder_gain
 from ris.sampler import ChannelSampler
 
@@ -168,8 +171,8 @@ def test_strips_change_no_bit(monkeypatch, case, csi):
     """Where a surface can be worked through in strips, and where not, draws are those of whole columns."""
     system = changed(case, large_system())
     phases = np.random.default_rng(1).uniform(0, 7, (2, system.elements1))
-    through, passed = IsotropicFactor.through, []
-    monkeypatch.setattr(IsotropicFactor, "through", lambda *args: passed.append(through(*args)))
+    passed = []
+    monkeypatch.setattr(ris.reduced, "gram_through", lambda *args: passed.append(gram_through(*args)))
     draws = []
     for whole in (False, True):
         if whole:
@@ -178,6 +181,34 @@ def test_strips_change_no_bit(monkeypatch, case, csi):
     assert len(passed) == STRIPS[case]
     for in_strips, at_once in zip(*draws, strict=True):
         assert np.array_equal(in_strips, at_once)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("grid", [(2, 2), (16, 16), (20, 24), (33, 24), (5, 130)])
+def test_gram_through_a_surface_is_that_of_whole_columns(grid, dtype):
+    """On grids with and without middle rows and columns, of one strip and of several: bit for bit."""
+    rng = np.random.default_rng(6)
+    factor, scratch, (C, B) = IsotropicFactor(grid, (0.25, 0.4), dtype), Scratch(dtype), (3, 16)
+    coefficients = rng.standard_normal((C, C, 2, B))
+    shifts = np.exp(2j * np.pi * rng.random(factor.size))
+    system = large_system()
+    law = (2, shifts, system.phase_noise1.kernel_table(), channels.Stream(2).key)
+    surface = (*law, np.zeros((0, system.hardware1.kernel_table(1).shape[1])), channels.Stream(3).key)
+    key, unrolled, first = channels.Stream(1).key, (0,) * C, 32
+
+    numbers = np.empty((factor.rank, 2, C, B), dtype)
+    columns, expected = np.empty((factor.size, 2, C, B), dtype), np.zeros((C, 2, C, B))
+    draw_columns(numbers, coefficients, key, 0, first, unrolled)
+    factor.times(columns, numbers, scratch)
+    reflect_parts(columns, *surface, 0, first)
+    factor.adjoint_times(numbers, columns, scratch)
+    gram(expected, numbers)
+
+    amplitudes, most, elements = factor.walk_sizes
+    work = tuple(np.empty((n, 2, C, B), dtype) for n in (amplitudes, most, elements, elements))
+    made = np.zeros((C, 2, C, B))
+    gram_through(made, work, factor.walk, coefficients, key, first, unrolled, surface)
+    assert np.array_equal(made, expected)
 
 
 @pytest.mark.parametrize("law", ["isotropic", "scattering", "large isotropic", "large scattering"])

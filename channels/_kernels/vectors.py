@@ -25,7 +25,8 @@ def whole_registers(typing_context):
     """Let the compiler fill registers of 512 bits in the function that calls this, where there are any.
 
     For many processors with AVX-512 it takes halves of them unless it is told otherwise, as the clock of the
-    first ones fell. Measured on one of those, normal numbers take 0.7 of the time with whole ones, phasors 0.8.
+    first ones fell. Measured on one of Intel's, normal numbers take 0.7 of the time with whole ones, phasors
+    0.8.
     """
 
     def generate(context, builder, signature, arguments):
