@@ -294,7 +294,8 @@ def test_files_keep_adders(bits):
 
 
 def test_training_in_integers_mends_what_rounding_broke():
-    network, student, maps = quantized(between_convolutions(), activation_bits=3)
+    # Where rounding breaks much, so that what is mended does not hang on how sums are rounded.
+    network, student, maps = quantized(between_convolutions(), seed=1, activation_bits=3)
     with torch.no_grad():
         wanted = network(maps)
 
@@ -310,7 +311,7 @@ def test_training_in_integers_mends_what_rounding_broke():
         optimiser.step()
     student.eval()
     after = float(loss().detach())
-    assert after < 0.85 * before
+    assert after < 0.5 * before
     made = Predictor(student.export()).run(maps.numpy())
     assert float(np.mean((made - wanted.numpy()) ** 2)) == pytest.approx(after, rel=0.05)
 
