@@ -30,7 +30,7 @@ from channels.errors import InvalidArgumentError
 from ris.predictors.channel_groups import channel_groups
 from ris.predictors.compress.further import stages
 from ris.predictors.compress.rounding import rounded
-from ris.predictors.folding import fold_batch_norms, weight_bits
+from ris.predictors.folding import between, fold_batch_norms
 from ris.predictors.graph import Graph, Node
 from ris.predictors.module import Network
 from ris.predictors.quantize import QuantizedNetwork
@@ -78,11 +78,11 @@ def removable(network: Network) -> dict[str, Channels]:
     """
     graph = network.graph
     shapes = graph.shapes(1, network.rows, network.columns)
-    ends = {name for name, bits in weight_bits(graph, 4).items() if bits == 8}
+    inner = between(graph)
     fixed = {graph.nodes[-1].name}
     for node in graph.nodes:
         alike = all(shapes[name].channels == shapes[node.name].channels for name in node.inputs)
-        passes = alike if node.op in SINGLE else _dense(node) and node.name not in ends
+        passes = alike if node.op in SINGLE else _dense(node) and node.name in inner
         if not passes:
             fixed |= {node.name, *node.inputs}
     group = channel_groups(graph, lambda node: node.inputs if node.op in SINGLE else (), fixed)
@@ -130,11 +130,11 @@ def smallest(network: Network, share: float, users: int) -> tuple[dict[str, Chan
     if not 0 < number("share", share) < 1:
         raise InvalidArgumentError("share", "a share above 0 and below 1", repr(share))
     graph, groups = network.graph, removable(network)
-    between = [name for name, bits in weight_bits(graph, 4).items() if bits == 4]
+    inner = between(graph)
 
     def products(of: Graph) -> dict[str, int]:
         counts = of.products(users, network.rows, network.columns)
-        return {name: counts[name] for name in between}
+        return {name: counts[name] for name in inner}
 
     before = products(graph)
     costs = {

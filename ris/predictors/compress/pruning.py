@@ -26,7 +26,7 @@ from channels.checks import number
 from channels.errors import InvalidArgumentError
 from ris.predictors.compress.further import stages
 from ris.predictors.compress.rounding import rounded
-from ris.predictors.folding import weight_bits
+from ris.predictors.folding import between
 from ris.predictors.graph import Node
 from ris.predictors.module import Network
 from ris.predictors.quantize import QuantizedNetwork
@@ -64,9 +64,7 @@ class SparseNetwork(Network):
         if not 0 <= number("share", share) < 1:
             raise InvalidArgumentError("share", "a share from 0 to below 1", repr(share))
         self.share, self._ramp = share, ramp
-        self.between = [name for name, bits in weight_bits(network.graph, 4).items() if bits == 4]
-        if not self.between:
-            raise InvalidArgumentError("network", "convolutions between the first and the last", "none")
+        self.between = between(network.graph)
         self._size = {name: float(self._weight(name).square().mean().sqrt()) for name in self.between}
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         for name in self.between:

@@ -25,7 +25,7 @@ from channels.checks import integer
 from channels.errors import InvalidArgumentError
 from ris.predictors.compress.further import stages
 from ris.predictors.compress.rounding import rounded
-from ris.predictors.folding import fold_batch_norms, weight_bits
+from ris.predictors.folding import between, fold_batch_norms
 from ris.predictors.graph import Node
 from ris.predictors.module import Network
 from ris.predictors.quantize import QuantizedNetwork
@@ -177,10 +177,10 @@ def weight_sharing(
 
 
 def _bits_of(network: Network, bits: int | Mapping[str, int]) -> dict[str, int]:
-    between = [name for name, interior in weight_bits(network.graph, 4).items() if interior == 4]
-    told = dict(bits) if isinstance(bits, Mapping) else dict.fromkeys(between, bits)
-    if not told or not set(told) <= set(between):
-        raise InvalidArgumentError("bits", f"those of some of {between}", f"{sorted(told)}")
+    inner = between(network.graph)
+    told = dict(bits) if isinstance(bits, Mapping) else dict.fromkeys(inner, bits)
+    if not set(told) <= set(inner):
+        raise InvalidArgumentError("bits", f"names among {inner}", f"{sorted(told)}")
     for name, count in told.items():
         if integer(f"bits of {name}", count, 1) > 8:
             raise InvalidArgumentError(f"bits of {name}", "1 to 8", repr(count))
