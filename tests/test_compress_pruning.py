@@ -21,19 +21,22 @@ from ris.predictors.compress.filter_pruning import (
 from ris.predictors.compress.further import control, stages
 from ris.predictors.compress.methods import METHODS
 from ris.predictors.compress.pruning import SparseNetwork, pruned, pruning
+from ris.predictors.compress.rounding import SYSTEMS, batches_of
 from ris.predictors.compress.weight_sharing import SharedNetwork, k_means, weight_sharing
+from ris.predictors.equalize import equalized
 from ris.predictors.folding import between, weight_bits
 from ris.predictors.graph import GraphBuilder
 from ris.predictors.model_file import decode_model, encode_model
 from ris.predictors.module import Network
 from ris.predictors.networks import NETWORKS
 from ris.predictors.optimiser import Optimiser
+from ris.predictors.publish import training_maps
 from ris.predictors.runtime import Predictor
 from ris.predictors.train import Recipe
 
 TINY = Recipe("instantaneous", "se", side=4, steps=30, batch=8)
-SE = residual_cnn(8, 2)
 CHANNELS = TINY.make_task().channels
+SE = residual_cnn(8, 2, CHANNELS)
 
 
 @pytest.fixture(autouse=True)
@@ -354,7 +357,8 @@ def test_the_integer_model_has_few_codes(network):
     graph = NETWORKS[network](CHANNELS, 4)
     recipe = dataclasses.replace(TINY, network=network)
     source = random_network(graph)
-    begun = SharedNetwork(source, 4)
+    maps = training_maps(recipe, batches_of(recipe, SYSTEMS))
+    begun = SharedNetwork(equalized(source, map(torch.from_numpy, maps)), 4)
     made = weight_sharing(source, recipe, 4, steps=4)
     model = check_runs_as_simulated(made)
     for name, bits in weight_bits(model.graph, 4).items():

@@ -192,7 +192,8 @@ def filter_pruning(
     rate: float = 1e-3,
 ) -> QuantizedNetwork:
     """Remove channels as `filters_pruned`, and round what is left to integers of so many bits."""
-    return rounded(filters_pruned(network, recipe, share, steps=steps, rate=rate), recipe, bits)
+    made = filters_pruned(network, recipe, share, steps=steps, rate=rate)
+    return rounded(made, recipe, bits, equalize=True)
 
 
 def _dense(node: Node) -> bool:

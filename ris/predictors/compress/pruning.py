@@ -156,4 +156,5 @@ def pruning(
     rate: float = 1e-3,
 ) -> QuantizedNetwork:
     """Prune as `pruned`, and round what is left to integers of so many bits; zeros stay zeros."""
-    return rounded(pruned(network, recipe, share, steps=steps, rate=rate), recipe, bits)
+    made = pruned(network, recipe, share, steps=steps, rate=rate)
+    return rounded(made, recipe, bits, equalize=True)
