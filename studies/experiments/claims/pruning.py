@@ -233,9 +233,12 @@ def draw(values: Values) -> Figure:
     whole = float(values["float_bytes"]) / 1000
     right.axhline(whole, color="0.5", linewidth=0.8)
     right.annotate("control, floats", (places[-1] + 0.45, whole), ha="right", va="bottom", fontsize=7)
-    right.set(ylabel="Bytes of the model (kB)", yscale="log", ylim=(0.6 * kilobytes.min(), 1.6 * whole))
+    right.set(ylabel="Size of the model (kB)", yscale="log", ylim=(0.6 * kilobytes.min(), 1.6 * whole))
+    ticks = [tick for tick in (2, 5, 10, 20, 50, 100, 200, 500) if kilobytes.min() / 2 < tick < 1.6 * whole]
+    right.set_yticks(ticks, labels=map(str, ticks))
+    right.set_yticks((), minor=True)
     for axes in (left, right):
-        axes.set_xticks(places, [name.replace(" ", "\n") for name in values["way"]])
+        axes.set_xticks(places, ["\n".join(name.rsplit(" ", 1)) for name in values["way"]])
         axes.set_xlim(-0.5, places[-1] + 0.5)
         axes.legend()
     return figure
