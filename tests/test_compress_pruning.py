@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,20 +20,22 @@ from ris.predictors.compress.filter_pruning import (
     smallest,
 )
 from ris.predictors.compress.further import control, stages
-from ris.predictors.compress.methods import METHODS
+from ris.predictors.compress.methods import METHODS, compressed, size_of
 from ris.predictors.compress.pruning import SparseNetwork, pruned, pruning
 from ris.predictors.compress.rounding import SYSTEMS, batches_of
 from ris.predictors.compress.weight_sharing import SharedNetwork, k_means, weight_sharing
 from ris.predictors.equalize import equalized
 from ris.predictors.folding import between, weight_bits
 from ris.predictors.graph import GraphBuilder
-from ris.predictors.model_file import decode_model, encode_model
+from ris.predictors.model import FloatModel
+from ris.predictors.model_file import decode_model, encode_model, read_model, write_model
 from ris.predictors.module import Network
 from ris.predictors.networks import NETWORKS
 from ris.predictors.optimiser import Optimiser
 from ris.predictors.publish import training_maps
 from ris.predictors.runtime import Predictor
 from ris.predictors.train import Recipe
+from studies.cli import run_command
 
 TINY = Recipe("instantaneous", "se", side=4, steps=30, batch=8)
 CHANNELS = TINY.make_task().channels
@@ -377,6 +380,45 @@ def test_layers_by_name_share_and_others_do_not():
     assert len(made.own(SE[first])["weight"].unique()) <= 4 * 8
     assert len(made.shared(first).unique()) <= 4
     assert len(made.own(SE[others[0]])["weight"].unique()) > 500
+
+
+# --- the command
+
+
+@pytest.fixture
+def source(tmp_path):
+    graph = NETWORKS["se"](CHANNELS, 4)
+    metadata = {"recipe": dataclasses.asdict(TINY)}
+    model = FloatModel(graph, random_network(graph).arrays(), 4, 4, metadata)
+    write_model(model, tmp_path / "tiny.h5")
+    return model
+
+
+def test_the_share_decides_how_many_weights_are_zero(source):
+    zeros = []
+    for share in (0.5, 0.9):
+        made = compressed(source, "pruning", None, "as told", 8, {"share": share, "steps": 2})
+        codes = np.concatenate([made.arrays[f"{name}/weight"].ravel() for name in between(source.graph)])
+        zeros.append(np.mean(codes == 0))
+        assert size_of(made, 4).coded < (1 - share / 2) * size_of(made, 4).packed
+    assert 0.5 <= zeros[0] < 0.53
+    assert 0.9 <= zeros[1] < 0.91
+
+
+def test_a_share_is_told_to_a_method_that_has_one(source, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    told = ["--model", "tiny.h5", "--systems", "4"]
+    assert run_command(["compress", "gpfq", *told, "--share", "0.5"]) == 2
+    assert "share" in capsys.readouterr().err
+    assert run_command(["compress", "pruning", *told, "--share", "1"]) == 2
+    quick = partial(filter_pruning, steps=1)
+    monkeypatch.setitem(METHODS, "filter-pruning", quick)
+    assert run_command(["compress", "filter-pruning", *told, "--share", "0.25"]) == 0
+    made = read_model(tmp_path / "tiny-int-filter-pruning.h5")
+    assert made.metadata["command"] == "ris compress filter-pruning --model tiny.h5 --share 0.25"
+    products = [sum(one.products(4, 4, 4).values()) for one in (source.graph, made.graph)]
+    assert 0.7 < products[1] / products[0] < 0.85
+    assert "coded" in capsys.readouterr().out
 
 
 # --- what is refused
