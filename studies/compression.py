@@ -34,7 +34,7 @@ def compression_table(models: Mapping[str, Model], systems: int) -> Table:
     for split in SPLITS:
         table.add_column(f"rate, {TITLES[split]}", justify="right")
         table.add_column("% of float", justify="right")
-    for text in ("packed, kB", "file, kB", "bit operations"):
+    for text in ("packed, kB", "coded, kB", "file, kB", "bit operations"):
         table.add_column(text, justify="right")
     runs = [Predictor(model).run for model in models.values()]
     rates = {split: rates_of(runs, task, split, systems) for split in SPLITS}
@@ -44,6 +44,6 @@ def compression_table(models: Mapping[str, Model], systems: int) -> Table:
             cells.append(shown(mean_rate_of(rates[split][row]), 1, 3))
             cells.append(shown(ratio(rates[split][row], rates[split][0]), 100, 2) if row else "")
         size = size_of(model, task.users)
-        sizes = f"{size.packed / 1000:.1f}", f"{size.file / 1000:.1f}", f"{size.bit_operations:.2e}"
-        table.add_row(name, *cells, *sizes)
+        kilobytes = [f"{one / 1000:.1f}" for one in (size.packed, size.coded, size.file)]
+        table.add_row(name, *cells, *kilobytes, f"{size.bit_operations:.2e}")
     return table

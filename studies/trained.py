@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from ris.predictors.module import Network
     from ris.predictors.train import Predictor, Recipe
 
-__all__ = ["FOLDER", "OPTIMA", "taught_network", "trained_graph", "trained_integers", "trained_network"]
+__all__ = [
+    "FOLDER",
+    "OPTIMA",
+    "kept_model",
+    "taught_network",
+    "trained_graph",
+    "trained_integers",
+    "trained_network",
+]
 
 FOLDER = Path("results") / "trained"
 """Where the networks are kept, in the working directory."""
@@ -143,6 +151,28 @@ def taught_network(recipe: "Recipe", progress: Progress = tell_nothing) -> "tupl
     for network, model in zip((student, teacher), models, strict=True):
         network.load_arrays(model.arrays)
     return student, teacher
+
+
+def kept_model(recipes: "Sequence[Recipe]", how: Any, make: "Callable[[], Model]") -> "Model":
+    """Make a model, or take it from `FOLDER`.
+
+    Parameters
+    ----------
+    recipes : sequence of Recipe
+        Trainings that made it.
+    how : JSON values
+        What else did.
+    make : callable
+        Makes it.
+    """
+    from ris.predictors.model_file import read_model, write_model
+
+    path = file_of(recipes, how)
+    if not path.exists():
+        model = make()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_model(model, path)
+    return read_model(path)
 
 
 def file_of(recipes: "Sequence[Recipe]", *more: Any) -> Path:

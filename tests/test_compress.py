@@ -14,6 +14,7 @@ from channels.streams import Stream
 from ris.predictors import train
 from ris.predictors.compress import gpfq as walk
 from ris.predictors.compress import ternary as ternary_module
+from ris.predictors.compress.coding import coded_bytes
 from ris.predictors.compress.error_feedback import compact, feed_back, hard, nearest, soft, stochastic
 from ris.predictors.compress.further import control, stages
 from ris.predictors.compress.gpfq import gpfq
@@ -384,6 +385,7 @@ def test_methods_without_training_make_a_model_that_says_where_it_comes_from(met
     assert before.packed == 4 * sum(array.size for array in source.arrays.values())
     assert weights / 2 < size.packed < weights / 2 + 12_000
     assert size.file == len(encode_model(made))
+    assert (size.coded, before.coded) == (coded_bytes(made), before.packed)
     assert before.bit_operations == 2 * source.graph.bit_operations(4, 4, 4)
     assert 20 < before.bit_operations / size.bit_operations < 42
 
@@ -392,6 +394,8 @@ def test_what_cannot_be_compressed_is_refused(trained):
     source = read_model(trained)
     with pytest.raises(InvalidArgumentError, match="method"):
         compressed(source, "zip", 4, "", 8)
+    with pytest.raises(InvalidArgumentError, match="share"):
+        compressed(source, "gpfq", 4, "", 8, {"share": 0.5})
     unknown = FloatModel(source.graph, source.arrays, 4, 4, {"recipe": {"colour": "red"}})
     for model in (unknown, FloatModel(source.graph, source.arrays, 4, 4)):
         with pytest.raises(InvalidArgumentError, match="recipe"):

@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ris.predictors.channel_groups import channel_groups
 from ris.predictors.folding import fold_batch_norms
-from ris.predictors.graph import Graph
+from ris.predictors.graph import Graph, Node
 from ris.predictors.module import Network, execute
 
 __all__ = ["equalized"]
@@ -66,24 +67,19 @@ def equalized(network: Network, batches: Iterable[Tensor]) -> Network:
 
 def _groups(graph: Graph) -> dict[str, str]:
     """Name of the group of nodes whose channels share divisors; nodes that cannot be divided have none."""
-    parent = {node.name: node.name for node in graph.nodes}
-
-    def root(name: str) -> str:
-        while parent[name] != name:
-            name = parent[name]
-        return name
-
     fixed = {graph.nodes[-1].name}
     for node in graph.nodes:
-        tied = node.inputs if node.op in PASSING else node.inputs[:1] if node.op == "mul" else ()
-        for name in tied:
-            parent[root(name)] = root(node.name)
         if node.op == "mul":
             fixed.add(node.inputs[1])
         elif node.op not in (*PASSING, "conv"):
             fixed |= {node.name, *node.inputs}
-    undivided = {root(name) for name in fixed}
-    return {name: root(name) for name in parent if root(name) not in undivided}
+    return channel_groups(graph, _tied, fixed)
+
+
+def _tied(node: Node) -> tuple[str, ...]:
+    if node.op == "mul":
+        return node.inputs[:1]
+    return node.inputs if node.op in PASSING else ()
 
 
 def _sizes(network: Network, group: dict[str, str], batches: Iterable[Tensor]) -> dict[str, Tensor]:

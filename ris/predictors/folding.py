@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from channels.errors import InvalidArgumentError
 from ris.predictors.float_operations import EPSILON
 from ris.predictors.graph import Graph, Node
 from ris.predictors.model import CONVOLUTIONS, OWN_SCALE, WEIGHTED, Array
 
-__all__ = ["fold_batch_norms", "fuse_rectifiers", "real_tail", "weight_bits"]
+__all__ = ["between", "fold_batch_norms", "fuse_rectifiers", "real_tail", "weight_bits"]
 
 
 def fold_batch_norms(graph: Graph, arrays: Mapping[str, Array]) -> tuple[Graph, dict[str, Array]]:
@@ -80,6 +81,20 @@ def weight_bits(graph: Graph, interior: int, ends: int = 8) -> dict[str, int]:
         for name, those in before.items()
         if graph[name].op in CONVOLUTIONS
     }
+
+
+def between(graph: Graph) -> list[str]:
+    """Return the convolutions with weights before and behind them.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there are none.
+    """
+    found = [name for name, bits in weight_bits(graph, 0, 1).items() if bits == 0]
+    if not found:
+        raise InvalidArgumentError("network", "convolutions between the first and the last", "none")
+    return found
 
 
 def real_tail(graph: Graph) -> frozenset[str]:

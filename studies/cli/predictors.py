@@ -102,11 +102,14 @@ def train(
 
 @app.command
 def compress(
-    method: Literal["rounding", "gpfq", "ternary", "saq", "adder"],
+    method: Literal[
+        "rounding", "gpfq", "ternary", "saq", "adder", "pruning", "filter-pruning", "weight-sharing"
+    ],
     /,
     *,
     model: str = "reference",
     bits: Annotated[float | None, Parameter(validator=Number(gte=2, lte=8))] = None,
+    share: Annotated[float | None, Parameter(validator=Number(gt=0, lt=1))] = None,
     systems: Count = 1000,
     out: Path | None = None,
     force: Flag = False,
@@ -114,14 +117,17 @@ def compress(
     """Make a trained network smaller: an integer model file, and what it still reaches.
 
     Prints rate, size and operations beside those of the network in floats, on the same systems. "packed" are
-    the bytes of its numbers, "file" those of the model file, where gzip codes them. The first and the last
-    layers keep 8 bits, as do all results but for saq. Needs torch (`pip install double-ris[train]`).
+    the bytes of its numbers, "coded" those with weights as a Huffman code tells them, "file" those of the
+    model file, where gzip codes them. The first and the last layers keep 8 bits, as do all results but for
+    saq. Needs torch (`pip install double-ris[train]`).
 
     Example: `ris compress gpfq --bits 4`
 
     Example: `ris compress gpfq --model se8.h5 --bits 3.5 --out se8-int3.5.h5`
 
     Example: `ris compress ternary --model se8.h5`
+
+    Example: `ris compress pruning --share 0.9`
 
     Parameters
     ----------
@@ -131,12 +137,21 @@ def compress(
         on in stages while more and more weights become zero; it takes minutes. saq: weights and inputs of so
         many bits, by training on at the worst weights nearby; it takes minutes too (Liu, Cai, Zhuang, 2021).
         adder: sums of absolute differences in place of most convolutions, trained anew as the network was,
-        beside a teacher (Xu et al., 2020); it takes as long as two trainings.
+        beside a teacher (Xu et al., 2020); it takes as long as two trainings. pruning: small weights become
+        zero, by training on while more and more of them do (Zhu and Gupta, 2017). filter-pruning: small
+        channels are removed, and what is left is trained on; fewer operations (Li et al., 2017).
+        weight-sharing: few different weights in a layer, trained on together (Han, Mao, Dally, 2016). These
+        three take minutes.
     model
         Name of a network that comes with the package, or a file that `ris train` wrote; in floats.
     bits
-        Bits of a weight; 4 by default, always 2 if ternary, and 8 beside adders, which have those of results.
-        A fraction is a mean: every layer gets 2, 3, 4, 6 or 8 bits, more where fewer change the phases most.
+        Bits of a weight; 4 by default, always 2 if ternary, 8 after pruning, and 8 beside adders, which have
+        those of results. A fraction is a mean: every layer gets 2, 3, 4, 6 or 8 bits, more where fewer change
+        the phases most. With weight-sharing a layer has so many different weights as these bits can tell,
+        each of 8 bits.
+    share
+        Of the weights that become zero by pruning, 0.8 by default; of the products that filter-pruning saves,
+        0.5 by default. No other method has one.
     systems
         Fixed systems of each split, test and unseen geometry, on which the rates are means.
     out
@@ -160,7 +175,8 @@ def compress(
     if target.exists() and not force:
         raise OutputError(f"{target} is there already; --force overwrites it")
     command = f"ris compress {method} --model {model}" + (f" --bits {asked}" if asked else "")
-    made = compressed(source, method, bits, command, systems)
+    command += "" if share is None else f" --share {share:g}"
+    made = compressed(source, method, bits, command, systems, {} if share is None else {"share": share})
     target.parent.mkdir(parents=True, exist_ok=True)
     write_model(made, target)
     console = make_console()

@@ -1,15 +1,20 @@
 """The methods by name, and what a compressed model is held against."""
 
 from collections.abc import Callable, Mapping
+from inspect import Parameter, signature
 from typing import NamedTuple
 
 from channels.errors import InvalidArgumentError
 from ris.predictors.compress.adder import adders
+from ris.predictors.compress.coding import coded_bytes
+from ris.predictors.compress.filter_pruning import filter_pruning
 from ris.predictors.compress.gpfq import gpfq
 from ris.predictors.compress.mixed_precision import mixed_bits
+from ris.predictors.compress.pruning import pruning
 from ris.predictors.compress.rounding import rounded
 from ris.predictors.compress.saq import saq
 from ris.predictors.compress.ternary import ternary
+from ris.predictors.compress.weight_sharing import weight_sharing
 from ris.predictors.model import FloatModel, IntegerModel, Model
 from ris.predictors.model_file import encode_model, packed_bytes
 from ris.predictors.module import Network
@@ -25,8 +30,11 @@ METHODS: Mapping[str, Callable[..., QuantizedNetwork]] = {
     "saq": saq,
     "ternary": ternary,
     "adder": adders,
+    "pruning": pruning,
+    "filter-pruning": filter_pruning,
+    "weight-sharing": weight_sharing,
 }
-"""Functions of a trained network, the recipe that trained it and, if asked for, bits of the weights."""
+"""Functions of a trained network, the recipe that trained it and, if asked for, bits and other options."""
 
 
 class Size(NamedTuple):
@@ -36,6 +44,9 @@ class Size(NamedTuple):
     ----------
     packed : int
         Bytes of its numbers, packed but not coded by their frequencies.
+    coded : int
+        The same with the weights of integers in `ris.predictors.compress.coding`'s codes; floats are as they
+        are.
     file : int
         Bytes of its file, in which gzip codes them.
     bit_operations : int
@@ -43,6 +54,7 @@ class Size(NamedTuple):
     """
 
     packed: int
+    coded: int
     file: int
     bit_operations: int
 
@@ -51,11 +63,18 @@ def size_of(model: Model, users: int) -> Size:
     """Return the sizes of a model, for systems of so many users and surfaces as it was trained for."""
     # Both surfaces of a system run through the network.
     operations = 2 * model.bit_operations(users, model.rows, model.columns)
-    return Size(packed_bytes(model), len(encode_model(model)), operations)
+    packed = packed_bytes(model)
+    coded = coded_bytes(model) if isinstance(model, IntegerModel) else packed
+    return Size(packed, coded, len(encode_model(model)), operations)
 
 
 def compressed(
-    model: FloatModel, method: str, bits: float | None, command: str, test_systems: int = 1000
+    model: FloatModel,
+    method: str,
+    bits: float | None,
+    command: str,
+    test_systems: int = 1000,
+    options: Mapping[str, float] | None = None,
 ) -> IntegerModel:
     """Return an integer model of a trained one, with metadata of what made it and what it reaches.
 
@@ -72,17 +91,26 @@ def compressed(
         What made it, for a person.
     test_systems : int
         Fixed systems of each split that tell what it reaches.
+    options : mapping of str to float, optional
+        Others of the method, by name.
     """
     if method not in METHODS:
         raise InvalidArgumentError("method", f"one of {sorted(METHODS)}", repr(method))
+    asked: dict[str, float | dict[str, int]] = dict(options or {})
+    known = [
+        name
+        for name, one in signature(METHODS[method]).parameters.items()
+        if one.kind is Parameter.KEYWORD_ONLY
+    ]
+    if not set(asked) <= set(known):
+        raise InvalidArgumentError("options", f"those of {method}, among {known}", f"{sorted(asked)}")
     recipes = recipes_of(model)
     network = Network(model.graph, 0, model.rows, model.columns).eval()
     network.load_arrays(model.arrays)
-    options: dict[str, int | dict[str, int]] = {}
     if bits is not None:
         whole = float(bits).is_integer()
-        options["bits"] = int(bits) if whole else mixed_bits(network, recipes[-1], bits)
-    made = METHODS[method](network, recipes[-1], **options).export()
+        asked["bits"] = int(bits) if whole else mixed_bits(network, recipes[-1], bits)
+    made = METHODS[method](network, recipes[-1], **asked).export()
     return described(made, recipes, command, test_systems)
 
 

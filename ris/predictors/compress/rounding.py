@@ -1,6 +1,7 @@
 """Post-training quantization as it is: weights rounded to nearest, ranges of results from some systems."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from channels.checks import integer
 from ris.predictors.module import Network
@@ -21,6 +22,7 @@ def rounded(
     activation_bits: int | None = 8,
     *,
     systems: int = SYSTEMS,
+    equalize: bool = False,
 ) -> QuantizedNetwork:
     """Round a network's weights to nearest, in steps of the largest one of each output channel.
 
@@ -38,7 +40,8 @@ def rounded(
         up with, leave errors too large for what mends errors afterwards.)
     """
     batches = batches_of(recipe, systems)
-    return calibrated(network, recipe, "mse", batches=batches, bits=bits, activation_bits=activation_bits)
+    how: dict[str, Any] = {"bits": bits, "activation_bits": activation_bits}
+    return calibrated(network, recipe, "mse", equalize, batches, **how)
 
 
 def batches_of(recipe: Recipe, systems: int) -> int:
