@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,22 @@ from studies.results import versions
 
 # torch takes long to import, and only trainings need it.
 if TYPE_CHECKING:
-    from ris.predictors.model import Model
+    from ris.predictors.model import FloatModel, Model
     from ris.predictors.module import Network
     from ris.predictors.train import Predictor, Recipe
 
-__all__ = ["FOLDER", "OPTIMA", "taught_network", "trained_graph", "trained_integers", "trained_network"]
+__all__ = [
+    "FOLDER",
+    "OPTIMA",
+    "file_of",
+    "float_model_of",
+    "kept_model",
+    "kept_network",
+    "taught_network",
+    "trained_graph",
+    "trained_integers",
+    "trained_network",
+]
 
 FOLDER = Path("results") / "trained"
 """Where the networks are kept, in the working directory."""
@@ -120,7 +131,6 @@ def taught_network(recipe: "Recipe", progress: Progress = tell_nothing) -> "tupl
         As `ris.predictors.compress.adder.distil` returns them.
     """
     from ris.predictors.compress.adder import distil
-    from ris.predictors.model import FloatModel
     from ris.predictors.model_file import read_model, write_model
     from ris.predictors.module import Network
 
@@ -135,14 +145,50 @@ def taught_network(recipe: "Recipe", progress: Progress = tell_nothing) -> "tupl
             progress=lambda step, text: progress(step / recipe.steps, f"student: {text}"),
         )
         for name, file in files.items():
-            network: Network = getattr(made, name)
-            write_model(FloatModel(network.graph, network.arrays(), recipe.side, recipe.side), file)
+            write_model(float_model_of(getattr(made, name)), file)
         partial.unlink(missing_ok=True)
     models = [read_model(files[name]) for name in ("student", "teacher")]
     student, teacher = (Network(one.graph, 0, one.rows, one.columns).eval() for one in models)
     for network, model in zip((student, teacher), models, strict=True):
         network.load_arrays(model.arrays)
     return student, teacher
+
+
+def kept_model(path: Path, make: "Callable[[Path], Model]") -> "Model":
+    """Make a model, or take it from its file.
+
+    Parameters
+    ----------
+    path : Path
+        As `file_of` returns it.
+    make : callable
+        Given a file for the state of its training (see `ris.predictors.train.optimise`), makes the model.
+    """
+    from ris.predictors.model_file import read_model, write_model
+
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        write_model(make(partial), path)
+        partial.unlink(missing_ok=True)
+    return read_model(path)
+
+
+def kept_network(path: Path, make: "Callable[[Path], Network]") -> "Network":
+    """Train a network that is one graph, or take it from its file: see `kept_model`."""
+    from ris.predictors.module import Network
+
+    model = kept_model(path, lambda partial: float_model_of(make(partial)))
+    network = Network(model.graph, 0, model.rows, model.columns).eval()
+    network.load_arrays(model.arrays)
+    return network
+
+
+def float_model_of(network: "Network") -> "FloatModel":
+    """Return the model of a network, without metadata."""
+    from ris.predictors.model import FloatModel
+
+    return FloatModel(network.graph, network.arrays(), network.rows, network.columns)
 
 
 def file_of(recipes: "Sequence[Recipe]", *more: Any) -> Path:
