@@ -13,6 +13,7 @@ from studies.results import versions
 
 # torch takes long to import, and only trainings need it.
 if TYPE_CHECKING:
+    from ris.predictors.compress.combined import Combination
     from ris.predictors.model import FloatModel, Model
     from ris.predictors.module import Network
     from ris.predictors.train import Predictor, Recipe
@@ -25,9 +26,11 @@ __all__ = [
     "kept_model",
     "kept_network",
     "taught_network",
+    "trained_combination",
     "trained_graph",
     "trained_integers",
     "trained_network",
+    "trained_student",
 ]
 
 FOLDER = Path("results") / "trained"
@@ -152,6 +155,74 @@ def taught_network(recipe: "Recipe", progress: Progress = tell_nothing) -> "tupl
     for network, model in zip((student, teacher), models, strict=True):
         network.load_arrays(model.arrays)
     return student, teacher
+
+
+def trained_student(recipe: "Recipe", network: str, progress: Progress = tell_nothing) -> "Network":
+    """Train a small network with a teacher, or take it from `FOLDER`.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Training of the teacher; that of the student differs by the network.
+    network : str
+        Name of the student.
+    progress : callable
+        Told the share that is done, and the validations.
+    """
+    from ris.predictors.compress.distillation import ALPHA, taught
+
+    student = dataclasses.replace(recipe, network=network)
+    path = file_of([recipe, student], {"alpha": ALPHA})
+    if not path.exists():
+        teacher = trained_graph([recipe], progress)
+    return kept_network(
+        path,
+        lambda partial: taught(
+            teacher,
+            student,
+            checkpoint=partial,
+            progress=lambda step, text: progress(step / student.steps, f"student {network}: {text}"),
+        ),
+    )
+
+
+def trained_combination(
+    recipe: "Recipe", combination: "Combination", tuning: "Recipe", progress: Progress = tell_nothing
+) -> "Model":
+    """Make what a combination makes of a teacher, or take its model from `FOLDER`.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Training of the teacher, and but for the network of the student.
+    combination : Combination
+        How.
+    tuning : Recipe
+        Training as integers.
+    progress : callable
+        Told the share that is done, and the validations.
+    """
+    from ris.predictors.compress.combined import integers
+    from ris.predictors.compress.distillation import ALPHA
+
+    name = combination.network
+    student = dataclasses.replace(recipe, network=name)
+    tuning = dataclasses.replace(tuning, network=name)
+    path = file_of([recipe, student, tuning], {"alpha": ALPHA, **dataclasses.asdict(combination)})
+    if not path.exists():
+        teacher, small = trained_graph([recipe], progress), trained_student(recipe, name, progress)
+    return kept_model(
+        path,
+        lambda partial: integers(
+            small,
+            teacher,
+            student,
+            tuning,
+            combination,
+            checkpoint=partial,
+            progress=lambda step, text: progress(step / tuning.steps, f"integers of {name}: {text}"),
+        ).export(),
+    )
 
 
 def kept_model(path: Path, make: "Callable[[Path], Model]") -> "Model":

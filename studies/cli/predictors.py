@@ -135,8 +135,8 @@ def compress(
         on in stages while more and more weights become zero; it takes minutes. saq: weights and inputs of so
         many bits, by training on at the worst weights nearby; it takes minutes too (Liu, Cai, Zhuang, 2021).
         adder: sums of absolute differences in place of most convolutions, trained anew as the network was,
-        beside a teacher (Xu et al., 2020); it takes as long as two trainings. distil: a small network, trained
-        anew as the network was, which is its teacher (Hinton et al., 2015). combined: the best that a search
+        beside a teacher (Xu et al., 2020); it takes as long as two trainings. distil: a small network,
+        trained anew, with the network as teacher (Hinton et al., 2015). combined: the best that a search
         finds among small networks that are taught, pruned and rounded, for a file of so many bytes; it takes
         as long as several trainings.
     model

@@ -29,7 +29,7 @@ from torch.nn import functional
 
 from channels.checks import non_negative
 from channels.errors import InvalidArgumentError
-from ris.predictors.compress.distillation import ALPHA, disagreement
+from ris.predictors.compress.distillation import disagreement
 from ris.predictors.compress.rounding import rounded
 from ris.predictors.graph import Graph
 from ris.predictors.module import Network
@@ -38,10 +38,10 @@ from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.task import Batch
 from ris.predictors.train import Progress, Recipe, build, on_codebook, optimise, task_loss
 
-__all__ = ["BETA", "Distilled", "adders", "distil", "teacher_of"]
+__all__ = ["ALPHA", "BETA", "Distilled", "adders", "distil", "teacher_of"]
 
-BETA = 0.3
-"""Weight of the teacher's layers."""
+ALPHA, BETA = 0.1, 0.3
+"""Weights of the teacher's phases and of its layers."""
 
 WIDEST = math.log(16)
 """Logarithm of how far s^2 and t^2 go from where they begin: beyond, exponents overflow or all vanish."""

@@ -1,9 +1,9 @@
 """Small networks that are taught, pruned and rounded, under a budget of bytes: what is best for how many.
 
 A combination is a small network with so many bits of its weights and such a share of zeros. To make it, the
-small network is trained with a teacher (`distillation`), its smallest weights become zero (`sparse`), and what
-is left is trained on as integers, with the same teacher. Steps from `Network` to `Network` that make networks
-smaller otherwise go between the first and the second of these.
+small network is trained with a teacher (`distillation`), its smallest weights become zero (`sparse`), and
+what is left is trained on as integers, with the same teacher (`integers`). Whatever else makes a network
+smaller in floats, from `Network` to `Network`, goes where `sparse` is.
 
 The search for the best combination is staged, and deterministic. The bytes of a file are known before any
 training, nearly: random weights take as many as trained ones. Of all combinations that fit, each network is
@@ -124,16 +124,16 @@ def combine(
         Of the training as integers.
     """
     recipe = dataclasses.replace(recipe, network=combination.network)
-    return integers(taught(teacher, recipe), teacher, recipe, combination, steps, rate)
+    (tuning,) = stages(recipe, steps, rate, 1)
+    return integers(taught(teacher, recipe), teacher, recipe, tuning, combination)
 
 
 def integers(
     student: Network,
     teacher: Network,
     recipe: Recipe,
+    tuning: Recipe,
     combination: Combination,
-    steps: int = STEPS,
-    rate: float = RATE,
     *,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
@@ -144,16 +144,15 @@ def integers(
     ----------
     student, teacher : Network
         Trained.
-    recipe : Recipe
-        What trained the student.
-    combination, steps, rate
-        As for `combine`.
+    recipe, tuning : Recipe
+        What trained the student, and what trains the integers.
+    combination : Combination
+        How.
     checkpoint, progress
         As for `train.optimise`.
     """
     maps = [torch.from_numpy(one) for one in training_maps(recipe)]
     made = _rounded(equalized(sparse(student.cpu(), combination.zeros), maps), combination, maps)
-    (tuning,) = stages(recipe, steps, rate, 1)
     loss = taught_loss(made, teacher, tuning)
     optimise(made, tuning, loss=loss, checkpoint=checkpoint, progress=progress)
     return made.cpu().eval()
