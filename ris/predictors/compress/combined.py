@@ -84,8 +84,8 @@ METADATA = 1000
 SHAKEN = 0.02
 """Standard deviation of what is added to first weights."""
 
-STEPS, RATE = 500, 1e-3
-"""Steps of the training as integers, and its highest learning rate."""
+SHARE, RATE = 1 / 3, 1e-3
+"""Steps of the training as integers over those before, and its highest learning rate."""
 
 
 def combined(network: Network, recipe: Recipe, *, most_bytes: int = 64_000) -> QuantizedNetwork:
@@ -96,7 +96,7 @@ def combined(network: Network, recipe: Recipe, *, most_bytes: int = 64_000) -> Q
     network : Network
         Trained: the teacher.
     recipe : Recipe
-        What trained it; the small network takes as many steps, and `STEPS` as integers.
+        What trained it, and but for its network trains the small one.
     most_bytes : int
         Of a model file.
     """
@@ -107,9 +107,7 @@ def combined(network: Network, recipe: Recipe, *, most_bytes: int = 64_000) -> Q
     return made
 
 
-def combine(
-    teacher: Network, recipe: Recipe, combination: Combination, steps: int = STEPS, rate: float = RATE
-) -> SparseNetwork:
+def combine(teacher: Network, recipe: Recipe, combination: Combination) -> SparseNetwork:
     """Return what a combination makes of a teacher.
 
     Parameters
@@ -117,14 +115,12 @@ def combine(
     teacher : Network
         Trained.
     recipe : Recipe
-        Training of the small network but for its name.
+        Training of the small network but for its name; that as integers takes `SHARE` of the steps more.
     combination : Combination
         How.
-    steps, rate
-        Of the training as integers.
     """
     recipe = dataclasses.replace(recipe, network=combination.network)
-    (tuning,) = stages(recipe, steps, rate, 1)
+    (tuning,) = stages(recipe, max(1, round(SHARE * recipe.steps)), RATE, 1)
     return integers(taught(teacher, recipe), teacher, recipe, tuning, combination)
 
 
@@ -175,7 +171,7 @@ def search(teacher: Network, recipe: Recipe, most_bytes: int, tried: int = TRIED
     steps = max(1, recipe.steps // tried)
     while len(left) > 1:
         short = dataclasses.replace(recipe, steps=steps)
-        scores = {one: _score(combine(teacher, short, one, max(1, steps // 3)), short) for one in left}
+        scores = {one: _score(combine(teacher, short, one), short) for one in left}
         left = sorted(left, key=scores.__getitem__, reverse=True)[: len(left) // 2]
         steps *= 2
     return left[0]

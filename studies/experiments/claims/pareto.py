@@ -278,10 +278,17 @@ def draw(values: Values) -> Figure:
                 markersize=4, markerfacecolor="white" if i % 2 else colour, linewidth=0.6, linestyle=":",
                 elinewidth=0.8, capsize=1.5, label=family,
             )  # fmt: skip
-        for k, (name, line) in enumerate(zip(values["line"], 100 * values["line_share"], strict=True)):
-            axes.axhline(line[0], color="0.3", linewidth=0.9, linestyle=("--", "-.")[k], label=name)
+        lines = 100 * values["line_share"][:, 0]
+        top = max(share[:, 2].max(), 101) + 1
+        for k, (name, line) in enumerate(zip(values["line"], lines, strict=True)):
+            # One that lies above the picture is drawn at its edge.
+            axes.axhline(
+                min(line, top), color="0.3", linewidth=1.2, linestyle=("--", "-.")[k],
+                label=f"{name}: {line:.0f} %" + (" (above)" if line > top else ""),
+            )  # fmt: skip
         axes.axhline(100, color="0.6", linewidth=0.6)
         axes.set(xscale="log", ylabel="Sum rate (% of the reference in floats)")
+        axes.set_ylim(min(share[:, 1].min(), lines[0]) - 1, top)
     for kept, (most, least) in KEPT.items():
         # The corner to the left and above which the claim holds.
         corner = np.array([[0.7, 1, 1], [0, 0, 1.2]])
