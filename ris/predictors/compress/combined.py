@@ -28,8 +28,10 @@ from ris.predictors.compress.further import stages
 from ris.predictors.compress.sparse import SparseNetwork, sparse
 from ris.predictors.equalize import equalized
 from ris.predictors.folding import weight_bits
+from ris.predictors.graph import Graph
 from ris.predictors.model_file import encode_model
 from ris.predictors.module import Network
+from ris.predictors.networks import cnn
 from ris.predictors.publish import training_maps
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.train import VALIDATION, Progress, Recipe, build, optimise, rates_on
@@ -182,7 +184,7 @@ def fitting(recipe: Recipe, most_bytes: int) -> Iterator[Combination]:
     (maps,) = training_maps(recipe, 1)
     for width, blocks in product(WIDTHS, BLOCKS):
         name = f"se-{width}x{blocks}"
-        network = _shaken(recipe, name)
+        network = _shaken(cnn(recipe.make_task().channels, width, blocks, se=True), recipe)
         for choice in product(BITS, ENDS, ZEROS):
             combination = Combination(name, *choice)
             made = _rounded(sparse(network, combination.zeros), combination, [torch.from_numpy(maps)])
@@ -203,9 +205,9 @@ def _rounded(network: Network, combination: Combination, maps: list[Tensor]) -> 
     return made
 
 
-def _shaken(recipe: Recipe, name: str) -> Network:
+def _shaken(graph: Graph, recipe: Recipe) -> Network:
     """A network before its training, with random numbers where it begins with zeros: as hard to code."""
-    network = build(name, recipe.make_task().channels, recipe.side, recipe.seed)
+    network = Network(graph, recipe.seed, recipe.side, recipe.side)
     generator = torch.Generator().manual_seed(recipe.seed)
     with torch.no_grad():
         for parameter in network.parameters():
