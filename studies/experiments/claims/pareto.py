@@ -50,6 +50,9 @@ KEPT = {"KEEPS_99": (64_000, 0.99), "KEEPS_95": (16_000, 0.95)}
 SOURCE = "how small a model may be"
 LINES = ("best steering", "gradient ascent, perfect channels")
 
+KILOBYTES = (8, 16, 32, 64, 128, 256, 512)
+"""Ticks of the picture."""
+
 Real = NDArray[np.float64]
 
 
@@ -281,10 +284,10 @@ def draw(values: Values) -> Figure:
         lines = 100 * values["line_share"][:, 0]
         top = max(share[:, 2].max(), 101) + 1
         for k, (name, line) in enumerate(zip(values["line"], lines, strict=True)):
-            # One that lies above the picture is drawn at its edge.
+            # One that lies above the picture is drawn near its edge.
             axes.axhline(
-                min(line, top), color="0.3", linewidth=1.2, linestyle=("--", "-.")[k],
-                label=f"{name}: {line:.0f} %" + (" (above)" if line > top else ""),
+                min(line, top - 0.4), color="0.3", linewidth=1.2, linestyle=("--", "-.")[k],
+                label=f"{name}: {line:.0f} %" + (" (far above)" if line > top else ""),
             )  # fmt: skip
         axes.axhline(100, color="0.6", linewidth=0.6)
         axes.set(xscale="log", ylabel="Sum rate (% of the reference in floats)")
@@ -297,6 +300,8 @@ def draw(values: Values) -> Figure:
             label="claims: left and above" if kept == "KEEPS_99" else None,
         )  # fmt: skip
     panels[0].set(xlabel="Model file (kB)")
+    panels[0].set_xticks(KILOBYTES, [str(one) for one in KILOBYTES])
+    panels[0].set_xticks([], minor=True)
     panels[1].set(xlabel="Bit operations for a system ($10^9$)")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=6.5)
     return figure
