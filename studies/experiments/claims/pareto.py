@@ -8,8 +8,8 @@ says otherwise. "Trained on" is the reference after the further training that me
 steps, on the same systems.
 
 The claims: a model of at most 64 kB keeps 99 % of the reference's rate, and one of at most 16 kB 95 %. For
-scale, the best steering, which needs no network, and gradient ascent with perfect channel knowledge on the
-first systems. Intervals are those of 95 % by the bootstrap over trainings and, within them, systems.
+scale, the best steering, which needs no network, and gradient ascent with perfect channel knowledge.
+Intervals are those of 95 % by the bootstrap over trainings and, within them, systems.
 """
 
 from collections.abc import Callable, Iterator
@@ -62,9 +62,8 @@ class Settings:
 
     `side`, `steps` and `batch` are those of the reference's recipes, one for each of `seeds`;
     `further_steps` and `further_rate` those of all trainings that follow one. Methods without training see
-    `calibration` systems of it. Gradient ascent goes on for the
-    first `optimum_systems`: from `random_starts` besides steering by `screening` steps, and from the best
-    two ends by `polishing` more.
+    `calibration` systems of it. Gradient ascent goes from steering and `random_starts` by `screening` steps,
+    and from the best two ends by `polishing` more.
     """
 
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
@@ -75,7 +74,6 @@ class Settings:
     further_rate: float = 1e-3
     calibration: int = 256
     systems: int = 1000
-    optimum_systems: int = 256
     random_starts: int = 3
     screening: int = 60
     polishing: int = 200
@@ -197,27 +195,23 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
         operations[:, i] = [size.bit_operations for size in of_models]
     shares = np.array([ratio(one, rates[0]) for one in rates])
     steered, best = _designs(settings, stream)
-    lines = np.array([ratio(steered, rates[0]), ratio(best, rates[0, :, : len(best)])])
+    lines = np.array([ratio(steered, rates[0]), ratio(best, rates[0])])
     data = _data(settings, rates, sizes, operations, shares, lines)
     return Outcome(data, tuple(_checks(settings, shares, sizes)))
 
 
 def _designs(settings: Settings, stream: Stream) -> tuple[Real, Real]:
-    """Sum rates of the best steering, shape (systems,), and of gradient ascent, shape (optimum_systems,)."""
+    """Sum rates of the best steering and of gradient ascent, shapes (systems,)."""
     import torch
 
     from ris.predictors.ascent import multistart
     from ris.predictors.baselines import best_steering, random_phasors, superposed_steering, user_steering
     from ris.predictors.instantaneous import InstantaneousTask
-    from ris.predictors.task import unit
     from ris.predictors.train import AT_ONCE, on_device
 
     task, steered, best = InstantaneousTask(settings.side), list[Real](), list[Real]()
     for first in range(0, settings.systems, AT_ONCE):
         batch = task.systems("test", min(AT_ONCE, settings.systems - first), first)
-        steered.append(np.asarray(batch.rates(unit(best_steering(batch))).sum(-1), np.float64))
-    for first in range(0, settings.optimum_systems, AT_ONCE):
-        batch = task.systems("test", min(AT_ONCE, settings.optimum_systems - first), first)
         starts = [
             superposed_steering(batch),
             *(user_steering(batch, user) for user in range(task.users)),
@@ -231,6 +225,7 @@ def _designs(settings: Settings, stream: Stream) -> tuple[Real, Real]:
             steps=settings.polishing,
         )
         best.append(np.asarray(found.numpy(), np.float64))
+        steered.append(np.asarray(batch.rates(best_steering(batch)).sum(-1), np.float64))
     return np.concatenate(steered), np.concatenate(best)
 
 
@@ -319,7 +314,6 @@ EXPERIMENT = Experiment(
         further_steps=5,
         calibration=16,
         systems=16,
-        optimum_systems=8,
         random_starts=1,
         screening=2,
         polishing=2,
