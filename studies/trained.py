@@ -157,7 +157,9 @@ def taught_network(recipe: "Recipe", progress: Progress = tell_nothing) -> "tupl
     return student, teacher
 
 
-def trained_student(recipe: "Recipe", network: str, progress: Progress = tell_nothing) -> "Network":
+def trained_student(
+    recipe: "Recipe", network: str, progress: Progress = tell_nothing, alpha: float | None = None
+) -> "Network":
     """Train a small network with a teacher, or take it from `FOLDER`.
 
     Parameters
@@ -168,11 +170,17 @@ def trained_student(recipe: "Recipe", network: str, progress: Progress = tell_no
         Name of the student.
     progress : callable
         Told the share that is done, and the validations.
+    alpha : float, optional
+        As for `ris.predictors.compress.distillation.taught`; by default as there. With 0 it is
+        `trained_graph` of the student.
     """
     from ris.predictors.compress.distillation import ALPHA, taught
 
+    alpha = ALPHA if alpha is None else alpha
     student = dataclasses.replace(recipe, network=network)
-    path = file_of([recipe, student], {"alpha": ALPHA})
+    if alpha == 0:
+        return trained_graph([student], progress).eval()
+    path = file_of([recipe, student], {"alpha": alpha})
     if not path.exists():
         teacher = trained_graph([recipe], progress)
     return kept_network(
@@ -180,6 +188,7 @@ def trained_student(recipe: "Recipe", network: str, progress: Progress = tell_no
         lambda partial: taught(
             teacher,
             student,
+            alpha,
             checkpoint=partial,
             progress=lambda step, text: progress(step / student.steps, f"student {network}: {text}"),
         ),
@@ -203,14 +212,14 @@ def trained_combination(
         Told the share that is done, and the validations.
     """
     from ris.predictors.compress.combined import integers
-    from ris.predictors.compress.distillation import ALPHA
 
     name = combination.network
     student = dataclasses.replace(recipe, network=name)
     tuning = dataclasses.replace(tuning, network=name)
-    path = file_of([recipe, student, tuning], {"alpha": ALPHA, **dataclasses.asdict(combination)})
+    path = file_of([recipe, student, tuning], dataclasses.asdict(combination))
     if not path.exists():
-        teacher, small = trained_graph([recipe], progress), trained_student(recipe, name, progress)
+        teacher = trained_graph([recipe], progress)
+        small = trained_student(recipe, name, progress, combination.alpha)
     return kept_model(
         path,
         lambda partial: integers(

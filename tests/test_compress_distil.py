@@ -15,7 +15,7 @@ from ris.predictors import train
 from ris.predictors.bootstrap import Estimate
 from ris.predictors.compress import combined as combining
 from ris.predictors.compress.combined import Combination, combine, combined, file_bytes, fitting, search
-from ris.predictors.compress.distillation import disagreement, distilled, taught, taught_loss
+from ris.predictors.compress.distillation import ALPHA, disagreement, distilled, taught, taught_loss
 from ris.predictors.compress.further import stages
 from ris.predictors.compress.sparse import SparseNetwork, sparse
 from ris.predictors.compress.stochastic_depth import (
@@ -362,18 +362,20 @@ def test_the_search_takes_the_best_after_short_trainings(few, monkeypatch):
     trained = []
 
     def fake(teacher, recipe, combination):
-        trained.append((combination.network, recipe.steps))
+        trained.append((combination.network, combination.alpha, recipe.steps))
         return combination
 
     scores = {"se-8x2": 1.0, "se-8x1": 3.0, "se-4x2": 2.0, "se-4x1": 9.0}
     monkeypatch.setattr(combining, "combine", fake)
-    monkeypatch.setattr(combining, "_score", lambda made, recipe: scores[made.network])
+    monkeypatch.setattr(combining, "_score", lambda made, recipe: scores[made.network] - made.alpha)
     recipe = dataclasses.replace(SMALL, steps=24)
-    assert search(teacher(), recipe, 10**6, tried=3).network == "se-8x1"
-    assert trained == [("se-8x2", 8), ("se-8x1", 8), ("se-4x2", 8)]
+    found = search(teacher(), recipe, 10**6, tried=3)
+    assert (found.network, found.alpha) == ("se-8x1", 0.0)
+    each = [(name, alpha, 4) for name in ("se-8x2", "se-8x1", "se-4x2") for alpha in (ALPHA, 0.0)]
+    assert trained == [*each, *((*one, 8) for one in (("se-8x1", 0.0), ("se-8x1", ALPHA), ("se-4x2", 0.0)))]
     trained.clear()
     assert search(teacher(), recipe, 10**6, tried=4).network == "se-4x1"
-    assert [steps for _, steps in trained] == [6, 6, 6, 6, 12, 12]
+    assert [steps for _, _, steps in trained] == [3] * 8 + [6] * 4 + [12] * 2
 
 
 def test_the_whole_method_fits_and_is_deterministic(few):
@@ -420,12 +422,16 @@ def test_students_and_combinations_are_kept(monkeypatch):
     recipe = dataclasses.replace(SMALL, network="se-4x2")
     (further,) = stages(recipe, 2, 1e-3, 1)
     student = trained_student(recipe, "se-4x1")
+    alone, same = trained_student(recipe, "se-4x1", alpha=0.0), dataclasses.replace(recipe, network="se-4x1")
+    assert file_of([same]).exists()
+    assert any(np.any(alone.arrays()[name] != value) for name, value in student.arrays().items())
     model = trained_combination(recipe, Combination("se-4x1"), further)
     other = trained_combination(recipe, Combination("se-4x1", bits=3), further)
     assert any(np.any(model.arrays[name] != other.arrays[name]) for name in model.arrays)
     monkeypatch.setattr("ris.predictors.compress.distillation.optimise", None)
     monkeypatch.setattr("ris.predictors.compress.combined.optimise", None)
     again = trained_student(recipe, "se-4x1")
+    assert file_of([recipe, same], {"alpha": ALPHA}).exists()
     assert all(np.array_equal(again.arrays()[name], value) for name, value in student.arrays().items())
     kept = trained_combination(recipe, Combination("se-4x1"), further)
     assert encode_model(kept) == encode_model(model)

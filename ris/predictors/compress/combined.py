@@ -1,15 +1,15 @@
 """Small networks that are taught, pruned and rounded, under a budget of bytes: what is best for how many.
 
 A combination is a small network with so many bits of its weights and such a share of zeros. To make it, the
-small network is trained with a teacher (`distillation`), its smallest weights become zero (`sparse`), and
-what is left is trained on as integers, with the same teacher (`integers`). Whatever else makes a network
-smaller in floats, from `Network` to `Network`, goes where `sparse` is.
+small network is trained with a teacher (`distillation`) or alone, its smallest weights become zero
+(`sparse`), and what is left is trained on as integers, with the same loss (`integers`). Whatever else makes
+a network smaller in floats, from `Network` to `Network`, goes where `sparse` is.
 
 The search for the best combination is staged, and deterministic. The bytes of a file are known before any
 training, nearly: random weights take as many as trained ones. Of all combinations that fit, each network is
-tried with its finest weights, and of the networks the largest ones. These are trained for some steps, the
-better half of them for more (successive halving, Jamieson and Talwalkar, AISTATS 2016), and the best one to
-the end. All of this is ours.
+tried with its finest weights, and of the networks the largest ones. These are trained for some steps, with
+the teacher and alone, the better half of them for more (successive halving, Jamieson and Talwalkar, AISTATS
+2016), and the best one to the end. All of this is ours.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from channels.checks import integer
 from channels.errors import InvalidArgumentError
-from ris.predictors.compress.distillation import taught, taught_loss
+from ris.predictors.compress.distillation import ALPHA, taught, taught_loss
 from ris.predictors.compress.further import stages
 from ris.predictors.compress.sparse import SparseNetwork, sparse
 from ris.predictors.equalize import equalized
@@ -61,23 +61,26 @@ class Combination:
         Of weights: between the first and the last layers, and of these.
     zeros : float
         Share of the weights between that are zero.
+    alpha : float
+        Weight of the teacher's phases; 0 for a network that learns alone, as one does that surpasses it.
     """
 
     network: str
     bits: int = 4
     ends: int = 8
     zeros: float = 0.0
+    alpha: float = ALPHA
 
 
-KEEPS_99 = Combination("se-12x2", bits=4, ends=6)
-KEEPS_95 = Combination("se-6x1", bits=4, ends=6)
+KEEPS_99 = Combination("se-8x2", alpha=0.0)
+KEEPS_95 = Combination("se-8x1", ends=6)
 """Of the float network with 32 channels and 4 blocks so much per cent: the smallest ones that we found."""
 
 WIDTHS, BLOCKS = (4, 6, 8, 12, 16, 24, 32), (1, 2, 4)
 BITS, ENDS, ZEROS = (8, 4, 3, 2), (8, 6), (0.0, 0.5)
 """What the search can choose from, the best first."""
 
-TRIED = 6
+TRIED = 4
 """Networks that are trained at all."""
 
 METADATA = 1000
@@ -123,7 +126,7 @@ def combine(teacher: Network, recipe: Recipe, combination: Combination) -> Spars
     """
     recipe = dataclasses.replace(recipe, network=combination.network)
     (tuning,) = stages(recipe, max(1, round(SHARE * recipe.steps)), RATE, 1)
-    return integers(taught(teacher, recipe), teacher, recipe, tuning, combination)
+    return integers(taught(teacher, recipe, combination.alpha), teacher, recipe, tuning, combination)
 
 
 def integers(
@@ -151,7 +154,7 @@ def integers(
     """
     maps = [torch.from_numpy(one) for one in training_maps(recipe)]
     made = _rounded(equalized(sparse(student.cpu(), combination.zeros), maps), combination, maps)
-    loss = taught_loss(made, teacher, tuning)
+    loss = taught_loss(made, teacher, tuning, combination.alpha)
     optimise(made, tuning, loss=loss, checkpoint=checkpoint, progress=progress)
     return made.cpu().eval()
 
@@ -170,7 +173,8 @@ def search(teacher: Network, recipe: Recipe, most_bytes: int, tried: int = TRIED
     if not left:
         raise InvalidArgumentError("most_bytes", "enough for the smallest combination", repr(most_bytes))
     left = sorted(left, key=lambda one: -_weights(recipe, one))[: integer("tried", tried, minimum=1)]
-    steps = max(1, recipe.steps // tried)
+    left = [dataclasses.replace(one, alpha=alpha) for one in left for alpha in (ALPHA, 0.0)]
+    steps = max(1, recipe.steps // len(left))
     while len(left) > 1:
         short = dataclasses.replace(recipe, steps=steps)
         scores = {one: _score(combine(teacher, short, one), short) for one in left}

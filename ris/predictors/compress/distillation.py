@@ -7,7 +7,8 @@ student and teacher set, the student's loss is
     task + ALPHA (1 - |mean over elements of exp(j (theta - phi))|),
 
 where `train.task_loss` is the first term, and the second one, ours, is a mean over surfaces; it does not see
-a phase that all elements of a surface have in common. The teacher stays as it is.
+a phase that all elements of a surface have in common. The teacher stays as it is: a student that does better
+than it without one is held back.
 """
 
 import dataclasses
@@ -24,7 +25,7 @@ from ris.predictors.compress.rounding import rounded
 from ris.predictors.module import Network
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.task import Batch
-from ris.predictors.train import Progress, Recipe, build, optimise, phasors, task_loss
+from ris.predictors.train import Progress, Recipe, build, loss_of, optimise, phasors, task_loss
 
 __all__ = ["ALPHA", "STUDENT", "disagreement", "distilled", "taught", "taught_loss"]
 
@@ -72,7 +73,7 @@ def taught(
     recipe : Recipe
         Training of the student.
     alpha : float
-        Weight in the loss above.
+        Weight in the loss above; 0 for a student that learns alone.
     checkpoint, progress
         As for `train.optimise`.
     """
@@ -88,7 +89,9 @@ def taught_loss(
     student: nn.Module, teacher: nn.Module, recipe: Recipe, alpha: float = ALPHA
 ) -> Callable[[Batch], Tensor]:
     """Return the loss above, for `train.optimise`; the student may be one in simulated integers."""
-    return partial(_loss, student, teacher.eval(), non_negative("alpha", alpha), recipe.bits)
+    if non_negative("alpha", alpha) == 0:
+        return partial(loss_of, student, bits=recipe.bits)
+    return partial(_loss, student, teacher.eval(), alpha, recipe.bits)
 
 
 def _loss(student: nn.Module, teacher: nn.Module, alpha: float, bits: int, batch: Batch) -> Tensor:
