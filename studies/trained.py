@@ -13,18 +13,24 @@ from studies.results import versions
 
 # torch takes long to import, and only trainings need it.
 if TYPE_CHECKING:
-    from ris.predictors.model import Model
+    from ris.predictors.compress.combined import Combination
+    from ris.predictors.model import FloatModel, Model
     from ris.predictors.module import Network
     from ris.predictors.train import Predictor, Recipe
 
 __all__ = [
     "FOLDER",
     "OPTIMA",
+    "file_of",
+    "float_model_of",
     "kept_model",
+    "kept_network",
     "taught_network",
+    "trained_combination",
     "trained_graph",
     "trained_integers",
     "trained_network",
+    "trained_student",
 ]
 
 FOLDER = Path("results") / "trained"
@@ -128,7 +134,6 @@ def taught_network(recipe: "Recipe", progress: Progress = tell_nothing) -> "tupl
         As `ris.predictors.compress.adder.distil` returns them.
     """
     from ris.predictors.compress.adder import distil
-    from ris.predictors.model import FloatModel
     from ris.predictors.model_file import read_model, write_model
     from ris.predictors.module import Network
 
@@ -143,8 +148,7 @@ def taught_network(recipe: "Recipe", progress: Progress = tell_nothing) -> "tupl
             progress=lambda step, text: progress(step / recipe.steps, f"student: {text}"),
         )
         for name, file in files.items():
-            network: Network = getattr(made, name)
-            write_model(FloatModel(network.graph, network.arrays(), recipe.side, recipe.side), file)
+            write_model(float_model_of(getattr(made, name)), file)
         partial.unlink(missing_ok=True)
     models = [read_model(files[name]) for name in ("student", "teacher")]
     student, teacher = (Network(one.graph, 0, one.rows, one.columns).eval() for one in models)
@@ -153,26 +157,118 @@ def taught_network(recipe: "Recipe", progress: Progress = tell_nothing) -> "tupl
     return student, teacher
 
 
-def kept_model(recipes: "Sequence[Recipe]", how: Any, make: "Callable[[], Model]") -> "Model":
-    """Make a model, or take it from `FOLDER`.
+def trained_student(
+    recipe: "Recipe", network: str, progress: Progress = tell_nothing, alpha: float | None = None
+) -> "Network":
+    """Train a small network with a teacher, or take it from `FOLDER`.
 
     Parameters
     ----------
-    recipes : sequence of Recipe
-        Trainings that made it.
-    how : JSON values
-        What else did.
+    recipe : Recipe
+        Training of the teacher; that of the student differs by the network.
+    network : str
+        Name of the student.
+    progress : callable
+        Told the share that is done, and the validations.
+    alpha : float, optional
+        As for `ris.predictors.compress.distillation.taught`; by default as there. With 0 it is
+        `trained_graph` of the student.
+    """
+    from ris.predictors.compress.distillation import ALPHA, taught
+
+    alpha = ALPHA if alpha is None else alpha
+    student = dataclasses.replace(recipe, network=network)
+    if alpha == 0:
+        return trained_graph([student], progress).eval()
+    path = file_of([recipe, student], {"alpha": alpha})
+    if not path.exists():
+        teacher = trained_graph([recipe], progress)
+    return kept_network(
+        path,
+        lambda partial: taught(
+            teacher,
+            student,
+            alpha,
+            checkpoint=partial,
+            progress=lambda step, text: progress(step / student.steps, f"student {network}: {text}"),
+        ),
+    )
+
+
+def trained_combination(
+    recipe: "Recipe", combination: "Combination", tuning: "Recipe", progress: Progress = tell_nothing
+) -> "Model":
+    """Make what a combination makes of a teacher, or take its model from `FOLDER`.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Training of the teacher, and but for the network of the student.
+    combination : Combination
+        How.
+    tuning : Recipe
+        Training as integers.
+    progress : callable
+        Told the share that is done, and the validations.
+    """
+    from ris.predictors.compress.combined import integers
+
+    name = combination.network
+    student = dataclasses.replace(recipe, network=name)
+    tuning = dataclasses.replace(tuning, network=name)
+    path = file_of([recipe, student, tuning], dataclasses.asdict(combination))
+    if not path.exists():
+        teacher = trained_graph([recipe], progress)
+        small = trained_student(recipe, name, progress, combination.alpha)
+    return kept_model(
+        path,
+        lambda partial: integers(
+            small,
+            teacher,
+            student,
+            tuning,
+            combination,
+            checkpoint=partial,
+            progress=lambda step, text: progress(step / tuning.steps, f"integers of {name}: {text}"),
+        ).export(),
+    )
+
+
+def kept_model(path: Path, make: "Callable[[Path], Model]") -> "Model":
+    """Make a model, or take it from its file.
+
+    Parameters
+    ----------
+    path : Path
+        As `file_of` returns it.
     make : callable
-        Makes it.
+        Given a file for the state of its training (see `ris.predictors.train.optimise`), makes the model.
     """
     from ris.predictors.model_file import read_model, write_model
 
-    path = file_of(recipes, how)
     if not path.exists():
-        model = make()
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_model(model, path)
+        partial = path.with_suffix(".partial")
+        write_model(make(partial), path)
+        partial.unlink(missing_ok=True)
     return read_model(path)
+
+
+def kept_network(path: Path, make: "Callable[[Path], Network]") -> "Network":
+    """Train a network that is one graph, or take it from its file: see `kept_model`."""
+    from ris.predictors.module import Network
+
+    model = kept_model(path, lambda partial: float_model_of(make(partial)))
+    network = Network(model.graph, 0, model.rows, model.columns).eval()
+    network.load_arrays(model.arrays)
+    return network
+
+
+def float_model_of(network: "Network") -> "FloatModel":
+    """Return the model of a network, without metadata."""
+    from ris.predictors.model import FloatModel
+
+    return FloatModel(network.graph, network.arrays(), network.rows, network.columns)
 
 
 def file_of(recipes: "Sequence[Recipe]", *more: Any) -> Path:

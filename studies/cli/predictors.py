@@ -49,7 +49,8 @@ def train(
     network
         mlp: a plain one, for one size of the surfaces. cnn, cnn-wide: convolutions on the element grid; se:
         with squeeze-and-excitation; paired: besides, surfaces that hear of each other; adder: se with sums of
-        absolute differences in place of convolutions. gnn-median, gnn-max, gnn-relu: graph networks by their
+        absolute differences in place of convolutions; se-16x2: se with 16 channels and 2 blocks, or others.
+        gnn-median, gnn-max, gnn-relu: graph networks by their
         activation. lgcl: learnable graph convolution. unrolled1 to unrolled4: so many learned ascent steps
         behind se. ascent8, ascent16, ascent32: so many learned moves along the slopes of the rate, for the
         instantaneous task. Scale-recurrent networks for coarse maps are trained by `ris run
@@ -103,13 +104,23 @@ def train(
 @app.command
 def compress(
     method: Literal[
-        "rounding", "gpfq", "ternary", "saq", "adder", "pruning", "filter-pruning", "weight-sharing"
+        "rounding",
+        "gpfq",
+        "ternary",
+        "saq",
+        "adder",
+        "pruning",
+        "filter-pruning",
+        "weight-sharing",
+        "distil",
+        "combined",
     ],
     /,
     *,
     model: str = "reference",
     bits: Annotated[float | None, Parameter(validator=Number(gte=2, lte=8))] = None,
     share: Annotated[float | None, Parameter(validator=Number(gt=0, lt=1))] = None,
+    bytes: Count | None = None,
     systems: Count = 1000,
     out: Path | None = None,
     force: Flag = False,
@@ -129,6 +140,8 @@ def compress(
 
     Example: `ris compress pruning --share 0.9`
 
+    Example: `ris compress combined --model se8.h5 --bytes 16000`
+
     Parameters
     ----------
     method
@@ -141,17 +154,21 @@ def compress(
         zero, by training on while more and more of them do (Zhu and Gupta, 2017). filter-pruning: small
         channels are removed, and what is left is trained on; fewer operations (Li et al., 2017).
         weight-sharing: few different weights in a layer, trained on together (Han, Mao, Dally, 2016). These
-        three take minutes.
+        three take minutes. distil: a small network, trained anew, with the network as teacher (Hinton et al.,
+        2015). combined: the best that a search finds among small networks that are taught, pruned and
+        rounded, for a file of so many bytes; it takes as long as several trainings.
     model
         Name of a network that comes with the package, or a file that `ris train` wrote; in floats.
     bits
-        Bits of a weight; 4 by default, always 2 if ternary, 8 after pruning, and 8 beside adders, which have
-        those of results. A fraction is a mean: every layer gets 2, 3, 4, 6 or 8 bits, more where fewer change
-        the phases most. With weight-sharing a layer has so many different weights as these bits can tell,
-        each of 8 bits.
+        Bits of a weight; 4 by default, always 2 if ternary, 8 after pruning and if distil, and 8 beside
+        adders, which have those of results; combined chooses them. A fraction is a mean: every layer gets 2,
+        3, 4, 6 or 8 bits, more where fewer change the phases most. With weight-sharing a layer has so many
+        different weights as these bits can tell, each of 8 bits.
     share
         Of the weights that become zero by pruning, 0.8 by default; of the products that filter-pruning saves,
         0.5 by default. No other method has one.
+    bytes
+        Of the file at most, for combined; 64000 by default.
     systems
         Fixed systems of each split, test and unseen geometry, on which the rates are means.
     out
@@ -175,8 +192,10 @@ def compress(
     if target.exists() and not force:
         raise OutputError(f"{target} is there already; --force overwrites it")
     command = f"ris compress {method} --model {model}" + (f" --bits {asked}" if asked else "")
+    options = {name: value for name, value in (("share", share), ("most_bytes", bytes)) if value is not None}
     command += "" if share is None else f" --share {share:g}"
-    made = compressed(source, method, bits, command, systems, {} if share is None else {"share": share})
+    command += "" if bytes is None else f" --bytes {bytes}"
+    made = compressed(source, method, bits, command, systems, options)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_model(made, target)
     console = make_console()

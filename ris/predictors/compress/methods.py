@@ -1,12 +1,14 @@
 """The methods by name, and what a compressed model is held against."""
 
 from collections.abc import Callable, Mapping
-from inspect import Parameter, signature
+from inspect import signature
 from typing import NamedTuple
 
 from channels.errors import InvalidArgumentError
 from ris.predictors.compress.adder import adders
 from ris.predictors.compress.coding import coded_bytes
+from ris.predictors.compress.combined import combined
+from ris.predictors.compress.distillation import distilled
 from ris.predictors.compress.filter_pruning import filter_pruning
 from ris.predictors.compress.gpfq import gpfq
 from ris.predictors.compress.mixed_precision import mixed_bits
@@ -33,8 +35,10 @@ METHODS: Mapping[str, Callable[..., QuantizedNetwork]] = {
     "pruning": pruning,
     "filter-pruning": filter_pruning,
     "weight-sharing": weight_sharing,
+    "distil": distilled,
+    "combined": combined,
 }
-"""Functions of a trained network, the recipe that trained it and, if asked for, bits and other options."""
+"""Functions of a trained network, the recipe that trained it and, if they have any, bits and other options."""
 
 
 class Size(NamedTuple):
@@ -96,14 +100,11 @@ def compressed(
     """
     if method not in METHODS:
         raise InvalidArgumentError("method", f"one of {sorted(METHODS)}", repr(method))
+    known = list(signature(METHODS[method]).parameters)[2:]
     asked: dict[str, float | dict[str, int]] = dict(options or {})
-    known = [
-        name
-        for name, one in signature(METHODS[method]).parameters.items()
-        if one.kind is Parameter.KEYWORD_ONLY
-    ]
-    if not set(asked) <= set(known):
-        raise InvalidArgumentError("options", f"those of {method}, among {known}", f"{sorted(asked)}")
+    given = [*asked, *([] if bits is None else ["bits"])]
+    if not set(given) <= set(known):
+        raise InvalidArgumentError("options", f"those of {method}, {known}", f"{sorted(given)}")
     recipes = recipes_of(model)
     network = Network(model.graph, 0, model.rows, model.columns).eval()
     network.load_arrays(model.arrays)

@@ -30,7 +30,7 @@ from ris.predictors.bootstrap import Estimate, ratio
 from studies.experiment import Check, Experiment, Outcome, Progress, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, make_panels
-from studies.trained import kept_model, trained_graph
+from studies.trained import file_of, kept_model, trained_graph
 
 # torch takes long to import, and only measuring needs it.
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _models(settings: Settings, recipe: "Recipe", tell: Progress) -> "tuple[Netw
 
     def kept(way: int, how_much: float, make: Callable[[], "QuantizedNetwork"]) -> "Model":
         stage(1 + way)(0.0, WAYS[way])
-        return kept_model(recipes, [WAYS[way], how_much], lambda: make().export())
+        return kept_model(file_of(recipes, [WAYS[way], how_much]), lambda partial: make().export())
 
     models = [
         kept(ROUNDED, 8, lambda: rounded(control, recipe, 8, equalize=True)),
