@@ -77,9 +77,8 @@ class Network(nn.Module):
         for node in self.graph.nodes[1:]:
             inputs = [values[name] for name in node.inputs]
             own = self.own(node)
-            if node.op == "batch_norm" and self.training:
-                own = _batch_statistics(own, inputs[0])
-            values[node.name] = execute(node, own, *inputs)
+            alive = node.op == "batch_norm" and self.training
+            values[node.name] = _normalise_batch(own, *inputs) if alive else execute(node, own, *inputs)
         return values
 
     def own(self, node: Node) -> dict[str, Tensor]:
@@ -127,13 +126,22 @@ def _first_value(op: str, short: str, shape: tuple[int, ...], generator: torch.G
     return torch.ones(shape) if short in ("weight", "scale", "variance") else torch.zeros(shape)
 
 
-def _batch_statistics(own: dict[str, Tensor], maps: Tensor) -> dict[str, Tensor]:
-    """Parameters of a batch normalisation with the statistics of this batch, which move the running ones."""
-    variance, mean = torch.var_mean(maps, (0, 1, 3, 4), correction=0)
-    with torch.no_grad():
-        own["mean"].lerp_(mean, MOMENTUM)
-        own["variance"].lerp_(variance, MOMENTUM)
-    return {**own, "mean": mean, "variance": variance}
+def _normalise_batch(own: Parameters, maps: Tensor) -> Tensor:
+    """Result of a batch normalisation with the statistics of this batch, which move the running ones.
+
+    The running variance follows the unbiased one.
+    """
+    made = functional.batch_norm(
+        maps.flatten(0, 1),
+        own["mean"],
+        own["variance"],
+        own["scale"],
+        own["shift"],
+        training=True,
+        momentum=MOMENTUM,
+        eps=EPSILON,
+    )
+    return made.reshape(maps.shape)
 
 
 def _conv(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
