@@ -35,7 +35,7 @@ from channels.errors import InvalidArgumentError
 from ris.predictors.graph import Graph, Node
 from ris.predictors.model import Array, FloatModel, IntegerModel, Layout, Model, without_zero
 
-__all__ = ["ModelFileError", "packed_bytes", "read_model", "write_model"]
+__all__ = ["ModelFileError", "packed_arrays", "packed_bytes", "read_model", "write_model"]
 
 TITLE = b"double-ris predictor 1\n"
 BLOCK = 512
@@ -120,6 +120,11 @@ def encode_model(model: Model) -> bytes:
 def packed_bytes(model: Model) -> int:
     """Return the bytes of a model's numbers as a file packs them, before gzip shortens what repeats."""
     return sum(values.nbytes for values in _joined(model).values())
+
+
+def packed_arrays(model: Model) -> dict[str, Array]:
+    """Return a model's arrays by name as a file packs them, each with one axis."""
+    return {name: values for name, (_, values) in _packed(model, _chosen(model.graph, _odd(model))).items()}
 
 
 def decode_model(data: bytes, name: str = "data") -> Model:
@@ -258,16 +263,23 @@ def _joined(model: Model) -> dict[str, Array]:
     """Arrays of one name, joined."""
     flags = _odd(model)
     odd = _chosen(model.graph, flags)
-    packings = _packings(model.arrays, model.graph, odd)
     parts: dict[str, list[Array]] = {ODD: [flags]} if odd else {}
+    for dataset, values in _packed(model, odd).values():
+        parts.setdefault(dataset, []).append(values)
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def _packed(model: Model, odd: set[str]) -> dict[str, tuple[str, Array]]:
+    """By name of an array, its dataset and what this has of it."""
+    packings = _packings(model.arrays, model.graph, odd)
+    made = {}
     for name in model.layout(model.graph, model.rows, model.columns):
-        values = model.arrays[name].ravel()
+        dataset, values = name.split("/")[-1], model.arrays[name].ravel()
         if name in packings:
             dataset, *how = packings[name]
-            parts.setdefault(dataset, []).append(_pack(values >> 1 if name in odd else values, *how))
-        else:
-            parts.setdefault(name.split("/")[-1], []).append(values)
-    return {name: np.concatenate(values) for name, values in parts.items()}
+            values = _pack(values >> 1 if name in odd else values, *how)
+        made[name] = dataset, values
+    return made
 
 
 def _split(file: h5py.File, layout: Layout, graph: Graph) -> dict[str, Array]:
