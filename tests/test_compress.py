@@ -533,14 +533,20 @@ def test_training_through_ternary_weights_mends_and_keeps_the_support(monkeypatc
     recipe, graph = tiny()
     network, seen = random_network(graph, (4, 4)), []
 
-    def optimise(made, stage):
+    def optimise(made, stage, progress):
         seen.append((made.zeros, bool(made._support), stage.seed, stage.steps, stage.rate))
-        history = train.optimise(made, stage)
-        seen[-1] += (np.mean(list(made.cosines().values())), history[-1][1])
+        before = np.mean(list(made.cosines().values()))
+        train.optimise(made, stage, progress=progress)
+        angles.append((before, np.mean(list(made.cosines().values()))))
 
     monkeypatch.setattr(ternary_module, "optimise", optimise)
-    made = ternary(network, recipe, steps=40, rate=3e-3, shares=(0.3, 0.5))
-    assert [one[:5] for one in seen] == [
+    angles, told = [], []
+    made = ternary(
+        network, recipe, steps=40, rate=3e-3, shares=(0.3, 0.5), progress=lambda step, text: told.append(step)
+    )
+    assert told == [40, 80, 120]
+    np.testing.assert_allclose(made.angles, angles)
+    assert seen == [
         (0.3, False, 1000, 40, 3e-3),
         (0.5, False, 2000, 40, 3e-3),
         (0.5, True, 3000, 40, 3e-3),

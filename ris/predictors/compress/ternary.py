@@ -23,7 +23,7 @@ from ris.predictors.compress.rounding import SYSTEMS, batches_of
 from ris.predictors.module import Network
 from ris.predictors.publish import training_maps
 from ris.predictors.quantize import QuantizedNetwork
-from ris.predictors.train import Recipe, optimise
+from ris.predictors.train import Progress, Recipe, optimise
 
 __all__ = ["SHARES", "TernaryNetwork", "ternary"]
 
@@ -43,11 +43,14 @@ class TernaryNetwork(QuantizedNetwork):
     ----------
     zeros : float
         Share of a layer's weights that are zero.
+    angles : list of (float, float)
+        Mean of the `cosines` before and behind every stage of a training.
     """
 
     def __init__(self, network: Network) -> None:
         super().__init__(network, 2, follow=False)
         self.zeros = 0.0
+        self.angles: list[tuple[float, float]] = []
         self._support: dict[str, Tensor] = {}
 
     @torch.no_grad()
@@ -70,6 +73,11 @@ class TernaryNetwork(QuantizedNetwork):
             made = (scale[:, None] * codes.flatten(1)).flatten()
             found[name] = float(torch.cosine_similarity(weight.flatten(), made, dim=0))
         return found
+
+    def mean_cosine(self) -> float:
+        """Return the mean of the `cosines`."""
+        found = self.cosines().values()
+        return sum(found) / len(found)
 
     def _latent(self, name: str) -> Tensor:
         return self.network.own(self.graph[name])["weight"].detach()
@@ -99,6 +107,7 @@ def ternary(
     steps: int = 400,
     rate: float = 1e-3,
     shares: Sequence[float] = SHARES,
+    progress: Progress | None = None,
 ) -> TernaryNetwork:
     """Make the weights between the first and the last layers ternary, by training in stages.
 
@@ -116,6 +125,8 @@ def ternary(
         Highest learning rate of every stage.
     shares : sequence of float
         Of weights that are zero, stage by stage.
+    progress : callable, optional
+        Told of every validation, with the step of all stages.
 
     Returns
     -------
@@ -135,5 +146,12 @@ def ternary(
             made.zeros = given[number_of]
         else:
             made.freeze()
-        optimise(made, stage)
+        before = made.mean_cosine()
+        optimise(made, stage, progress=_behind(number_of * steps, progress))
+        made.angles.append((before, made.mean_cosine()))
     return made.eval()
+
+
+def _behind(first: int, progress: Progress | None) -> Progress | None:
+    """What is told of a stage behind so many steps."""
+    return None if progress is None else lambda step, text: progress(first + step, text)
