@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,25 @@ from studies.results import versions
 
 # torch takes long to import, and only trainings need it.
 if TYPE_CHECKING:
-    from ris.predictors.model import Model
+    from ris.predictors.compress.combined import Combination
+    from ris.predictors.model import FloatModel, Model
     from ris.predictors.module import Network
     from ris.predictors.train import Predictor, Recipe
 
-__all__ = ["FOLDER", "OPTIMA", "taught_network", "trained_graph", "trained_integers", "trained_network"]
+__all__ = [
+    "FOLDER",
+    "OPTIMA",
+    "file_of",
+    "float_model_of",
+    "kept_model",
+    "kept_network",
+    "taught_network",
+    "trained_combination",
+    "trained_graph",
+    "trained_integers",
+    "trained_network",
+    "trained_student",
+]
 
 FOLDER = Path("results") / "trained"
 """Where the networks are kept, in the working directory."""
@@ -120,7 +134,6 @@ def taught_network(recipe: "Recipe", progress: Progress = tell_nothing) -> "tupl
         As `ris.predictors.compress.adder.distil` returns them.
     """
     from ris.predictors.compress.adder import distil
-    from ris.predictors.model import FloatModel
     from ris.predictors.model_file import read_model, write_model
     from ris.predictors.module import Network
 
@@ -135,14 +148,118 @@ def taught_network(recipe: "Recipe", progress: Progress = tell_nothing) -> "tupl
             progress=lambda step, text: progress(step / recipe.steps, f"student: {text}"),
         )
         for name, file in files.items():
-            network: Network = getattr(made, name)
-            write_model(FloatModel(network.graph, network.arrays(), recipe.side, recipe.side), file)
+            write_model(float_model_of(getattr(made, name)), file)
         partial.unlink(missing_ok=True)
     models = [read_model(files[name]) for name in ("student", "teacher")]
     student, teacher = (Network(one.graph, 0, one.rows, one.columns).eval() for one in models)
     for network, model in zip((student, teacher), models, strict=True):
         network.load_arrays(model.arrays)
     return student, teacher
+
+
+def trained_student(recipe: "Recipe", network: str, progress: Progress = tell_nothing) -> "Network":
+    """Train a small network with a teacher, or take it from `FOLDER`.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Training of the teacher; that of the student differs by the network.
+    network : str
+        Name of the student.
+    progress : callable
+        Told the share that is done, and the validations.
+    """
+    from ris.predictors.compress.distillation import ALPHA, taught
+
+    student = dataclasses.replace(recipe, network=network)
+    path = file_of([recipe, student], {"alpha": ALPHA})
+    if not path.exists():
+        teacher = trained_graph([recipe], progress)
+    return kept_network(
+        path,
+        lambda partial: taught(
+            teacher,
+            student,
+            checkpoint=partial,
+            progress=lambda step, text: progress(step / student.steps, f"student {network}: {text}"),
+        ),
+    )
+
+
+def trained_combination(
+    recipe: "Recipe", combination: "Combination", tuning: "Recipe", progress: Progress = tell_nothing
+) -> "Model":
+    """Make what a combination makes of a teacher, or take its model from `FOLDER`.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Training of the teacher, and but for the network of the student.
+    combination : Combination
+        How.
+    tuning : Recipe
+        Training as integers.
+    progress : callable
+        Told the share that is done, and the validations.
+    """
+    from ris.predictors.compress.combined import integers
+    from ris.predictors.compress.distillation import ALPHA
+
+    name = combination.network
+    student = dataclasses.replace(recipe, network=name)
+    tuning = dataclasses.replace(tuning, network=name)
+    path = file_of([recipe, student, tuning], {"alpha": ALPHA, **dataclasses.asdict(combination)})
+    if not path.exists():
+        teacher, small = trained_graph([recipe], progress), trained_student(recipe, name, progress)
+    return kept_model(
+        path,
+        lambda partial: integers(
+            small,
+            teacher,
+            student,
+            tuning,
+            combination,
+            checkpoint=partial,
+            progress=lambda step, text: progress(step / tuning.steps, f"integers of {name}: {text}"),
+        ).export(),
+    )
+
+
+def kept_model(path: Path, make: "Callable[[Path], Model]") -> "Model":
+    """Make a model, or take it from its file.
+
+    Parameters
+    ----------
+    path : Path
+        As `file_of` returns it.
+    make : callable
+        Given a file for the state of its training (see `ris.predictors.train.optimise`), makes the model.
+    """
+    from ris.predictors.model_file import read_model, write_model
+
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        write_model(make(partial), path)
+        partial.unlink(missing_ok=True)
+    return read_model(path)
+
+
+def kept_network(path: Path, make: "Callable[[Path], Network]") -> "Network":
+    """Train a network that is one graph, or take it from its file: see `kept_model`."""
+    from ris.predictors.module import Network
+
+    model = kept_model(path, lambda partial: float_model_of(make(partial)))
+    network = Network(model.graph, 0, model.rows, model.columns).eval()
+    network.load_arrays(model.arrays)
+    return network
+
+
+def float_model_of(network: "Network") -> "FloatModel":
+    """Return the model of a network, without metadata."""
+    from ris.predictors.model import FloatModel
+
+    return FloatModel(network.graph, network.arrays(), network.rows, network.columns)
 
 
 def file_of(recipes: "Sequence[Recipe]", *more: Any) -> Path:

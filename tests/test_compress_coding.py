@@ -1,7 +1,6 @@
 """Coded sizes: the code of Huffman against all codes, entropies, and a coder that spends what is counted."""
 
 import itertools
-import math
 
 import numpy as np
 import pytest

@@ -17,7 +17,7 @@ from ris.predictors.graph import Graph, Node
 from ris.predictors.moves import both_surfaces
 from ris.predictors.ranks import Step, ranked_neighbours
 
-__all__ = ["Network", "execute"]
+__all__ = ["Network", "execute", "residual_sums"]
 
 MOMENTUM = 0.1
 """Weight of the last batch in the running statistics of a batch normalisation."""
@@ -75,11 +75,14 @@ class Network(nn.Module):
             raise InvalidArgumentError("maps", axes, f"shape {tuple(maps.shape)}")
         values = {self.graph.nodes[0].name: maps}
         for node in self.graph.nodes[1:]:
-            inputs = [values[name] for name in node.inputs]
-            own = self.own(node)
-            alive = node.op == "batch_norm" and self.training
-            values[node.name] = _normalise_batch(own, *inputs) if alive else execute(node, own, *inputs)
+            values[node.name] = self.result(node, *(values[name] for name in node.inputs))
         return values
+
+    def result(self, node: Node, *inputs: Tensor) -> Tensor:
+        """Return the result of a node for its inputs."""
+        own = self.own(node)
+        alive = node.op == "batch_norm" and self.training
+        return _normalise_batch(own, *inputs) if alive else execute(node, own, *inputs)
 
     def own(self, node: Node) -> dict[str, Tensor]:
         """Return the parameters of a node by their short names ("weight", ...)."""
@@ -99,23 +102,27 @@ def execute(node: Node, parameters: Parameters, *inputs: Tensor) -> Tensor:
     return _EXECUTE[node.op](node.attributes, parameters, *inputs)
 
 
-def _ends_of_branches(graph: Graph) -> set[str]:
-    """Nodes with weights from which the second input of a residual sum comes straight.
-
-    A sum is residual if its first input is an ancestor of its second.
-    """
+def residual_sums(graph: Graph) -> list[str]:
+    """Return the sums whose first input is an ancestor of the second and last, the residual branch."""
     ancestors: dict[str, set[str]] = {}
-    ends = set()
+    sums = []
     for node in graph.nodes:
         ancestors[node.name] = {node.name}.union(*(ancestors[name] for name in node.inputs))
         if node.op == "add" and len(node.inputs) == 2 and node.inputs[0] in ancestors[node.inputs[1]]:
-            end = graph[node.inputs[1]]
-            while (
-                end.op not in ("conv", "adder", "rank_conv", "batch_norm", "gain")
-                and end.name != node.inputs[0]
-            ):
-                end = graph[end.inputs[0]]
-            ends.add(end.name)
+            sums.append(node.name)
+    return sums
+
+
+def _ends_of_branches(graph: Graph) -> set[str]:
+    """Nodes with weights from which the second input of a residual sum comes straight."""
+    ends = set()
+    for node in map(graph.__getitem__, residual_sums(graph)):
+        end = graph[node.inputs[1]]
+        while (
+            end.op not in ("conv", "adder", "rank_conv", "batch_norm", "gain") and end.name != node.inputs[0]
+        ):
+            end = graph[end.inputs[0]]
+        ends.add(end.name)
     return ends
 
 

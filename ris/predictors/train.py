@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from channels.errors import InvalidArgumentError
 from ris.predictors.instantaneous import InstantaneousTask
 from ris.predictors.module import Network
-from ris.predictors.networks import NETWORKS
+from ris.predictors.networks import NETWORKS, SIZED, builder_of
 from ris.predictors.networks.composed import Composed
 from ris.predictors.networks.learned_ascent import LEARNED_ASCENTS, LearnedAscent
 from ris.predictors.networks.unrolled import UNROLLED, Unrolled, as_phasors
@@ -77,7 +77,8 @@ class Recipe:
     task : {"statistical", "instantaneous", "instantaneous-corrupted"}
         Family of systems; the last with bursts of interference on `CORRUPTED` of the pilots.
     network : str
-        A key of `ris.predictors.networks.NETWORKS`, `UNROLLED` or `LEARNED_ASCENTS`.
+        A key of `ris.predictors.networks.NETWORKS`, `UNROLLED` or `LEARNED_ASCENTS`, or an "se" of another
+        size, called as `ris.predictors.networks.SIZED` says.
     seed : int
         Of the first weights and of the systems of the training.
     side : int
@@ -139,10 +140,11 @@ def build(network: str, channels: int, side: int, seed: int) -> Predictor:
         return Unrolled(UNROLLED[network], channels, seed)
     if network in LEARNED_ASCENTS:
         return LearnedAscent(LEARNED_ASCENTS[network], seed)
-    if network not in NETWORKS:
-        known = sorted([*NETWORKS, *UNROLLED, *LEARNED_ASCENTS])
+    builder = builder_of(network)
+    if builder is None:
+        known = sorted([*NETWORKS, SIZED, *UNROLLED, *LEARNED_ASCENTS])
         raise InvalidArgumentError("network", f"one of {known}", repr(network))
-    return Network(NETWORKS[network](channels, side), seed, side, side)
+    return Network(builder(channels, side), seed, side, side)
 
 
 def train(

@@ -49,7 +49,8 @@ def train(
     network
         mlp: a plain one, for one size of the surfaces. cnn, cnn-wide: convolutions on the element grid; se:
         with squeeze-and-excitation; paired: besides, surfaces that hear of each other; adder: se with sums of
-        absolute differences in place of convolutions. gnn-median, gnn-max, gnn-relu: graph networks by their
+        absolute differences in place of convolutions; se-16x2: se with 16 channels and 2 blocks, or others.
+        gnn-median, gnn-max, gnn-relu: graph networks by their
         activation. lgcl: learnable graph convolution. unrolled1 to unrolled4: so many learned ascent steps
         behind se. ascent8, ascent16, ascent32: so many learned moves along the slopes of the rate, for the
         instantaneous task. Scale-recurrent networks for coarse maps are trained by `ris run
@@ -102,11 +103,12 @@ def train(
 
 @app.command
 def compress(
-    method: Literal["rounding", "gpfq", "ternary", "saq", "adder"],
+    method: Literal["rounding", "gpfq", "ternary", "saq", "adder", "distil", "combined"],
     /,
     *,
     model: str = "reference",
     bits: Annotated[float | None, Parameter(validator=Number(gte=2, lte=8))] = None,
+    bytes: Count | None = None,
     systems: Count = 1000,
     out: Path | None = None,
     force: Flag = False,
@@ -123,6 +125,8 @@ def compress(
 
     Example: `ris compress ternary --model se8.h5`
 
+    Example: `ris compress combined --model se8.h5 --bytes 16000`
+
     Parameters
     ----------
     method
@@ -131,12 +135,18 @@ def compress(
         on in stages while more and more weights become zero; it takes minutes. saq: weights and inputs of so
         many bits, by training on at the worst weights nearby; it takes minutes too (Liu, Cai, Zhuang, 2021).
         adder: sums of absolute differences in place of most convolutions, trained anew as the network was,
-        beside a teacher (Xu et al., 2020); it takes as long as two trainings.
+        beside a teacher (Xu et al., 2020); it takes as long as two trainings. distil: a small network,
+        trained anew, with the network as teacher (Hinton et al., 2015). combined: the best that a search
+        finds among small networks that are taught, pruned and rounded, for a file of so many bytes; it takes
+        as long as several trainings.
     model
         Name of a network that comes with the package, or a file that `ris train` wrote; in floats.
     bits
-        Bits of a weight; 4 by default, always 2 if ternary, and 8 beside adders, which have those of results.
+        Bits of a weight; 4 by default, always 2 if ternary, 8 if distil, 8 beside adders, which have those of
+        results, and what the search chooses if combined.
         A fraction is a mean: every layer gets 2, 3, 4, 6 or 8 bits, more where fewer change the phases most.
+    bytes
+        Of the file at most, for combined; 64000 by default.
     systems
         Fixed systems of each split, test and unseen geometry, on which the rates are means.
     out
@@ -160,7 +170,8 @@ def compress(
     if target.exists() and not force:
         raise OutputError(f"{target} is there already; --force overwrites it")
     command = f"ris compress {method} --model {model}" + (f" --bits {asked}" if asked else "")
-    made = compressed(source, method, bits, command, systems)
+    command += "" if bytes is None else f" --bytes {bytes}"
+    made = compressed(source, method, bits, command, systems, bytes)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_model(made, target)
     console = make_console()

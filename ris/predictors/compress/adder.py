@@ -12,10 +12,9 @@ a Laplacian one, as adders weigh, and a Gaussian one but for the norms, as convo
 t, each through a learned map of its channels and normalised, their mean squared difference is what the
 student lessens, layer by layer. With theta and phi what student and teacher set, its loss is
 
-    task + ALPHA (1 - |mean over elements of exp(j (theta - phi))|) + BETA (mean difference of layers),
+    task + ALPHA `distillation.disagreement` of theta and phi + BETA (mean difference of layers),
 
-where `train.task_loss` is the first term, and the second one, a mean over surfaces, does not see a phase that
-all elements of a surface have in common.
+where `train.task_loss` is the first term.
 """
 
 import dataclasses
@@ -30,6 +29,7 @@ from torch.nn import functional
 
 from channels.checks import non_negative
 from channels.errors import InvalidArgumentError
+from ris.predictors.compress.distillation import disagreement
 from ris.predictors.compress.rounding import rounded
 from ris.predictors.graph import Graph
 from ris.predictors.module import Network
@@ -163,9 +163,8 @@ class _Both(nn.Module):
         last = self.student.graph.nodes[-1].name
         ours, theirs = self.student.results(batch.maps), self.teacher.results(batch.maps)
         x, y = (on_codebook(as_phasors(made[last]), self._bits) for made in (ours, theirs))
-        agreement = (x * y.detach().conj()).mean((1, 2)).abs()
         apart = [kernels(ours[name], theirs[name].detach()) for name, kernels in self.kernels.items()]
-        taught = self._alpha * (1 - agreement).mean() + self._beta * torch.stack(apart).mean()
+        taught = self._alpha * disagreement(x, y.detach()) + self._beta * torch.stack(apart).mean()
         return task_loss(x, batch) + task_loss(y, batch) + taught
 
 

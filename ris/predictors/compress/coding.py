@@ -14,8 +14,8 @@ less than a bit each. A layer is
     words            one after the other
 
 each rounded up to whole bytes, and as packed where a code takes more. Weights of -1, 0 and 1 may be told by
-the number of their arrangement instead (`enumeration`), which needs hardly a table. All other arrays are as packed. What
-gzip makes of a file is beside it: it finds what repeats as well, but knows no layers.
+the number of their arrangement instead (`enumeration`), which needs hardly a table. All other arrays are as
+packed. What gzip makes of a file is beside it: it finds what repeats as well, but knows no layers.
 """
 
 import heapq

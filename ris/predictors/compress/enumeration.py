@@ -30,7 +30,7 @@ def enumerated_bytes(symbols: NDArray[np.uint8], letters: int) -> int:
 
 
 def encode(symbols: NDArray[np.uint8], letters: int) -> bytes:
-    """Return the counts of symbols below `letters`, shape (symbols,), and their place among all arrangements."""
+    """Return the counts of symbols below `letters`, shape (symbols,), and their place."""
     counts = _counts(symbols, letters)
     head = b"".join(count.to_bytes(COUNT, "little") for count in counts[:-1])
     left, place, ways = len(symbols), 0, _arrangements(counts)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from channels.errors import InvalidArgumentError
 from ris.predictors.compress.adder import adders
+from ris.predictors.compress.combined import combined
+from ris.predictors.compress.distillation import distilled
 from ris.predictors.compress.gpfq import gpfq
 from ris.predictors.compress.mixed_precision import mixed_bits
 from ris.predictors.compress.rounding import rounded
@@ -25,8 +27,11 @@ METHODS: Mapping[str, Callable[..., QuantizedNetwork]] = {
     "saq": saq,
     "ternary": ternary,
     "adder": adders,
+    "distil": distilled,
+    "combined": combined,
 }
-"""Functions of a trained network, the recipe that trained it and, if asked for, bits of the weights."""
+"""Functions of a trained network, the recipe that trained it and, if asked for, bits of the weights; for
+"combined" bytes of the file instead."""
 
 
 class Size(NamedTuple):
@@ -55,7 +60,12 @@ def size_of(model: Model, users: int) -> Size:
 
 
 def compressed(
-    model: FloatModel, method: str, bits: float | None, command: str, test_systems: int = 1000
+    model: FloatModel,
+    method: str,
+    bits: float | None,
+    command: str,
+    test_systems: int = 1000,
+    most_bytes: int | None = None,
 ) -> IntegerModel:
     """Return an integer model of a trained one, with metadata of what made it and what it reaches.
 
@@ -72,13 +82,21 @@ def compressed(
         What made it, for a person.
     test_systems : int
         Fixed systems of each split that tell what it reaches.
+    most_bytes : int or None
+        Of the file, for "combined" alone, which chooses the bits itself.
     """
     if method not in METHODS:
         raise InvalidArgumentError("method", f"one of {sorted(METHODS)}", repr(method))
+    if method == "combined" and bits is not None:
+        raise InvalidArgumentError("bits", "none, as the search chooses them", repr(bits))
+    if method != "combined" and most_bytes is not None:
+        raise InvalidArgumentError("most_bytes", 'none but for "combined"', repr(most_bytes))
     recipes = recipes_of(model)
     network = Network(model.graph, 0, model.rows, model.columns).eval()
     network.load_arrays(model.arrays)
     options: dict[str, int | dict[str, int]] = {}
+    if most_bytes is not None:
+        options["most_bytes"] = most_bytes
     if bits is not None:
         whole = float(bits).is_integer()
         options["bits"] = int(bits) if whole else mixed_bits(network, recipes[-1], bits)

@@ -1,5 +1,6 @@
 """Networks as functions that build graphs, one idea a file, and the names by which they are asked for."""
 
+import re
 from collections.abc import Callable, Mapping
 
 from ris.predictors.graph import Graph
@@ -11,9 +12,11 @@ from ris.predictors.networks.mlp import mlp
 from ris.predictors.networks.paired import paired
 from ris.predictors.networks.separable import separable
 
-__all__ = ["NETWORKS", "cnn", "lgcl", "local_gnn", "mlp", "paired", "separable"]
+__all__ = ["NETWORKS", "SIZED", "builder_of", "cnn", "lgcl", "local_gnn", "mlp", "paired", "separable"]
 
-NETWORKS: Mapping[str, Callable[[int, int], Graph]] = {
+Builder = Callable[[int, int], Graph]
+
+NETWORKS: Mapping[str, Builder] = {
     "mlp": lambda channels, side: mlp(channels, side),
     "cnn": lambda channels, side: cnn(channels),
     "cnn-wide": lambda channels, side: cnn(channels, width=33),
@@ -27,3 +30,15 @@ NETWORKS: Mapping[str, Callable[[int, int], Graph]] = {
     "lgcl": lambda channels, side: lgcl(channels),
 }
 """Builders by name, given the channels of the input and the rows and columns of the surface."""
+
+SIZED = "se-WIDTHxBLOCKS"
+"""How an "se" of another width (4 to 999 channels) and depth (1 to 99 blocks) is called, as "se-16x2"."""
+
+
+def builder_of(name: str) -> Builder | None:
+    """Return the builder of a name, one of `NETWORKS` or as `SIZED` says; None for any other name."""
+    sized = re.fullmatch(r"se-([1-9]\d\d?|[4-9])x([1-9]\d?)", name, re.ASCII)
+    if sized is None:
+        return NETWORKS.get(name)
+    width, blocks = map(int, sized.groups())
+    return lambda channels, side: cnn(channels, width, blocks, se=True)

@@ -1,0 +1,227 @@
+"""Small networks that are taught, pruned and rounded, under a budget of bytes: what is best for how many.
+
+A combination is a small network with so many bits of its weights and such a share of zeros. To make it, the
+small network is trained with a teacher (`distillation`), its smallest weights become zero (`sparse`), and
+what is left is trained on as integers, with the same teacher (`integers`). Whatever else makes a network
+smaller in floats, from `Network` to `Network`, goes where `sparse` is.
+
+The search for the best combination is staged, and deterministic. The bytes of a file are known before any
+training, nearly: random weights take as many as trained ones. Of all combinations that fit, each network is
+tried with its finest weights, and of the networks the largest ones. These are trained for some steps, the
+better half of them for more (successive halving, Jamieson and Talwalkar, AISTATS 2016), and the best one to
+the end. All of this is ours.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from channels.checks import integer
+from channels.errors import InvalidArgumentError
+from ris.predictors.compress.distillation import taught, taught_loss
+from ris.predictors.compress.further import stages
+from ris.predictors.compress.sparse import SparseNetwork, sparse
+from ris.predictors.equalize import equalized
+from ris.predictors.folding import weight_bits
+from ris.predictors.model_file import encode_model
+from ris.predictors.module import Network
+from ris.predictors.publish import training_maps
+from ris.predictors.quantize import QuantizedNetwork
+from ris.predictors.train import VALIDATION, Progress, Recipe, build, optimise, rates_on
+
+__all__ = [
+    "KEEPS_95",
+    "KEEPS_99",
+    "Combination",
+    "combine",
+    "combined",
+    "file_bytes",
+    "fitting",
+    "integers",
+    "search",
+]
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A way to a small model.
+
+    Parameters
+    ----------
+    network : str
+        Name of the small network, as in a recipe.
+    bits, ends : int
+        Of weights: between the first and the last layers, and of these.
+    zeros : float
+        Share of the weights between that are zero.
+    """
+
+    network: str
+    bits: int = 4
+    ends: int = 8
+    zeros: float = 0.0
+
+
+KEEPS_99 = Combination("se-12x2", bits=4, ends=6)
+KEEPS_95 = Combination("se-6x1", bits=4, ends=6)
+"""Of the float network with 32 channels and 4 blocks so much per cent: the smallest ones that we found."""
+
+WIDTHS, BLOCKS = (4, 6, 8, 12, 16, 24, 32), (1, 2, 4)
+BITS, ENDS, ZEROS = (8, 4, 3, 2), (8, 6), (0.0, 0.5)
+"""What the search can choose from, the best first."""
+
+TRIED = 6
+"""Networks that are trained at all."""
+
+METADATA = 1000
+"""Bytes left for what a file says about its model."""
+
+SHAKEN = 0.02
+"""Standard deviation of what is added to first weights."""
+
+STEPS, RATE = 500, 1e-3
+"""Steps of the training as integers, and its highest learning rate."""
+
+
+def combined(network: Network, recipe: Recipe, *, most_bytes: int = 64_000) -> QuantizedNetwork:
+    """Return the best model that the search finds for a file of at most so many bytes.
+
+    Parameters
+    ----------
+    network : Network
+        Trained: the teacher.
+    recipe : Recipe
+        What trained it; the small network takes as many steps, and `STEPS` as integers.
+    most_bytes : int
+        Of a model file.
+    """
+    found = search(network, recipe, most_bytes)
+    made = combine(network, recipe, found)
+    if file_bytes(made) > most_bytes:
+        raise InvalidArgumentError("most_bytes", f"{file_bytes(made)} for {found}", repr(most_bytes))
+    return made
+
+
+def combine(
+    teacher: Network, recipe: Recipe, combination: Combination, steps: int = STEPS, rate: float = RATE
+) -> SparseNetwork:
+    """Return what a combination makes of a teacher.
+
+    Parameters
+    ----------
+    teacher : Network
+        Trained.
+    recipe : Recipe
+        Training of the small network but for its name.
+    combination : Combination
+        How.
+    steps, rate
+        Of the training as integers.
+    """
+    recipe = dataclasses.replace(recipe, network=combination.network)
+    (tuning,) = stages(recipe, steps, rate, 1)
+    return integers(taught(teacher, recipe), teacher, recipe, tuning, combination)
+
+
+def integers(
+    student: Network,
+    teacher: Network,
+    recipe: Recipe,
+    tuning: Recipe,
+    combination: Combination,
+    *,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> SparseNetwork:
+    """Prune and round a trained student, and train it on.
+
+    Parameters
+    ----------
+    student, teacher : Network
+        Trained.
+    recipe, tuning : Recipe
+        What trained the student, and what trains the integers.
+    combination : Combination
+        How.
+    checkpoint, progress
+        As for `train.optimise`.
+    """
+    maps = [torch.from_numpy(one) for one in training_maps(recipe)]
+    made = _rounded(equalized(sparse(student.cpu(), combination.zeros), maps), combination, maps)
+    loss = taught_loss(made, teacher, tuning)
+    optimise(made, tuning, loss=loss, checkpoint=checkpoint, progress=progress)
+    return made.cpu().eval()
+
+
+def search(teacher: Network, recipe: Recipe, most_bytes: int, tried: int = TRIED) -> Combination:
+    """Return the combination that does best on systems of the validation after a short training.
+
+    Parameters
+    ----------
+    teacher, recipe, most_bytes
+        As for `combined`.
+    tried : int
+        Networks that are trained.
+    """
+    left = list(fitting(recipe, integer("most_bytes", most_bytes, minimum=1)))
+    if not left:
+        raise InvalidArgumentError("most_bytes", "enough for the smallest combination", repr(most_bytes))
+    left = sorted(left, key=lambda one: -_weights(recipe, one))[: integer("tried", tried, minimum=1)]
+    steps = max(1, recipe.steps // tried)
+    while len(left) > 1:
+        short = dataclasses.replace(recipe, steps=steps)
+        scores = {one: _score(combine(teacher, short, one, max(1, steps // 3)), short) for one in left}
+        left = sorted(left, key=scores.__getitem__, reverse=True)[: len(left) // 2]
+        steps *= 2
+    return left[0]
+
+
+def fitting(recipe: Recipe, most_bytes: int) -> Iterator[Combination]:
+    """Yield each network with the finest weights with which its file has at most so many bytes, if any."""
+    (maps,) = training_maps(recipe, 1)
+    for width, blocks in product(WIDTHS, BLOCKS):
+        name = f"se-{width}x{blocks}"
+        network = _shaken(recipe, name)
+        for choice in product(BITS, ENDS, ZEROS):
+            combination = Combination(name, *choice)
+            made = _rounded(sparse(network, combination.zeros), combination, [torch.from_numpy(maps)])
+            if file_bytes(made) <= most_bytes:
+                yield combination
+                break
+
+
+def file_bytes(made: QuantizedNetwork) -> int:
+    """Return how large the file of a model is, with what it says about it."""
+    return len(encode_model(made.export())) + METADATA
+
+
+def _rounded(network: Network, combination: Combination, maps: list[Tensor]) -> SparseNetwork:
+    bits = weight_bits(network.graph, combination.bits, combination.ends)
+    made = SparseNetwork(network, bits, follow=False).eval()
+    made.calibrate(maps, "percentile")
+    return made
+
+
+def _shaken(recipe: Recipe, name: str) -> Network:
+    """A network before its training, with random numbers where it begins with zeros: as hard to code."""
+    network = build(name, recipe.make_task().channels, recipe.side, recipe.seed)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=SHAKEN)
+    return network
+
+
+def _weights(recipe: Recipe, combination: Combination) -> int:
+    network = build(combination.network, recipe.make_task().channels, recipe.side, 0)
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _score(made: QuantizedNetwork, recipe: Recipe) -> float:
+    """Mean sum rate on the systems of the validation."""
+    return float(rates_on(recipe, made, "validation", VALIDATION).mean())
