@@ -129,8 +129,9 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
         sizes[p].append(_sizes(control, model))
         angles.append(model.metadata["angles"])
     shares = np.array([ratio(made, control) for control, made in zip(*rates, strict=True)])
-    data = _data(settings, rates, shares, sizes, np.array(angles, float).reshape(*shape, -1, 2))
-    return Outcome(data, tuple(_checks(settings, shares, sizes, apart)))
+    turned = np.array(angles, float).reshape(*shape, -1, 2)
+    data = _data(settings, rates, shares, sizes, turned)
+    return Outcome(data, tuple(_checks(settings, shares, sizes, turned, apart)))
 
 
 def _ternary(plan: Plan, recipe: "Recipe", tell: Progress) -> "IntegerModel":
@@ -214,7 +215,9 @@ def _data(settings: Settings, rates: Real, shares: Real, sizes: list[list[Sizes]
     }
 
 
-def _checks(settings: Settings, shares: Real, sizes: list[list[Sizes]], apart: float) -> Iterator[Check]:
+def _checks(
+    settings: Settings, shares: Real, sizes: list[list[Sizes]], angles: Real, apart: float
+) -> Iterator[Check]:
     trainings = f"{len(settings.seeds)} trainings, {settings.systems} systems"
     for plan, (value, low, _) in zip(settings.plans, shares, strict=True):
         yield Check(
@@ -235,6 +238,8 @@ def _checks(settings: Settings, shares: Real, sizes: list[list[Sizes]], apart: f
         "bytes of floats over coded ones, wide network", min(one.smaller[coded] for one in wide), LESS, FORTY,
         "at least",
     )  # fmt: skip
+    rise = np.diff(angles).min()
+    yield Check("least rise of the cosine of weights and images in a stage", rise, 0.0, IDEA, "at least")
     yield Check(
         "largest difference between sums alone and products", apart, 0.0, "the same integers", "at most"
     )
