@@ -33,8 +33,8 @@ class Predictor:
     additions : bool
         Whether convolutions with weights of -1, 0 and 1 add and subtract codes, as many as there are weights
         that are not zero, and multiply none. Results are the same. Processors that multiply bytes four at a
-        time, as the one of these measurements, take longer so: 46 us against 16 for 32 channels in and out,
-        kernels of 3 by 3 and 8 x 8 elements, if 88 % of the weights are zero.
+        time take longer so: measured with AVX-512 VNNI 123 us against 22 for 8 maps of 8 x 8 elements, 32
+        channels in and out and kernels of 3 by 3, if 88 % of the weights are zero.
     """
 
     def __init__(self, model: Model, additions: bool = False) -> None:

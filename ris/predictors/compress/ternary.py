@@ -30,7 +30,7 @@ from ris.predictors.train import Progress, Recipe, loss_of, optimise
 
 __all__ = ["SHARES", "TernaryNetwork", "ternary"]
 
-SHARES = (0.3, 0.4, 0.45, 0.5)
+SHARES = (0.5, 0.7, 0.82, 0.885)
 """Of weights that are zero, stage by stage; the support stays in one stage more."""
 
 
@@ -110,8 +110,8 @@ def ternary(
     recipe: Recipe,
     bits: int | Mapping[str, int] = 2,
     *,
-    steps: int = 400,
-    rate: float = 1e-3,
+    steps: int = 100,
+    rate: float = 3e-3,
     shares: Sequence[float] = SHARES,
     progress: Progress | None = None,
 ) -> TernaryNetwork:
