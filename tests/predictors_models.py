@@ -89,9 +89,9 @@ def random_codes(rng, model, node, batch, users, rows, columns):
     return [made[name] for name in node.inputs]
 
 
-def operation(model, node):
+def operation(model, node, additions=False):
     """Return the function that the runtime executes for a node."""
-    return integer_operation(model, node, codes_of(model))
+    return integer_operation(model, node, codes_of(model), additions)
 
 
 def fused(a, b, c):

@@ -454,7 +454,8 @@ def test_additions_and_subtractions_are_the_convolution(op, size):
     node = graph.nodes[-1]
     (codes,) = random_codes(rng, model, node, 2, 3, *size)
     wanted = oracle(model, node, [codes])
-    np.testing.assert_array_equal(operation(model, node)(codes), wanted)
+    for additions in (False, True):
+        np.testing.assert_array_equal(operation(model, node, additions)(codes), wanted)
     assert len(np.unique(wanted)) > 3
 
 
@@ -463,11 +464,9 @@ def test_real_results_of_additions_and_subtractions():
     model, node = ternary_model(graph, (5, 7)), graph.nodes[-1]
     arrays = dict(model.arrays) | {"bits": np.array([8, 0], np.uint8)}
     arrays["scale"][1], arrays["zero_point"][1] = 1, 0
-    real, as_bytes = (
-        IntegerModel(graph, arrays | {"weight_bits": np.array([0, bits], np.uint8)}, 5, 7) for bits in (2, 8)
-    )
+    real = IntegerModel(graph, arrays, 5, 7)
     (codes,) = random_codes(np.random.default_rng(1), model, node, 2, 3, 5, 7)
-    np.testing.assert_array_equal(operation(real, node)(codes), operation(as_bytes, node)(codes))
+    np.testing.assert_array_equal(operation(real, node, additions=True)(codes), operation(real, node)(codes))
 
 
 @pytest.mark.parametrize("entries", [1, 4, 5, 6, 643])
@@ -520,7 +519,7 @@ def test_ternary_weights_are_the_best_of_their_signs():
     cosines = []
     for share in (0.0, 0.5, 0.88):
         made.zeros = share
-        cosines.append(made.cosines())
+        cosines.append({name: float(one.detach()) for name, one in made.cosines().items()})
         for name in made.ternary_layers:
             weight = network.own(graph[name])["weight"].detach()
             scale, codes = made._weight_codes(name, weight, 1, torch.zeros(len(weight)))
@@ -538,14 +537,22 @@ def test_training_through_ternary_weights_mends_and_keeps_the_support(monkeypatc
     recipe, graph = tiny()
     network, seen = random_network(graph, (4, 4)), []
 
-    def optimise(made, stage):
+    def optimise(made, stage, loss, progress):
         seen.append((made.zeros, bool(made._support), stage.seed, stage.steps, stage.rate))
-        history = train.optimise(made, stage)
-        seen[-1] += (np.mean(list(made.cosines().values())), history[-1][1])
+        before = float(made.mean_cosine().detach())
+        train.optimise(made, stage, loss=loss, progress=progress)
+        angles.append((before, float(made.mean_cosine().detach())))
 
     monkeypatch.setattr(ternary_module, "optimise", optimise)
-    made = ternary(network, recipe, steps=40, rate=3e-3, shares=(0.3, 0.5))
-    assert [one[:5] for one in seen] == [
+    angles, told = [], []
+    made = ternary(
+        network, recipe, steps=40, rate=3e-3, shares=(0.3, 0.5), progress=lambda step, text: told.append(step)
+    )
+    assert told == [40, 80, 120]
+    assert made.angles == angles
+    # In every stage weights turn towards their images.
+    assert all(before < behind for before, behind in angles)
+    assert seen == [
         (0.3, False, 1000, 40, 3e-3),
         (0.5, False, 2000, 40, 3e-3),
         (0.5, True, 3000, 40, 3e-3),
@@ -564,7 +571,9 @@ def test_training_through_ternary_weights_mends_and_keeps_the_support(monkeypatc
     maps = recipe.make_task().systems("test", 4).maps
     with torch.no_grad():
         simulated = made(torch.from_numpy(maps)).numpy()
-    assert np.mean((Predictor(read).run(maps) - simulated) ** 2) < 1e-3 * np.mean(simulated**2)
+    executed = Predictor(read).run(maps)
+    assert np.mean((executed - simulated) ** 2) < 1e-3 * np.mean(simulated**2)
+    np.testing.assert_array_equal(Predictor(read, additions=True).run(maps), executed)
 
 
 def test_the_control_takes_the_same_steps_and_leaves_its_network():

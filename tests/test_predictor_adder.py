@@ -11,7 +11,7 @@ from predictors_models import operation, oracle, random_codes, random_model
 from channels.errors import InvalidArgumentError
 from ris.predictors import statistical
 from ris.predictors import train as training
-from ris.predictors.adder import TILE, sums_of_differences
+from ris.predictors.adder import sums_of_differences
 from ris.predictors.compress import adder as distillation
 from ris.predictors.compress.adder import adders, distil, teacher_of
 from ris.predictors.folding import real_tail, weight_bits
@@ -79,7 +79,7 @@ def test_sums_and_gradients_are_those_of_a_loop(channels, out, kernel):
 
 
 def test_sums_do_not_depend_on_how_maps_are_cut():
-    maps, weight = normal(2 * TILE + 3, 2, 3, 3, dtype=torch.float32), normal(4, 2, 3, 3, dtype=torch.float32)
+    maps, weight = normal(35, 2, 3, 3, dtype=torch.float32), normal(4, 2, 3, 3, dtype=torch.float32)
     whole = sums_of_differences(maps, weight)
     apart = torch.cat([sums_of_differences(one[None], weight) for one in maps])
     assert torch.equal(whole, apart)
@@ -303,9 +303,11 @@ def test_training_in_integers_mends_what_rounding_broke():
         return torch.mean((student(maps) - wanted) ** 2)
 
     before = float(loss().detach())
-    optimiser = Optimiser([student], 1e-2)
+    optimiser = Optimiser([student], 3e-3)
     student.train()
-    for _ in range(100):
+    for step in range(100):
+        for group in optimiser.param_groups:
+            group["lr"] = 3e-3 * (1 - step / 100)
         optimiser.zero_grad()
         loss().backward()
         optimiser.step()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.special import expit
 
-from ris.predictors._kernels.adder import sum_differences
+from ris.predictors._kernels.differences import sum_differences
 from ris.predictors.graph import Node
 from ris.predictors.model import Array
 from ris.predictors.moves import MOVES
@@ -52,15 +52,11 @@ def _conv(node: Node, own: dict[str, Array], x: Array) -> Array:
 
 
 def _adder(node: Node, own: dict[str, Array], x: Array) -> Array:
-    kernel, channels = node.attributes["kernel"], node.attributes["channels"]
-    edge = (kernel // 2, kernel // 2)
-    wide = np.pad(x, ((0, 0), (0, 0), edge, edge, (0, 0)))
-    windows = sliding_window_view(wide, (kernel, kernel), (2, 3)).transpose(0, 1, 4, 5, 6, 2, 3)
-    patches = windows.reshape(x.shape[0] * x.shape[1], -1, x.shape[2] * x.shape[3])
-    sums = np.empty((len(patches), channels, patches.shape[2]), np.float32)
-    sum_differences(sums, patches, own["weight"].reshape(channels, -1))
-    made: Array = own["bias"] - own["scale"] * np.moveaxis(sums, 1, 2)
-    return made.reshape(*x.shape[:4], channels)
+    maps = np.ascontiguousarray(np.moveaxis(x.reshape(-1, *x.shape[2:]), -1, 1))
+    sums = np.empty((len(maps), node.attributes["channels"], *x.shape[2:4]), np.float32)
+    sum_differences(sums, maps, own["weight"])
+    made: Array = own["bias"] - own["scale"] * np.moveaxis(sums, 1, -1)
+    return made.reshape(*x.shape[:4], -1)
 
 
 def _batch_norm(node: Node, own: dict[str, Array], x: Array) -> Array:

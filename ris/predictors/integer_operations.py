@@ -58,8 +58,10 @@ def codes_of(model: IntegerModel) -> dict[str, Codes]:
     }
 
 
-def integer_operation(model: IntegerModel, node: Node, codes: dict[str, Codes]) -> Callable[..., Array]:
-    """Return a function of a node's inputs."""
+def integer_operation(
+    model: IntegerModel, node: Node, codes: dict[str, Codes], additions: bool = False
+) -> Callable[..., Array]:
+    """Return a function of a node's inputs; `additions` as for `runtime.Predictor`."""
     inputs, out = [codes[name] for name in node.inputs], codes[node.name]
     if node.name in model.real and node.op not in WEIGHTED:
         return _real(node, [None if name in model.real else codes[name] for name in node.inputs])
@@ -72,7 +74,7 @@ def integer_operation(model: IntegerModel, node: Node, codes: dict[str, Codes]) 
         name: model.arrays.get(f"{node.name}/{name}") for name in ("weight", "bias", "multiplier", "table")
     }
     bits = model.arrays["weight_bits"][model.graph.nodes.index(node)]
-    own["ternary"] = bits == 2 and not without_zero(own["weight"], bits)
+    own["ternary"] = additions and bits == 2 and not without_zero(own["weight"], bits)
     if node.op == "adder":
         own["weight"] = model.weight_codes(node).astype(np.uint8)
     return _OPERATIONS[node.op](node, own, inputs, out)
@@ -108,10 +110,7 @@ def _convolution(weight: Array, own: Any, source: Codes, out: Codes) -> Callable
 
 
 class _Ternary:
-    """A convolution whose weights are -1, 0 and 1: no multiplier is needed before the sums are complete.
-
-    Where a processor multiplies bytes four at a time, as for `_Convolution`, that is no gain in time.
-    """
+    """A convolution whose weights are -1, 0 and 1: no multiplier is needed before the sums are complete."""
 
     def __init__(self, weight: Array, bias: Array, multiplier: Array, source: Codes, out: Codes) -> None:
         self.bias, self.multiplier, self.kernel = bias, multiplier, weight.shape[2]

@@ -81,9 +81,8 @@ class Network(nn.Module):
     def result(self, node: Node, *inputs: Tensor) -> Tensor:
         """Return the result of a node for its inputs."""
         own = self.own(node)
-        if node.op == "batch_norm" and self.training:
-            own = _batch_statistics(own, inputs[0])
-        return execute(node, own, *inputs)
+        alive = node.op == "batch_norm" and self.training
+        return _normalise_batch(own, *inputs) if alive else execute(node, own, *inputs)
 
     def own(self, node: Node) -> dict[str, Tensor]:
         """Return the parameters of a node by their short names ("weight", ...)."""
@@ -134,13 +133,22 @@ def _first_value(op: str, short: str, shape: tuple[int, ...], generator: torch.G
     return torch.ones(shape) if short in ("weight", "scale", "variance") else torch.zeros(shape)
 
 
-def _batch_statistics(own: dict[str, Tensor], maps: Tensor) -> dict[str, Tensor]:
-    """Parameters of a batch normalisation with the statistics of this batch, which move the running ones."""
-    variance, mean = torch.var_mean(maps, (0, 1, 3, 4), correction=0)
-    with torch.no_grad():
-        own["mean"].lerp_(mean, MOMENTUM)
-        own["variance"].lerp_(variance, MOMENTUM)
-    return {**own, "mean": mean, "variance": variance}
+def _normalise_batch(own: Parameters, maps: Tensor) -> Tensor:
+    """Result of a batch normalisation with the statistics of this batch, which move the running ones.
+
+    The running variance follows the unbiased one.
+    """
+    made = functional.batch_norm(
+        maps.flatten(0, 1),
+        own["mean"],
+        own["variance"],
+        own["scale"],
+        own["shift"],
+        training=True,
+        momentum=MOMENTUM,
+        eps=EPSILON,
+    )
+    return made.reshape(maps.shape)
 
 
 def _conv(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:

@@ -184,12 +184,12 @@ class _Kernels(nn.Module):
         if not self.first.any():
             self.first.copy_(torch.stack([one.detach().abs().mean() for one in (student, teacher)]))
         s, t = self.first * torch.exp(self.wider.clamp(-WIDEST, WIDEST))
-        made = [torch.exp(student / (2 * s)), torch.exp(teacher / t)]
-        mixed = [torch.einsum("oc,buchw->buohw", *pair) for pair in zip(self.maps, made, strict=True)]
-        ours, theirs = (_normalised(one) for one in mixed)
+        made = [torch.exp(student * (0.5 / s)), torch.exp(teacher * (1 / t))]
+        ours, theirs = (_normalised(one, mix) for one, mix in zip(made, self.maps, strict=True))
         return functional.mse_loss(ours, theirs)
 
 
-def _normalised(maps: Tensor) -> Tensor:
-    variance, mean = torch.var_mean(maps, (0, 1, 3, 4), correction=0, keepdim=True)
-    return (maps - mean) / torch.sqrt(variance + TINY)
+def _normalised(maps: Tensor, mix: Tensor) -> Tensor:
+    """Maps whose channels are mixed, with mean 0 and variance 1 in each."""
+    mixed = functional.conv2d(maps.flatten(0, 1), mix[:, :, None, None])
+    return functional.batch_norm(mixed, None, None, training=True, eps=TINY)

@@ -13,8 +13,9 @@ less than a bit each. A layer is
                          1 byte for how many occur, 8 + W bits for each of them
     words            one after the other
 
-each rounded up to whole bytes, and as packed where a code takes more. All other arrays are as packed. What
-gzip makes of a file is beside it: it finds what repeats as well, but knows no layers.
+each rounded up to whole bytes, and as packed where a code takes more. Weights of -1, 0 and 1 may be told by
+the number of their arrangement instead (`enumeration`), which needs hardly a table. All other arrays are as
+packed. What gzip makes of a file is beside it: it finds what repeats as well, but knows no layers.
 """
 
 import heapq
@@ -22,7 +23,8 @@ import heapq
 import numpy as np
 from numpy.typing import NDArray
 
-from ris.predictors.model import IntegerModel
+from ris.predictors.compress.enumeration import enumerated_bytes
+from ris.predictors.model import CONVOLUTIONS, Array, IntegerModel, without_zero
 from ris.predictors.model_file import packed_arrays, packed_bytes
 
 __all__ = ["code_lengths", "coded_bytes", "coded_weights", "huffman_bytes"]
@@ -37,11 +39,22 @@ def coded_bytes(model: IntegerModel) -> int:
 
 def coded_weights(model: IntegerModel) -> dict[str, int]:
     """Return the bytes of every layer's coded weights with their table, by "node/weight"."""
+    trits = {name: enumerated_bytes(weight.ravel() % 3, 3) for name, weight in _trits(model).items()}
     return {
-        name: 1 + min(values.nbytes, huffman_bytes(values))
+        name: 1 + min(values.nbytes, huffman_bytes(values), trits.get(name, values.nbytes))
         for name, values in packed_arrays(model).items()
         if name.endswith("/weight")
     }
+
+
+def _trits(model: IntegerModel) -> dict[str, Array]:
+    """Weights of -1, 0 and 1 by "node/weight"."""
+    weights = {
+        f"{node.name}/weight": model.arrays[f"{node.name}/weight"]
+        for node, bits in zip(model.graph.nodes, model.arrays["weight_bits"], strict=True)
+        if bits == 2 and node.op in CONVOLUTIONS
+    }
+    return {name: weight for name, weight in weights.items() if not without_zero(weight, 2)}
 
 
 def huffman_bytes(symbols: NDArray[np.int8] | NDArray[np.uint8]) -> int:

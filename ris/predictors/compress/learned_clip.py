@@ -21,6 +21,7 @@ Weights of 8 bits have a zero and no clip, as for `QuantizedNetwork`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -136,8 +137,7 @@ class ClippedNetwork(QuantizedNetwork):
 
     def _rounded(self, node: Node, values: Tensor) -> Tensor:
         scale, zero, top = self._codes(node)
-        inside = torch.clamp(values / scale, -zero, top - zero)
-        made: Tensor = scale * (inside + (torch.round(inside) - inside).detach())
+        made: Tensor = _Rounded.apply(values, scale, -float(zero), top - float(zero))  # type: ignore[no-untyped-call]
         return made
 
     def _odd(self, node: Node) -> tuple[Tensor, Tensor]:
@@ -161,6 +161,30 @@ class ClippedNetwork(QuantizedNetwork):
             own["weight"] = scale.reshape(-1, *[1] * (codes.ndim - 1)) * codes
         shifts = ((name, self.shifts.get(f"{node.name}/{name}")) for name in own)
         return own | {name: own[name] + shift for name, shift in shifts if shift is not None}
+
+
+class _Rounded(torch.autograd.Function):
+    """Results y = s rint(clip(x / s, low, high)), with gradients in few passes.
+
+    As if nothing was rounded, dy / dx is 1 inside and 0 beyond, and dy / ds is y / s, less x / s inside.
+    """
+
+    @staticmethod
+    def forward(context: Any, values: Tensor, scale: Tensor, low: float, high: float) -> Tensor:
+        ratio = values / scale
+        codes = ratio.clamp(low, high).round_()
+        context.save_for_backward(ratio, codes, scale)
+        context.ends = low, high
+        return codes * scale
+
+    @staticmethod
+    def backward(context: Any, *slopes: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        (slope,), (ratio, codes, scale), (low, high) = slopes, context.saved_tensors, context.ends
+        of_values = slope * ((ratio >= low) & (ratio <= high))
+        of_scale = torch.dot(slope.flatten(), codes.flatten()) - torch.dot(
+            of_values.flatten(), ratio.flatten()
+        )
+        return of_values, of_scale.reshape(scale.shape), None, None
 
 
 def odd_codes(normalised: Tensor, clip: Tensor, bits: int) -> Tensor:

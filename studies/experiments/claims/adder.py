@@ -56,7 +56,7 @@ class Settings:
 
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     side: int = 8
-    steps: int = 2000
+    steps: int = 1000
     batch: int = 32
     systems: int = 1000
 
@@ -68,7 +68,7 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     count = len(settings.seeds)
     rates = np.empty((len(NETWORKS), count, settings.systems))
     for i, seed in enumerate(settings.seeds):
-        recipe = Recipe("statistical", "adder", seed, settings.side, settings.steps, settings.batch)
+        recipe = Recipe("instantaneous", "adder", seed, settings.side, settings.steps, settings.batch)
 
         def tell(half: int, share: float, text: str, first: int = i) -> None:
             progress((first + (half + share) / 2) / count, text)

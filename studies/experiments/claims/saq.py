@@ -17,6 +17,7 @@ the bootstrap over trainings and, within them, systems.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -28,12 +29,12 @@ from ris.predictors.bootstrap import Estimate, ratio
 from studies.experiment import Check, Experiment, Outcome, Progress, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, make_panels
-from studies.trained import file_of, trained_network
+from studies.trained import file_of, kept_model, trained_network
 
 # torch takes long to import, and only measuring needs it.
 if TYPE_CHECKING:
     from ris.predictors.compress.saq import FiniteRecipe
-    from ris.predictors.model import Model
+    from ris.predictors.model import IntegerModel, Model
     from ris.predictors.train import Recipe
 
 __all__ = ["EXPERIMENT"]
@@ -74,13 +75,13 @@ class Settings:
 
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     side: int = 8
-    batch: int = 64
-    first_steps: int = 3000
+    batch: int = 32
+    first_steps: int = 1500
     finite: int = 1024
-    steps: int = 1000
+    steps: int = 350
     rate: float = 1e-3
     radius: float = 0.05
-    search: int = 1000
+    search: int = 250
     systems: int = 1000
 
 
@@ -94,7 +95,7 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     rates = np.empty((1 + len(WAYS), count, settings.systems))
     less, layers = np.empty((len(WAYS), count)), []
     for i, seed in enumerate(settings.seeds):
-        recipe = Recipe(seed=seed, side=settings.side, steps=settings.first_steps, batch=settings.batch)
+        recipe = Recipe("instantaneous", "se", seed, settings.side, settings.first_steps, settings.batch)
 
         def tell(share: float, text: str, first: int = i) -> None:
             progress((first + share) / count, text)
@@ -137,14 +138,12 @@ def _quantized(
 ) -> "Model":
     """The model of a way; kept in a file, as networks are."""
     from ris.predictors.compress.saq import generated_bits, saq
-    from ris.predictors.model_file import read_model, write_model
 
     how = {"finite": settings.finite, "radius": settings.radius, "search": settings.search}
-    path = file_of(recipes, way._asdict(), how)
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial, text = path.with_suffix(".partial"), f"{way.name}, {way.bits} bits"
-        further: dict[str, Any] = {"systems": settings.finite, "rate": settings.rate}
+    text = f"{way.name}, {way.bits} bits"
+    further: dict[str, Any] = {"systems": settings.finite, "rate": settings.rate}
+
+    def make(partial: Path) -> "IntegerModel":
         bits: int | Mapping[str, int] = way.bits
         if way.generated:
             tell(0, f"{text}: search")
@@ -161,9 +160,9 @@ def _quantized(
             progress=lambda step, told: tell(step / settings.steps, f"{text}: {told}"),
             **further,
         )
-        write_model(made.export(), path)
-        partial.unlink(missing_ok=True)
-    return read_model(path)
+        return made.export()
+
+    return kept_model(file_of(recipes, way._asdict(), how), make)
 
 
 def _data(settings: Settings, rates: Real, shares: Real, less: Real, layers: Real) -> Variables:
