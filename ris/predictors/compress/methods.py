@@ -38,7 +38,7 @@ METHODS: Mapping[str, Callable[..., QuantizedNetwork]] = {
     "distil": distilled,
     "combined": combined,
 }
-"""Functions of a trained network, the recipe that trained it and, if they have any, bits and other options."""
+"""Functions of a trained network, the recipe that trained it and, if they have any, bits and options."""
 
 
 class Size(NamedTuple):
