@@ -16,6 +16,7 @@ from ris.predictors.float_operations import EPSILON
 from ris.predictors.graph import Graph, Node
 from ris.predictors.moves import both_surfaces
 from ris.predictors.ranks import Step, ranked_neighbours
+from ris.predictors.symmetries import all_turned
 
 __all__ = ["Network", "execute"]
 
@@ -78,8 +79,9 @@ class Network(nn.Module):
             inputs = [values[name] for name in node.inputs]
             own = self.own(node)
             if node.op == "batch_norm" and self.training:
-                own = _batch_statistics(own, inputs[0])
-            values[node.name] = execute(node, own, *inputs)
+                values[node.name] = _normalised(own, inputs[0])
+            else:
+                values[node.name] = execute(node, own, *inputs)
         return values
 
     def own(self, node: Node) -> dict[str, Tensor]:
@@ -112,7 +114,7 @@ def _ends_of_branches(graph: Graph) -> set[str]:
         if node.op == "add" and len(node.inputs) == 2 and node.inputs[0] in ancestors[node.inputs[1]]:
             end = graph[node.inputs[1]]
             while (
-                end.op not in ("conv", "adder", "rank_conv", "batch_norm", "gain")
+                end.op not in ("conv", "symmetric_conv", "adder", "rank_conv", "batch_norm", "gain")
                 and end.name != node.inputs[0]
             ):
                 end = graph[end.inputs[0]]
@@ -127,13 +129,18 @@ def _first_value(op: str, short: str, shape: tuple[int, ...], generator: torch.G
     return torch.ones(shape) if short in ("weight", "scale", "variance") else torch.zeros(shape)
 
 
-def _batch_statistics(own: dict[str, Tensor], maps: Tensor) -> dict[str, Tensor]:
-    """Parameters of a batch normalisation with the statistics of this batch, which move the running ones."""
-    variance, mean = torch.var_mean(maps, (0, 1, 3, 4), correction=0)
+def _normalised(own: Parameters, maps: Tensor) -> Tensor:
+    """A batch normalisation with the statistics of this batch, which move the running ones.
+
+    In one function of torch, which takes a fifth of the time of several.
+    """
+    made, mean, inverse = torch.native_batch_norm(
+        maps.flatten(0, 1), own["scale"], own["shift"], None, None, True, 0.0, EPSILON
+    )
     with torch.no_grad():
         own["mean"].lerp_(mean, MOMENTUM)
-        own["variance"].lerp_(variance, MOMENTUM)
-    return {**own, "mean": mean, "variance": variance}
+        own["variance"].lerp_((inverse**-2 - EPSILON).clamp(min=0), MOMENTUM)
+    return made.reshape(maps.shape)
 
 
 def _conv(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
@@ -145,6 +152,10 @@ def _conv(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
         groups=attributes["groups"],
     )
     return made.reshape(*maps.shape[:2], *made.shape[1:])
+
+
+def _symmetric_conv(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
+    return _conv({**attributes, "groups": 1}, {**own, "weight": all_turned(own["weight"])}, maps)
 
 
 def _adder(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
@@ -249,6 +260,7 @@ def _unflatten(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
 
 _EXECUTE: dict[str, Callable[..., Tensor]] = {
     "conv": _conv,
+    "symmetric_conv": _symmetric_conv,
     "adder": _adder,
     "batch_norm": _batch_norm,
     "relu": lambda a, p, maps: functional.relu(maps),
