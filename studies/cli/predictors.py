@@ -102,11 +102,12 @@ def train(
 
 @app.command
 def compress(
-    method: Literal["rounding", "gpfq", "ternary", "saq", "adder"],
+    method: Literal["rounding", "gpfq", "ternary", "saq", "adder", "low-rank"],
     /,
     *,
     model: str = "reference",
     bits: Annotated[float | None, Parameter(validator=Number(gte=2, lte=8))] = None,
+    factor: Annotated[float | None, Parameter(validator=Number(gt=1))] = None,
     systems: Count = 1000,
     out: Path | None = None,
     force: Flag = False,
@@ -123,6 +124,8 @@ def compress(
 
     Example: `ris compress ternary --model se8.h5`
 
+    Example: `ris compress low-rank --model se8.h5 --factor 4`
+
     Parameters
     ----------
     method
@@ -131,12 +134,16 @@ def compress(
         on in stages while more and more weights become zero; it takes minutes. saq: weights and inputs of so
         many bits, by training on at the worst weights nearby; it takes minutes too (Liu, Cai, Zhuang, 2021).
         adder: sums of absolute differences in place of most convolutions, trained anew as the network was,
-        beside a teacher (Xu et al., 2020); it takes as long as two trainings.
+        beside a teacher (Xu et al., 2020); it takes as long as two trainings. low-rank: inner convolutions as
+        products of smaller ones (Tucker decomposition; Kim et al., 2016), trained on; it takes a minute.
     model
         Name of a network that comes with the package, or a file that `ris train` wrote; in floats.
     bits
-        Bits of a weight; 4 by default, always 2 if ternary, and 8 beside adders, which have those of results.
-        A fraction is a mean: every layer gets 2, 3, 4, 6 or 8 bits, more where fewer change the phases most.
+        Bits of a weight; 4 by default, always 2 if ternary, 8 if low-rank, and 8 beside adders, which have
+        those of results. A fraction is a mean: every layer gets 2, 3, 4, 6 or 8 bits, more where fewer change
+        the phases most; not if low-rank, as layers become others.
+    factor
+        Of low-rank alone: how many times fewer weights the inner convolutions have; 3 by default.
     systems
         Fixed systems of each split, test and unseen geometry, on which the rates are means.
     out
@@ -159,8 +166,10 @@ def compress(
     target = out or Path(f"{Path(model).stem}-int{asked}-{method}.h5")
     if target.exists() and not force:
         raise OutputError(f"{target} is there already; --force overwrites it")
-    command = f"ris compress {method} --model {model}" + (f" --bits {asked}" if asked else "")
-    made = compressed(source, method, bits, command, systems)
+    own = {name: value for name, value in {"factor": factor}.items() if value is not None}
+    told = {**({"bits": bits} if asked else {}), **own}
+    command = " ".join([f"ris compress {method} --model {model}", *(f"--{k} {v:g}" for k, v in told.items())])
+    made = compressed(source, method, bits, command, systems, **own)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_model(made, target)
     console = make_console()

@@ -1,11 +1,13 @@
 """The methods by name, and what a compressed model is held against."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from channels.errors import InvalidArgumentError
 from ris.predictors.compress.adder import adders
 from ris.predictors.compress.gpfq import gpfq
+from ris.predictors.compress.low_rank import low_rank
 from ris.predictors.compress.mixed_precision import mixed_bits
 from ris.predictors.compress.rounding import rounded
 from ris.predictors.compress.saq import saq
@@ -25,8 +27,10 @@ METHODS: Mapping[str, Callable[..., QuantizedNetwork]] = {
     "saq": saq,
     "ternary": ternary,
     "adder": adders,
+    "low-rank": low_rank,
 }
-"""Functions of a trained network, the recipe that trained it and, if asked for, bits of the weights."""
+"""Functions of a trained network, the recipe that trained it and, if asked for, bits of the weights and options of
+their own."""
 
 
 class Size(NamedTuple):
@@ -55,7 +59,12 @@ def size_of(model: Model, users: int) -> Size:
 
 
 def compressed(
-    model: FloatModel, method: str, bits: float | None, command: str, test_systems: int = 1000
+    model: FloatModel,
+    method: str,
+    bits: float | None,
+    command: str,
+    test_systems: int = 1000,
+    **options: float,
 ) -> IntegerModel:
     """Return an integer model of a trained one, with metadata of what made it and what it reaches.
 
@@ -72,17 +81,22 @@ def compressed(
         What made it, for a person.
     test_systems : int
         Fixed systems of each split that tell what it reaches.
+    **options
+        Of the method alone.
     """
     if method not in METHODS:
         raise InvalidArgumentError("method", f"one of {sorted(METHODS)}", repr(method))
+    for name in options:
+        if name not in inspect.signature(METHODS[method]).parameters:
+            raise InvalidArgumentError(name, f"no such option for {method}", f"{options[name]:g}")
     recipes = recipes_of(model)
     network = Network(model.graph, 0, model.rows, model.columns).eval()
     network.load_arrays(model.arrays)
-    options: dict[str, int | dict[str, int]] = {}
+    given: dict[str, int | dict[str, int]] = {}
     if bits is not None:
         whole = float(bits).is_integer()
-        options["bits"] = int(bits) if whole else mixed_bits(network, recipes[-1], bits)
-    made = METHODS[method](network, recipes[-1], **options).export()
+        given["bits"] = int(bits) if whole else mixed_bits(network, recipes[-1], bits)
+    made = METHODS[method](network, recipes[-1], **given, **options).export()
     return described(made, recipes, command, test_systems)
 
 
