@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from ris.predictors.module import Network
     from ris.predictors.train import Predictor, Recipe
 
-__all__ = ["FOLDER", "OPTIMA", "taught_network", "trained_graph", "trained_integers", "trained_network"]
+__all__ = [
+    "FOLDER",
+    "OPTIMA",
+    "compressed_integers",
+    "taught_network",
+    "trained_graph",
+    "trained_integers",
+    "trained_network",
+]
 
 FOLDER = Path("results") / "trained"
 """Where the networks are kept, in the working directory."""
@@ -101,6 +109,32 @@ def trained_integers(
         )
         write_model(quantized.export(), path)
         partial.unlink(missing_ok=True)
+    return read_model(path)
+
+
+def compressed_integers(
+    recipe: "Recipe", method: str, progress: Progress = tell_nothing, **options: Any
+) -> "Model":
+    """Compress a trained network, or take the integer model from `FOLDER`.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Training of the float network.
+    method : str
+        A key of `ris.predictors.compress.methods.METHODS`.
+    progress : callable
+        As for `trained_network`; not told of what the method itself trains.
+    **options
+        Of the method.
+    """
+    from ris.predictors.compress.methods import METHODS
+    from ris.predictors.model_file import read_model, write_model
+
+    path = file_of([recipe], method, options)
+    if not path.exists():
+        network = trained_graph([recipe], progress)
+        write_model(METHODS[method](network, recipe, **options).export(), path)
     return read_model(path)
 
 

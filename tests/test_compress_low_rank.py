@@ -123,7 +123,9 @@ def test_the_factors_are_few_enough_and_compute_the_rebuilt_weights(factor):
     made = factored(network, factor)
     arrays, names = made.arrays(), [node.name for node in made.graph.nodes]
     inner = inner_convolutions(network.graph)
-    count = weights_of(made, [one for one in names if one.removesuffix("_into").removesuffix("_core") in inner])
+    count = weights_of(
+        made, [one for one in names if one.removesuffix("_into").removesuffix("_core") in inner]
+    )
     assert 0.93 / factor < count / weights_of(network, inner) <= 1 / factor
     wanted = Network(network.graph, 0, 8, 8).eval()
     spread = {}
@@ -224,9 +226,7 @@ def trained(tmp_path):
     recipe = {"task": "instantaneous", "network": "cnn", "seed": 0, "side": 4, "batch": 4}
     graph = NETWORKS["cnn"](Recipe(**recipe).make_task().channels, 4)
     path = tmp_path / "tiny.h5"
-    write_model(
-        FloatModel(graph, random_network(graph, (4, 4)).arrays(), 4, 4, {"recipe": recipe}), path
-    )
+    write_model(FloatModel(graph, random_network(graph, (4, 4)).arrays(), 4, 4, {"recipe": recipe}), path)
     return path
 
 

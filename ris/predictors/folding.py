@@ -17,7 +17,7 @@ __all__ = ["fold_batch_norms", "fuse_rectifiers", "real_tail", "weight_bits"]
 
 
 def fold_batch_norms(graph: Graph, arrays: Mapping[str, Array]) -> tuple[Graph, dict[str, Array]]:
-    """Return an equal graph without batch normalisations, and its parameters; shared kernels are spread first.
+    """Return an equal graph without batch normalisations and without shared kernels, and its parameters.
 
     With f = scale / sqrt(variance + EPSILON), a normalisation of a convolution that feeds nothing else makes
     its weights f w and its bias f (bias - mean) + shift; an adder's scales take up f likewise. Any other

@@ -14,8 +14,8 @@ attributes "kind" ("float" or "integer"), "rows" and "columns" (a surface that f
     odd             only where weights q of up to 4 bits are odd numbers without zero (`without_zero`): 1 for
                     their nodes, 0 for all others. What is packed is (q - 1) / 2
     weight_2bit     where those, or the weights of adders, have 2 bits: four in a byte, as digits modulo 4
-    symmetric       only where kernels in codes come in all their symmetries (`all_turned`): 1 for their nodes,
-                    0 for all others. What is stored, or packed, is the first of every eight
+    symmetric       only where kernels in codes come in all their symmetries (`all_turned`): 1 for their
+                    nodes, 0 for all others. What is stored, or packed, is the first of every eight
 
 The arrays and what they mean are those of `float_layout` and `integer_layout`. Nothing is unpickled,
 nothing is allocated before its size is checked, and a file that is not sound raises one error.
@@ -241,8 +241,10 @@ def _symmetric(model: Model) -> Array:
     flags = []
     for node in model.graph.nodes:
         weight = model.arrays.get(f"{node.name}/weight")
-        turned = model.kind == "integer" and weight is not None and _may_be_symmetric(weight.shape)
-        flags.append(turned and np.array_equal(weight, all_turned(weight[::SYMMETRIES])))
+        if model.kind == "float" or weight is None or not _may_be_symmetric(weight.shape):
+            flags.append(False)
+        else:
+            flags.append(np.array_equal(weight, all_turned(weight[::SYMMETRIES])))
     return np.array(flags, np.uint8)
 
 
@@ -322,7 +324,13 @@ def _split(file: h5py.File, layout: Layout, graph: Graph) -> dict[str, Array]:
         sizes[dataset] = first + -(-math.prod(shapes[name]) // digits)
         places[name], datasets[name] = slice(first, sizes[dataset]), dataset
         types[dataset] = np.uint8 if name in packings else dtype
-    if set(file) != {"graph", "metadata", *sizes, *([ODD] if odd else []), *([SYMMETRIC] if symmetric else [])}:
+    if set(file) != {
+        "graph",
+        "metadata",
+        *sizes,
+        *([ODD] if odd else []),
+        *([SYMMETRIC] if symmetric else []),
+    }:
         raise ValueError(f"the datasets {sorted(file)}")
     joined = {name: _values(file, name, types[name], size) for name, size in sizes.items()}
     for name, shape in shapes.items():

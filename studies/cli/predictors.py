@@ -49,11 +49,12 @@ def train(
     network
         mlp: a plain one, for one size of the surfaces. cnn, cnn-wide: convolutions on the element grid; se:
         with squeeze-and-excitation; paired: besides, surfaces that hear of each other; adder: se with sums of
-        absolute differences in place of convolutions. gnn-median, gnn-max, gnn-relu: graph networks by their
-        activation. lgcl: learnable graph convolution. unrolled1 to unrolled4: so many learned ascent steps
-        behind se. ascent8, ascent16, ascent32: so many learned moves along the slopes of the rate, for the
-        instantaneous task. Scale-recurrent networks for coarse maps are trained by `ris run
-        claims/mixed_dense`.
+        absolute differences in place of convolutions; separable, symmetric, crelu: with fewer weights, by
+        depthwise-separable convolutions, kernels turned and flipped, or half the filters. gnn-median,
+        gnn-max, gnn-relu: graph networks by their activation. lgcl: learnable graph convolution. unrolled1 to
+        unrolled4: so many learned ascent steps behind se. ascent8, ascent16, ascent32: so many learned moves
+        along the slopes of the rate, for the instantaneous task. Scale-recurrent networks for coarse maps are
+        trained by `ris run claims/mixed_dense`.
     seed
         Of the first weights and of the systems of the training.
     side

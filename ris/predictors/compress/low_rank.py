@@ -164,7 +164,7 @@ def _basis(weight: Real, axis: int, rank: int) -> Real:
 
 
 def _parts(node: Node, weight: Real, ranks: Ranks) -> list[tuple[str, Real]]:
-    """Ends of the names and weights of the convolutions that take a node's place; the last one keeps its name."""
+    """Ends of names, and weights, of the convolutions in a node's place; the last keeps its name."""
     core, out, into = tucker(weight, ranks)
     first, last = into.T[:, :, None, None], out[:, :, None, None]
     if weight.shape[2] == 1:
@@ -186,9 +186,7 @@ def _ranks(weights: Mapping[str, Real], factor: float) -> dict[str, Ranks]:
         return found
 
     def entries(found: Mapping[str, Ranks]) -> int:
-        return sum(
-            _entries(one, found[name]) if name in found else one.size for name, one in weights.items()
-        )
+        return sum(_entries(one, found[name]) if name in found else one.size for name, one in weights.items())
 
     low, high = 0.0, 1.0
     if entries(chosen(low)) > most:
@@ -210,7 +208,7 @@ def _energy(weight: Real, axis: int) -> Real:
 
 def _entries(weight: Real, ranks: Ranks) -> int:
     """Entries of the factors of a weight."""
-    outputs, inputs, kernel, _ = weight.shape
+    outputs, inputs, kernel = (int(size) for size in weight.shape[:3])
     if kernel == 1:
         return min(ranks) * (outputs + inputs)
     return outputs * ranks[0] + ranks[0] * ranks[1] * kernel**2 + ranks[1] * inputs

@@ -29,8 +29,8 @@ METHODS: Mapping[str, Callable[..., QuantizedNetwork]] = {
     "adder": adders,
     "low-rank": low_rank,
 }
-"""Functions of a trained network, the recipe that trained it and, if asked for, bits of the weights and options of
-their own."""
+"""Functions of a trained network, the recipe that trained it and, if asked for, bits of the weights and what
+else the method takes."""
 
 
 class Size(NamedTuple):
