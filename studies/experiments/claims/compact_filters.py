@@ -158,26 +158,24 @@ def _checks(settings: Settings, shares: Real, weights: Real) -> Iterator[Check]:
 
 
 def draw(values: Values) -> Figure:
-    """Rates by weights, and what the networks take."""
+    """Rates of all networks, and what they take."""
     figure, (left, right) = make_panels(2)
-    weights = values["size"][0] / 1000
-    for n, name in enumerate(values["network"]):
-        for k, face in enumerate(("white", COLOURS[n])):
-            value, low, high = 100 * values["share"][k, n]
-            left.errorbar(
-                weights[n] * (0.96, 1.04)[k], value, [[value - low], [high - value]], color=COLOURS[n],
-                marker=MARKERS[n], markersize=4, markerfacecolor=face, linestyle="none", capsize=2,
-                label=name if k else None,
-            )  # fmt: skip
-        left.plot(weights[n], 100 * values["least"][n], color="0.3", marker="_", markersize=14, zorder=0)
-    left.axhline(100, color="0.5", linewidth=0.8)
-    left.set(
-        xlabel="Weights between the first and the last convolution (thousands)", xscale="log",
-        ylabel="Sum rate (% of the reference in floats)",
+    names = [name.replace(" ", "\n") for name in values["network"]]
+    for k, numbers in enumerate(values["numbers"]):
+        value, low, high = 100 * values["share"][k].T
+        left.errorbar(
+            np.arange(len(names)) + 0.2 * (k - 0.5), value, [value - low, high - value], color=COLOURS[k],
+            marker=MARKERS[k], markersize=4, markerfacecolor="white", linestyle="none", capsize=2,
+            label=numbers,
+        )  # fmt: skip
+    left.plot(
+        100 * values["least"], color="0.3", marker="_", markersize=24, markeredgewidth=1.2, linestyle="none",
+        zorder=0, label="claim",
     )  # fmt: skip
-    left.set_xticks((15, 30, 60, 120), labels=("15", "30", "60", "120"))
-    left.set_xticks((), minor=True)
-    left.legend(title="open: floats, full: 8 bits, dash: claim", title_fontsize=7)
+    left.axhline(100, color="0.5", linewidth=0.8)
+    left.set_xticks(np.arange(len(names)), names)
+    left.set(ylabel="Sum rate (% of the reference in floats)", xlim=(-0.5, len(names) - 0.5))
+    left.legend(title="bars: 95 % intervals", title_fontsize=7)
     places = np.arange(len(values["measure"]))
     for n, name in enumerate(values["network"][1:], start=1):
         share = 100 * values["size"][:, n] / values["size"][:, 0]
@@ -187,7 +185,7 @@ def draw(values: Values) -> Figure:
         )  # fmt: skip
     right.axhline(100, color="0.5", linewidth=0.8)
     right.set_xticks(places, values["measure"])
-    right.set(ylabel="Share of the reference (%)", ylim=(0, 112), xlim=(-0.5, places[-1] + 0.5))
+    right.set(ylabel="Share of the reference (%)", ylim=(0, 150), xlim=(-0.5, places[-1] + 0.5))
     right.legend()
     return figure
 

@@ -156,19 +156,21 @@ def _checks(settings: Settings, kept: Real) -> Iterator[Check]:
 
 def draw(values: Values) -> Figure:
     """Rates over the control's by how many weights are left, and the ranks of all layers."""
-    figure, (left, right) = make_panels(2)
+    figure, panels = make_panels(3)
     factor = values["factor"]
-    for i, stage in enumerate(values["stage"]):
+    for i, (axes, stage) in enumerate(zip(panels, values["stage"], strict=False)):
         value, low, high = 100 * values["kept"][i].T
-        left.errorbar(
-            factor, value, [value - low, high - value], color=COLOURS[i + 1], marker=MARKERS[i], markersize=4,
-            markerfacecolor="white", linestyle="-" if i else "--", linewidth=0.8, capsize=2, label=stage,
+        axes.errorbar(
+            factor, value, [value - low, high - value], color=COLOURS[i], marker=MARKERS[i], markersize=4,
+            markerfacecolor="white", linewidth=0.8, capsize=2, label=stage,
         )  # fmt: skip
-    left.plot(CLAIMED, 100 * LEAST, color="0.3", marker="_", markersize=14, linestyle="none", label="claim")
-    left.axhline(100, color="0.5", linewidth=0.8)
-    left.set(xlabel="Inner weights over those that are left", ylabel="Sum rate (% of the control)")
-    left.set_xticks(factor)
-    left.legend(title="bars: 95 % intervals", title_fontsize=7)
+        axes.set(xlabel="Inner weights over those left", ylabel="Sum rate (% of the control)", xticks=factor)
+    panels[1].plot(
+        CLAIMED, 100 * LEAST, color="0.3", marker="_", markersize=14, linestyle="none", label="claim"
+    )
+    for axes in panels[:2]:
+        axes.legend(title="bars: 95 % intervals", title_fontsize=7)
+    right = panels[2]
     layer = 1 + np.arange(values["rank"].shape[2])
     for k, one in enumerate(factor):
         ranks = values["rank"][:, k]
@@ -177,7 +179,8 @@ def draw(values: Values) -> Figure:
             layer, ranks.mean(0), color=COLOURS[k + 1], marker=MARKERS[k + 2], markersize=3.5,
             markerfacecolor="white", linestyle="none", label=f"{one:g} times fewer",
         )  # fmt: skip
-    right.set(xlabel="Inner convolution", ylabel="Rank of the output channels", ylim=(0, None))
+    right.set(xlabel="Inner convolution", ylabel="Rank of the outputs", ylim=(0, 1.5 * values["rank"].max()))
+    right.xaxis.get_major_locator().set_params(integer=True)
     right.legend(title="mean and range of trainings", title_fontsize=7)
     return figure
 
