@@ -180,7 +180,7 @@ def draw(values: Values) -> Figure:
             markerfacecolor="white", linestyle="none", label=f"{one:g} times fewer",
         )  # fmt: skip
     right.set(xlabel="Inner convolution", ylabel="Rank of the outputs", ylim=(0, 1.5 * values["rank"].max()))
-    right.xaxis.get_major_locator().set_params(integer=True)
+    right.locator_params("x", integer=True)
     right.legend(title="mean and range of trainings", title_fontsize=7)
     return figure
 
