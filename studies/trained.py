@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FOLDER",
     "OPTIMA",
+    "compressed_integers",
     "file_of",
     "float_model_of",
     "kept_model",
@@ -116,6 +117,30 @@ def trained_integers(
         write_model(quantized.export(), path)
         partial.unlink(missing_ok=True)
     return read_model(path)
+
+
+def compressed_integers(
+    recipe: "Recipe", method: str, progress: Progress = tell_nothing, **options: Any
+) -> "Model":
+    """Compress a trained network, or take the integer model from `FOLDER`.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Training of the float network.
+    method : str
+        A key of `ris.predictors.compress.methods.METHODS`.
+    progress : callable
+        As for `trained_network`; not told of what the method itself trains.
+    **options
+        Of the method.
+    """
+    from ris.predictors.compress.methods import METHODS
+
+    def make(partial: Path) -> "Model":
+        return METHODS[method](trained_graph([recipe], progress), recipe, **options).export()
+
+    return kept_model(file_of([recipe], method, options), make)
 
 
 def taught_network(recipe: "Recipe", progress: Progress = tell_nothing) -> "tuple[Network, Network]":

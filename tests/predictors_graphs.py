@@ -46,7 +46,7 @@ def every_operation() -> Graph:
     ranked = net.add_node("rank_conv", ranked, channels=4, kernel=3, ranks=3)
     users = net.add_node("concat", net.add_node("mean_users", a), net.add_node("max_users", a))
     users = net.add_node("concat", users, net.add_node("sum_users", a), ranked)
-    gated = net.squeeze_excite(net.conv(users, 8, 1), 8, 4)
+    gated = net.squeeze_excite(net.add_node("symmetric_conv", users, channels=8, kernel=3), 8, 4)
     flat = net.conv(net.add_node("flatten", gated, rows=4, columns=6), 48, 1)
     grid = net.add_node("unflatten", net.add_node("tanh", flat), rows=4, columns=6)
     fine = net.add_node("repeat", net.add_node("slice", grid, start=1, stop=2), factor=2)

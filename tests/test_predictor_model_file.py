@@ -419,3 +419,70 @@ def test_models_of_wrong_arrays_are_refused(change, message):
     change(arrays)
     with pytest.raises(InvalidArgumentError, match=message):
         FloatModel(MODELS["float"].graph, arrays, 4, 6)
+
+
+# --- kernels that are turned and flipped copies of each other
+
+
+def with_symmetric_kernels(bits):
+    net, rng = GraphBuilder(3), np.random.default_rng(bits)
+    net.conv(net.conv(net.conv(net.input, 16), 8, 5), 8, 1)
+    model = random_model(net.graph(), 8, 8, rng)
+    for node, channels in (("conv_1", 16), ("conv_2", 8)):
+        weight = model.arrays[f"{node}/weight"]
+        few = rng.integers(-1, 2, (channels // 8, *weight.shape[1:]))
+        weight[...] = np.concatenate([turned_in_full(kernel) for kernel in few])
+    model.arrays["weight_bits"][1:3] = bits
+    return IntegerModel(model.graph, model.arrays, 8, 8)
+
+
+def turned_in_full(kernel):
+    """The symmetries of one kernel, shape (8, inputs, side, side), entry by entry."""
+    inputs, side, _ = kernel.shape
+    made = np.empty((8, inputs, side, side), kernel.dtype)
+    for mirrored in range(2):
+        for quarters in range(4):
+            for c, i, j in np.ndindex(inputs, side, side):
+                row, column = i, j
+                for _ in range(quarters):  # where the entry was before a quarter turn to the left
+                    row, column = column, side - 1 - row
+                made[4 * mirrored + quarters, c, i, j] = kernel[
+                    c, row, side - 1 - column if mirrored else column
+                ]
+    return made
+
+
+@pytest.mark.parametrize("bits", [8, 4, 2])
+def test_of_symmetric_kernels_the_file_has_one_of_eight(bits, tmp_path):
+    model = with_symmetric_kernels(bits)
+    path = tmp_path / "model.h5"
+    write_model(model, path)
+    read = read_model(path)
+    assert equal(read, model)
+    assert encode_model(read) == path.read_bytes()
+    digits, name = {8: (1, "weight"), 4: (2, "weight_4bit"), 2: (5, "weight_trits")}[bits]
+    with h5py.File(path) as file:
+        assert file["symmetric"][()].tolist() == [0, 1, 1, 0]
+        last = 8 * 8 if bits == 8 else 0  # a kernel of 1 has no symmetries, and keeps 8 bits
+        assert file[name].size == -(-2 * 3 * 9 // digits) + -(-16 * 25 // digits) + last
+    changed = {**model.arrays, "conv_1/weight": model.arrays["conv_1/weight"].copy()}
+    changed["conv_1/weight"][9, 0, 0, 0] = not changed["conv_1/weight"][9, 0, 0, 0]
+    other = IntegerModel(model.graph, changed, 8, 8)
+    assert equal(decode_model(encode_model(other)), other)
+
+
+@pytest.mark.parametrize(
+    "flags", [[0, 1, 1, 1], [1, 1, 1, 0], [0, 2, 1, 0], [0, 0, 0, 0], [0, 1, 0, 0], [0, 1, 1]]
+)
+def test_other_symmetries_than_the_file_has_are_refused(flags):
+    data = encode_model(with_symmetric_kernels(8))
+    with pytest.raises(ModelFileError):
+        decode_model(edited(replaced("symmetric", lambda v: np.array(flags, np.uint8)), data))
+
+
+def test_weights_in_floats_have_no_symmetric_kernels():
+    floats = encode_model(MODELS["float"])
+    flags = np.zeros(len(MODELS["float"].graph.nodes), np.uint8)
+    flags[[node.op for node in MODELS["float"].graph.nodes].index("symmetric_conv")] = 1
+    with pytest.raises(ModelFileError, match="symmetric"):
+        decode_model(edited(lambda file: file.create_dataset("symmetric", data=flags), floats))

@@ -3,17 +3,22 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from channels.errors import InvalidArgumentError
 from ris.predictors.coarse import CoarseTask
+from ris.predictors.graph import GraphBuilder
+from ris.predictors.model_file import decode_model, encode_model, packed_bytes
 from ris.predictors.module import Network
 from ris.predictors.networks import NETWORKS, cnn
 from ris.predictors.networks.mixed_dense import ScaleRecurrent, Sizes, up_graph
 from ris.predictors.networks.unrolled import UNROLLED, Unrolled
+from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.scattered import ScatteredTask
 from ris.predictors.statistical import StatisticalTask
+from ris.predictors.symmetries import all_turned
 from ris.predictors.train import Recipe, build, on_device, phasors, train
 
 SIDE, ORDER = 4, [2, 0, 1]
@@ -79,6 +84,75 @@ def test_a_paired_network_begins_as_what_it_starts_with():
         torch.testing.assert_close(phasors(pair, batch), phasors(alone, batch))
     with pytest.raises(InvalidArgumentError, match="start"):
         train(recipe, start=build("gnn-relu", TASK.channels, SIDE, 0).state_dict())
+
+
+def inner_weights(name):
+    """Weights between the first and the last convolution, of 11 input channels."""
+    shapes = build(name, 11, 8, 0).graph.parameters()
+    return sum([math.prod(shape) for name, shape in shapes.items() if name.endswith("/weight")][1:-1])
+
+
+def test_compact_filters_have_fewer_weights():
+    gates = 4 * 2 * 8 * 32
+    assert inner_weights("se") == 12 * 32 * 32 * 9 + gates
+    assert inner_weights("separable") == 12 * (32 * 9 + 32 * 32)
+    assert inner_weights("symmetric") == 12 * 32 * 32 * 9 / 8 + gates
+    assert inner_weights("crelu") == inner_weights("se") / 2
+
+
+def test_a_kernel_serves_eight_channels():
+    net = GraphBuilder(3)
+    net.add_node("symmetric_conv", net.input, name="turned", channels=16, kernel=3)
+    network = shaken(Network(net.graph(), 3))
+    kernels = network.own(network.graph["turned"])["weight"]
+    assert kernels.shape == (2, 3, 3, 3)
+    maps = torch.randn(2, 1, 3, 5, 6, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        made = network(maps)[:, 0] - network.own(network.graph["turned"])["bias"][:, None, None]
+        for channel in range(16):
+            kernel = kernels[channel // 8]
+            kernel = kernel.flip(2) if channel % 8 >= 4 else kernel
+            kernel = kernel.rot90(channel % 4, (1, 2))
+            wanted = torch.conv2d(maps[:, 0], kernel[None], padding=1)[:, 0]
+            torch.testing.assert_close(made[:, channel], wanted, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(torch.from_numpy(all_turned(kernels.detach().numpy())), all_turned(kernels))
+
+
+def test_integers_keep_the_symmetries_and_files_one_kernel_of_eight():
+    network = shaken(build("symmetric", TASK.channels, SIDE, 0))
+    quantized = QuantizedNetwork(network).eval()
+    quantized.calibrate([systems().maps])
+    model = quantized.export()
+    shared = [node.name for node in network.graph if node.op == "symmetric_conv"]
+    assert len(shared) == 12
+    assert {model.graph[name].op for name in shared} == {"conv"}
+    weights = {name: model.arrays[f"{name}/weight"] for name in shared}
+    assert all(np.array_equal(one, all_turned(one[::8])) for one in weights.values())
+    assert encode_model(decode_model(encode_model(model))) == encode_model(model)
+    whole = sum(array.nbytes for array in model.arrays.values())
+    flags = len(model.graph.nodes)
+    assert packed_bytes(model) == whole - sum(one.size for one in weights.values()) * 7 / 8 + flags
+
+
+@pytest.mark.parametrize(("channels", "kernel"), [(12, 3), (8, 1), (8, 4)])
+def test_symmetric_kernels_that_cannot_be_are_refused(channels, kernel):
+    net = GraphBuilder(3)
+    net.add_node("symmetric_conv", net.input, channels=channels, kernel=kernel)
+    with pytest.raises(InvalidArgumentError, match="kernel"):
+        net.graph().shapes(1, 8, 8)
+
+
+def test_both_signs_pass_concatenated_rectifiers():
+    network, batch = shaken(build("crelu", TASK.channels, SIDE, 0)), systems()
+    with torch.no_grad():
+        made = network.results(batch.maps)
+    pairs = [node for node in network.graph if node.op == "concat" and made[node.name].shape[2] == 32]
+    assert len(pairs) == 9  # two in each block, and one behind the last
+    for node in pairs:
+        _, negative = node.inputs
+        x = made[network.graph[negative].inputs[1]]
+        assert x.min() < 0 < x.max()
+        torch.testing.assert_close(made[node.name], torch.cat([x.clamp(min=0), (-x).clamp(min=0)], 2))
 
 
 def test_names():

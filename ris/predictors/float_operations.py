@@ -15,6 +15,7 @@ from ris.predictors._kernels.differences import sum_differences
 from ris.predictors.graph import Node
 from ris.predictors.model import Array
 from ris.predictors.moves import MOVES
+from ris.predictors.symmetries import all_turned
 
 __all__ = ["EPSILON", "float_operation"]
 
@@ -42,12 +43,19 @@ def dense(weight: Array, groups: int) -> Array:
 
 
 def _conv(node: Node, own: dict[str, Array], x: Array) -> Array:
-    kernel = node.attributes["kernel"]
-    weight = dense(own["weight"], node.attributes["groups"])
+    return _convolved(x, dense(own["weight"], node.attributes["groups"]), own["bias"])
+
+
+def _symmetric_conv(node: Node, own: dict[str, Array], x: Array) -> Array:
+    return _convolved(x, all_turned(own["weight"]), own["bias"])
+
+
+def _convolved(x: Array, weight: Array, bias: Array) -> Array:
+    kernel = weight.shape[2]
     edge = (kernel // 2, kernel // 2)
     wide = np.pad(x, ((0, 0), (0, 0), edge, edge, (0, 0)))
     windows = sliding_window_view(wide, (kernel, kernel), (2, 3))
-    made: Array = windows.reshape(*x.shape[:4], -1) @ weight.reshape(len(weight), -1).T + own["bias"]
+    made: Array = windows.reshape(*x.shape[:4], -1) @ weight.reshape(len(weight), -1).T + bias
     return made
 
 
@@ -79,6 +87,7 @@ def _rank_conv(node: Node, own: dict[str, Array], x: Array) -> Array:
 
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "conv": _conv,
+    "symmetric_conv": _symmetric_conv,
     "adder": _adder,
     "batch_norm": _batch_norm,
     "sigmoid": lambda node, own, x: expit(x),

@@ -1,4 +1,7 @@
-"""Rewriting of a graph before it is quantized: normalisations into convolutions, rectifiers into clipping."""
+"""Rewriting of a graph before it is quantized: normalisations into convolutions, rectifiers into clipping.
+
+Convolutions that share their kernels among channels become plain ones.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,12 +12,13 @@ from channels.errors import InvalidArgumentError
 from ris.predictors.float_operations import EPSILON
 from ris.predictors.graph import Graph, Node
 from ris.predictors.model import CONVOLUTIONS, OWN_SCALE, WEIGHTED, Array
+from ris.predictors.symmetries import all_turned
 
 __all__ = ["between", "fold_batch_norms", "fuse_rectifiers", "real_tail", "weight_bits"]
 
 
 def fold_batch_norms(graph: Graph, arrays: Mapping[str, Array]) -> tuple[Graph, dict[str, Array]]:
-    """Return an equal graph without batch normalisations, and its parameters.
+    """Return an equal graph without batch normalisations and without shared kernels, and its parameters.
 
     With f = scale / sqrt(variance + EPSILON), a normalisation of a convolution that feeds nothing else makes
     its weights f w and its bias f (bias - mean) + shift; an adder's scales take up f likewise. Any other
@@ -27,7 +31,7 @@ def fold_batch_norms(graph: Graph, arrays: Mapping[str, Array]) -> tuple[Graph, 
     arrays : mapping of str to array
         Its parameters by "node/parameter".
     """
-    made = dict(arrays)
+    graph, made = _spread(graph, arrays)
     for name in [node.name for node in graph.nodes if node.op == "batch_norm"]:
         node = graph[name]
         scale, shift, mean, variance = (
@@ -108,6 +112,17 @@ def real_tail(graph: Graph) -> frozenset[str]:
         if tail & set(node.inputs):
             tail.add(node.name)
     return frozenset() if any(graph[name].op == "gain" for name in tail) else frozenset(tail)
+
+
+def _spread(graph: Graph, arrays: Mapping[str, Array]) -> tuple[Graph, dict[str, Array]]:
+    """Plain convolutions in place of symmetric ones."""
+    made, nodes = dict(arrays), []
+    for node in graph.nodes:
+        if node.op == "symmetric_conv":
+            made[f"{node.name}/weight"] = all_turned(made[f"{node.name}/weight"])
+            node = replace(node, op="conv", attributes={**node.attributes, "groups": 1})
+        nodes.append(node)
+    return Graph(tuple(nodes)), made
 
 
 def _weights_before(graph: Graph) -> dict[str, set[str]]:

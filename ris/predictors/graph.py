@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from channels.errors import InvalidArgumentError
+from ris.predictors.symmetries import SYMMETRIES
 
 __all__ = ["OPERATIONS", "Graph", "GraphBuilder", "Node", "Operation", "Shape"]
 
@@ -332,6 +333,22 @@ def _conv_products(attributes: Attributes, shapes: Shapes, result: Shape) -> int
     return math.prod(result) * taps
 
 
+def _symmetric_shape(attributes: Attributes, shapes: Shapes) -> Shape:
+    if attributes["kernel"] < 3 or attributes["channels"] % SYMMETRIES:
+        raise ValueError(f"a kernel of 3 or more, and channels divisible by {SYMMETRIES}")
+    return _conv_shape({**attributes, "groups": 1}, shapes)
+
+
+def _symmetric_parameters(attributes: Attributes, shapes: Shapes) -> dict[str, tuple[int, ...]]:
+    made = _conv_parameters({**attributes, "groups": 1}, shapes)
+    outputs, *kernel = made["weight"]
+    return {**made, "weight": (outputs // SYMMETRIES, *kernel)}
+
+
+def _symmetric_products(attributes: Attributes, shapes: Shapes, result: Shape) -> int:
+    return _conv_products({**attributes, "groups": 1}, shapes, result)
+
+
 def _adder_shape(attributes: Attributes, shapes: Shapes) -> Shape:
     return _conv_shape({**attributes, "groups": 1}, shapes)
 
@@ -425,6 +442,15 @@ OPERATIONS: dict[str, Operation] = {
         _conv_shape,
         _conv_parameters,
         _conv_products,
+    ),
+    "symmetric_conv": Operation(
+        "A convolution of which a kernel serves 8 output channels, turned and flipped; spread to a plain one "
+        "for integers.",
+        (1, 1),
+        ("channels", "kernel"),
+        _symmetric_shape,
+        _symmetric_parameters,
+        _symmetric_products,
     ),
     "adder": Operation(
         "Minus a scale times the sum of |x - w| over what a convolution sums, with zeros around the surface, "

@@ -94,8 +94,8 @@ def integer_layout(graph: Graph, rows: int, columns: int) -> Layout:
     }
     parameters = graph.parameters(rows, columns)
     for node in graph.nodes:
-        if node.op == "batch_norm":
-            raise InvalidArgumentError(node.name, "a normalisation folded into a convolution", "batch_norm")
+        if node.op in ("batch_norm", "symmetric_conv"):
+            raise InvalidArgumentError(node.name, "nothing that `fold_batch_norms` replaces", node.op)
         if node.op in WEIGHTED:
             weight, bias = parameters[f"{node.name}/weight"], parameters[f"{node.name}/bias"]
             layout[f"{node.name}/weight"] = (np.int8, weight)

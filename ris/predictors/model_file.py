@@ -14,6 +14,8 @@ attributes "kind" ("float" or "integer"), "rows" and "columns" (a surface that f
     odd             only where weights q of up to 4 bits are odd numbers without zero (`without_zero`): 1 for
                     their nodes, 0 for all others. What is packed is (q - 1) / 2
     weight_2bit     where those, or the weights of adders, have 2 bits: four in a byte, as digits modulo 4
+    symmetric       only where kernels in codes come in all their symmetries (`all_turned`): 1 for their
+                    nodes, 0 for all others. What is stored, or packed, is the first of every eight
 
 The arrays and what they mean are those of `float_layout` and `integer_layout`. Nothing is unpickled,
 nothing is allocated before its size is checked, and a file that is not sound raises one error.
@@ -34,6 +36,7 @@ import numpy as np
 from channels.errors import InvalidArgumentError
 from ris.predictors.graph import Graph, Node
 from ris.predictors.model import Array, FloatModel, IntegerModel, Layout, Model, without_zero
+from ris.predictors.symmetries import SYMMETRIES, all_turned
 
 __all__ = ["ModelFileError", "packed_arrays", "packed_bytes", "read_model", "write_model"]
 
@@ -47,7 +50,7 @@ PACKINGS = {2: ("weight_trits", 3, 5), 3: ("weight_4bit", 16, 2), 4: ("weight_4b
 ODD_PACKINGS = {2: ("weight_2bit", 4, 4), 3: ("weight_4bit", 16, 2), 4: ("weight_4bit", 16, 2)}
 """By bits of weights: dataset, base of the digits, and digits in a byte; those of odd weights and adders."""
 
-ODD = "odd"
+ODD, SYMMETRIC = "odd", "symmetric"
 
 
 class ModelFileError(ValueError):
@@ -124,7 +127,7 @@ def packed_bytes(model: Model) -> int:
 
 def packed_arrays(model: Model) -> dict[str, Array]:
     """Return a model's arrays by name as a file packs them, each with one axis."""
-    return {name: values for name, (_, values) in _packed(model, _chosen(model.graph, _odd(model))).items()}
+    return {name: values for name, (_, values) in _packed(model, _flags(model)).items()}
 
 
 def decode_model(data: bytes, name: str = "data") -> Model:
@@ -238,6 +241,22 @@ def _odd(model: Model) -> Array:
     return np.array(flags, np.uint8)
 
 
+def _symmetric(model: Model) -> Array:
+    """1 for nodes whose codes of kernels come in all their symmetries."""
+    flags = []
+    for node in model.graph.nodes:
+        weight = model.arrays.get(f"{node.name}/weight")
+        if model.kind == "float" or weight is None or not _may_be_symmetric(weight.shape):
+            flags.append(False)
+        else:
+            flags.append(np.array_equal(weight, all_turned(weight[::SYMMETRIES])))
+    return np.array(flags, np.uint8)
+
+
+def _may_be_symmetric(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 4 and shape[0] % SYMMETRIES == 0 and shape[2] == shape[3] > 1
+
+
 def _chosen(graph: Graph, flags: Array) -> set[str]:
     """Weights of the nodes with a flag."""
     return {f"{node.name}/weight" for node, flag in zip(graph.nodes, flags, strict=True) if flag}
@@ -261,20 +280,26 @@ def _unpack(packed: Array, base: int, digits: int, entries: int) -> Array:
 
 def _joined(model: Model) -> dict[str, Array]:
     """Arrays of one name, joined."""
-    flags = _odd(model)
-    odd = _chosen(model.graph, flags)
-    parts: dict[str, list[Array]] = {ODD: [flags]} if odd else {}
-    for dataset, values in _packed(model, odd).values():
+    flags = _flags(model)
+    parts: dict[str, list[Array]] = {name: [one] for name, one in flags.items() if one.any()}
+    for dataset, values in _packed(model, flags).values():
         parts.setdefault(dataset, []).append(values)
     return {name: np.concatenate(values) for name, values in parts.items()}
 
 
-def _packed(model: Model, odd: set[str]) -> dict[str, tuple[str, Array]]:
+def _flags(model: Model) -> dict[str, Array]:
+    """Flags of nodes by the dataset that has them."""
+    return {ODD: _odd(model), SYMMETRIC: _symmetric(model)}
+
+
+def _packed(model: Model, flags: Mapping[str, Array]) -> dict[str, tuple[str, Array]]:
     """By name of an array, its dataset and what this has of it."""
+    odd, symmetric = (_chosen(model.graph, flags[name]) for name in (ODD, SYMMETRIC))
     packings = _packings(model.arrays, model.graph, odd)
     made = {}
     for name in model.layout(model.graph, model.rows, model.columns):
-        dataset, values = name.split("/")[-1], model.arrays[name].ravel()
+        values = (model.arrays[name][::SYMMETRIES] if name in symmetric else model.arrays[name]).ravel()
+        dataset = name.split("/")[-1]
         if name in packings:
             dataset, *how = packings[name]
             values = _pack(values >> 1 if name in odd else values, *how)
@@ -282,33 +307,55 @@ def _packed(model: Model, odd: set[str]) -> dict[str, tuple[str, Array]]:
     return made
 
 
+def _flagged(file: h5py.File, name: str, graph: Graph) -> set[str]:
+    """Weights of the nodes with a flag in a dataset; none if it is not there."""
+    if name not in file:
+        return set()
+    flags = _values(file, name, np.uint8, len(graph.nodes))
+    if flags.max() != 1:
+        raise ValueError(f"{name} of other flags than 0 and 1")
+    return _chosen(graph, flags)
+
+
 def _split(file: h5py.File, layout: Layout, graph: Graph) -> dict[str, Array]:
     """Arrays by their names in the layout."""
     known: dict[str, Array] = {}
     if "weight_bits" in layout:
         known["weight_bits"] = _values(file, "weight_bits", np.uint8, len(graph.nodes))
-    flags = _values(file, ODD, np.uint8, len(graph.nodes)) if ODD in file else np.zeros_like(graph.nodes, int)
-    odd = _chosen(graph, flags)
+    odd, symmetric = (_flagged(file, name, graph) for name in (ODD, SYMMETRIC))
     packings = _packings(known, graph, odd)
-    if not odd <= set(packings) or flags.max() > 1:
+    if not odd <= set(packings):
         raise ValueError(f"{ODD} where no weights are packed")
+    shapes = {name: shape for name, (_, shape) in layout.items()}
+    for name in symmetric:
+        outputs, *kernel = shapes.get(name, (0,))
+        if not known or not _may_be_symmetric((outputs, *kernel)):
+            raise ValueError(f"{SYMMETRIC} where no kernels can be")
+        shapes[name] = (outputs // SYMMETRIES, *kernel)
     sizes: dict[str, int] = {}
     types: dict[str, type[np.generic]] = {}
     places: dict[str, slice] = {}
     datasets: dict[str, str] = {}
-    for name, (dtype, shape) in layout.items():
+    for name, (dtype, _) in layout.items():
         dataset, _, digits = packings.get(name, (name.split("/")[-1], 0, 1))
         first = sizes.get(dataset, 0)
-        sizes[dataset] = first + -(-math.prod(shape) // digits)
+        sizes[dataset] = first + -(-math.prod(shapes[name]) // digits)
         places[name], datasets[name] = slice(first, sizes[dataset]), dataset
         types[dataset] = np.uint8 if name in packings else dtype
-    if set(file) != {"graph", "metadata", *sizes, *([ODD] if odd else [])}:
+    if set(file) != {
+        "graph",
+        "metadata",
+        *sizes,
+        *([ODD] if odd else []),
+        *([SYMMETRIC] if symmetric else []),
+    }:
         raise ValueError(f"the datasets {sorted(file)}")
     joined = {name: _values(file, name, types[name], size) for name, size in sizes.items()}
-    for name, (_, shape) in layout.items():
+    for name, shape in shapes.items():
         values = joined[datasets[name]][places[name]]
         if name in packings:
             values = _unpack(values, *packings[name][1:], math.prod(shape))
             values = 2 * values + 1 if name in odd else values
-        known[name] = values.reshape(shape).copy()
+        values = values.reshape(shape)
+        known[name] = all_turned(values) if name in symmetric else values.copy()
     return known

@@ -16,8 +16,12 @@ from ris.predictors.float_operations import EPSILON
 from ris.predictors.graph import Graph, Node
 from ris.predictors.moves import both_surfaces
 from ris.predictors.ranks import Step, ranked_neighbours
+from ris.predictors.symmetries import all_turned
 
 __all__ = ["Network", "execute", "residual_sums"]
+
+SCALED = ("conv", "symmetric_conv", "adder", "rank_conv", "batch_norm", "gain")
+"""Operations whose parameters decide how large their results are."""
 
 MOMENTUM = 0.1
 """Weight of the last batch in the running statistics of a batch normalisation."""
@@ -118,9 +122,7 @@ def _ends_of_branches(graph: Graph) -> set[str]:
     ends = set()
     for node in map(graph.__getitem__, residual_sums(graph)):
         end = graph[node.inputs[1]]
-        while (
-            end.op not in ("conv", "adder", "rank_conv", "batch_norm", "gain") and end.name != node.inputs[0]
-        ):
+        while end.op not in SCALED and end.name != node.inputs[0]:
             end = graph[end.inputs[0]]
         ends.add(end.name)
     return ends
@@ -160,6 +162,10 @@ def _conv(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
         groups=attributes["groups"],
     )
     return made.reshape(*maps.shape[:2], *made.shape[1:])
+
+
+def _symmetric_conv(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
+    return _conv({**attributes, "groups": 1}, {**own, "weight": all_turned(own["weight"])}, maps)
 
 
 def _adder(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
@@ -264,6 +270,7 @@ def _unflatten(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
 
 _EXECUTE: dict[str, Callable[..., Tensor]] = {
     "conv": _conv,
+    "symmetric_conv": _symmetric_conv,
     "adder": _adder,
     "batch_norm": _batch_norm,
     "relu": lambda a, p, maps: functional.relu(maps),

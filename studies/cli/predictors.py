@@ -49,12 +49,12 @@ def train(
     network
         mlp: a plain one, for one size of the surfaces. cnn, cnn-wide: convolutions on the element grid; se:
         with squeeze-and-excitation; paired: besides, surfaces that hear of each other; adder: se with sums of
-        absolute differences in place of convolutions; se-16x2: se with 16 channels and 2 blocks, or others.
-        gnn-median, gnn-max, gnn-relu: graph networks by their
-        activation. lgcl: learnable graph convolution. unrolled1 to unrolled4: so many learned ascent steps
-        behind se. ascent8, ascent16, ascent32: so many learned moves along the slopes of the rate, for the
-        instantaneous task. Scale-recurrent networks for coarse maps are trained by `ris run
-        claims/mixed_dense`.
+        absolute differences in place of convolutions; se-16x2: se with 16 channels and 2 blocks, or others;
+        separable, symmetric, crelu: with fewer weights, by depthwise-separable convolutions, kernels turned
+        and flipped, or half the filters. gnn-median, gnn-max, gnn-relu: graph networks by their activation.
+        lgcl: learnable graph convolution. unrolled1 to unrolled4: so many learned ascent steps behind se.
+        ascent8, ascent16, ascent32: so many learned moves along the slopes of the rate, for the instantaneous
+        task. Scale-recurrent networks for coarse maps are trained by `ris run claims/mixed_dense`.
     seed
         Of the first weights and of the systems of the training.
     side
@@ -112,6 +112,7 @@ def compress(
         "pruning",
         "filter-pruning",
         "weight-sharing",
+        "low-rank",
         "distil",
         "combined",
     ],
@@ -121,6 +122,7 @@ def compress(
     bits: Annotated[float | None, Parameter(validator=Number(gte=2, lte=8))] = None,
     share: Annotated[float | None, Parameter(validator=Number(gt=0, lt=1))] = None,
     bytes: Count | None = None,
+    factor: Annotated[float | None, Parameter(validator=Number(gt=1))] = None,
     systems: Count = 1000,
     out: Path | None = None,
     force: Flag = False,
@@ -142,6 +144,8 @@ def compress(
 
     Example: `ris compress combined --model se8.h5 --bytes 16000`
 
+    Example: `ris compress low-rank --model se8.h5 --factor 4`
+
     Parameters
     ----------
     method
@@ -153,20 +157,23 @@ def compress(
         beside a teacher (Xu et al., 2020); it takes as long as two trainings. pruning: small weights become
         zero, by training on while more and more of them do (Zhu and Gupta, 2017). filter-pruning: small
         channels are removed, and what is left is trained on; fewer operations (Li et al., 2017).
-        weight-sharing: few different weights in a layer, trained on together (Han, Mao, Dally, 2016). These
-        three take minutes. distil: a small network, trained anew, with the network as teacher (Hinton et al.,
-        2015). combined: the best that a search finds among small networks that are taught, pruned and
-        rounded, for a file of so many bytes; it takes as long as several trainings.
+        weight-sharing: few different weights in a layer, trained on together (Han, Mao, Dally, 2016).
+        low-rank: inner convolutions as products of smaller ones (Tucker decomposition; Kim et al., 2016),
+        trained on. These four take minutes. distil: a small network, trained anew, with the network as
+        teacher (Hinton et al., 2015). combined: the best that a search finds among small networks that are
+        taught, pruned and rounded, for a file of so many bytes; it takes as long as several trainings.
     model
         Name of a network that comes with the package, or a file that `ris train` wrote; in floats.
     bits
-        Bits of a weight; 4 by default, always 2 if ternary, 8 after pruning and if distil, and 8 beside
-        adders, which have those of results; combined chooses them. A fraction is a mean: every layer gets 2,
-        3, 4, 6 or 8 bits, more where fewer change the phases most. With weight-sharing a layer has so many
-        different weights as these bits can tell, each of 8 bits.
+        Bits of a weight; 4 by default, always 2 if ternary, 8 after pruning, low-rank and distil, and 8
+        beside adders, which have those of results; combined chooses them. A fraction is a mean: every layer
+        gets 2, 3, 4, 6 or 8 bits, more where fewer change the phases most; not if layers become others. With
+        weight-sharing a layer has so many different weights as these bits can tell, each of 8 bits.
     share
         Of the weights that become zero by pruning, 0.8 by default; of the products that filter-pruning saves,
         0.5 by default. No other method has one.
+    factor
+        How many times fewer weights the inner convolutions have by low-rank; 3 by default.
     bytes
         Of the file at most, for combined; 64000 by default.
     systems
@@ -191,11 +198,12 @@ def compress(
     target = out or Path(f"{Path(model).stem}-int{asked}-{method}.h5")
     if target.exists() and not force:
         raise OutputError(f"{target} is there already; --force overwrites it")
-    command = f"ris compress {method} --model {model}" + (f" --bits {asked}" if asked else "")
-    options = {name: value for name, value in (("share", share), ("most_bytes", bytes)) if value is not None}
-    command += "" if share is None else f" --share {share:g}"
-    command += "" if bytes is None else f" --bytes {bytes}"
-    made = compressed(source, method, bits, command, systems, options)
+    own = {"share": share, "factor": factor, "most_bytes": bytes}
+    options = {name: value for name, value in own.items() if value is not None}
+    told = {"bits": bits, "share": share, "factor": factor, "bytes": bytes}
+    command = f"ris compress {method} --model {model}"
+    command += "".join(f" --{name} {value:g}" for name, value in told.items() if value is not None)
+    made = compressed(source, method, bits, command, systems, **options)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_model(made, target)
     console = make_console()

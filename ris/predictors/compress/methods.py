@@ -11,6 +11,7 @@ from ris.predictors.compress.combined import combined
 from ris.predictors.compress.distillation import distilled
 from ris.predictors.compress.filter_pruning import filter_pruning
 from ris.predictors.compress.gpfq import gpfq
+from ris.predictors.compress.low_rank import low_rank
 from ris.predictors.compress.mixed_precision import mixed_bits
 from ris.predictors.compress.pruning import pruning
 from ris.predictors.compress.rounding import rounded
@@ -35,6 +36,7 @@ METHODS: Mapping[str, Callable[..., QuantizedNetwork]] = {
     "pruning": pruning,
     "filter-pruning": filter_pruning,
     "weight-sharing": weight_sharing,
+    "low-rank": low_rank,
     "distil": distilled,
     "combined": combined,
 }
@@ -78,7 +80,7 @@ def compressed(
     bits: float | None,
     command: str,
     test_systems: int = 1000,
-    options: Mapping[str, float] | None = None,
+    **options: float,
 ) -> IntegerModel:
     """Return an integer model of a trained one, with metadata of what made it and what it reaches.
 
@@ -95,19 +97,19 @@ def compressed(
         What made it, for a person.
     test_systems : int
         Fixed systems of each split that tell what it reaches.
-    options : mapping of str to float, optional
-        Others of the method, by name.
+    **options
+        Of the method alone.
     """
     if method not in METHODS:
         raise InvalidArgumentError("method", f"one of {sorted(METHODS)}", repr(method))
     known = list(signature(METHODS[method]).parameters)[2:]
-    asked: dict[str, float | dict[str, int]] = dict(options or {})
-    given = [*asked, *([] if bits is None else ["bits"])]
+    given = [*options, *([] if bits is None else ["bits"])]
     if not set(given) <= set(known):
         raise InvalidArgumentError("options", f"those of {method}, {known}", f"{sorted(given)}")
     recipes = recipes_of(model)
     network = Network(model.graph, 0, model.rows, model.columns).eval()
     network.load_arrays(model.arrays)
+    asked: dict[str, float | dict[str, int]] = dict(options)
     if bits is not None:
         whole = float(bits).is_integer()
         asked["bits"] = int(bits) if whole else mixed_bits(network, recipes[-1], bits)

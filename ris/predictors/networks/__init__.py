@@ -6,13 +6,27 @@ from collections.abc import Callable, Mapping
 from ris.predictors.graph import Graph
 from ris.predictors.networks.adder import adder_cnn
 from ris.predictors.networks.cnn import cnn
+from ris.predictors.networks.crelu import crelu_cnn
 from ris.predictors.networks.lgcl import lgcl
 from ris.predictors.networks.local_gnn import local_gnn
 from ris.predictors.networks.mlp import mlp
 from ris.predictors.networks.paired import paired
 from ris.predictors.networks.separable import separable
+from ris.predictors.networks.symmetric import symmetric_cnn
 
-__all__ = ["NETWORKS", "SIZED", "builder_of", "cnn", "lgcl", "local_gnn", "mlp", "paired", "separable"]
+__all__ = [
+    "NETWORKS",
+    "SIZED",
+    "builder_of",
+    "cnn",
+    "crelu_cnn",
+    "lgcl",
+    "local_gnn",
+    "mlp",
+    "paired",
+    "separable",
+    "symmetric_cnn",
+]
 
 Builder = Callable[[int, int], Graph]
 
@@ -24,6 +38,8 @@ NETWORKS: Mapping[str, Builder] = {
     "adder": lambda channels, side: adder_cnn(channels),
     "paired": lambda channels, side: paired(channels),
     "separable": lambda channels, side: separable(channels),
+    "symmetric": lambda channels, side: symmetric_cnn(channels),
+    "crelu": lambda channels, side: crelu_cnn(channels),
     "gnn-relu": lambda channels, side: local_gnn(channels, "relu"),
     "gnn-median": lambda channels, side: local_gnn(channels, "median"),
     "gnn-max": lambda channels, side: local_gnn(channels, "max"),
