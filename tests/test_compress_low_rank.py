@@ -255,5 +255,5 @@ def test_the_command_hands_its_own_option_on(trained, tmp_path, monkeypatch, cap
 
 
 def test_options_of_other_methods_are_refused(trained):
-    with pytest.raises(InvalidArgumentError, match="factor: expected no such option for rounding, got 3"):
+    with pytest.raises(InvalidArgumentError, match="options: expected those of rounding"):
         compressed(read_model(trained), "rounding", 4, "", 4, factor=3.0)

@@ -397,7 +397,7 @@ def source(tmp_path):
 def test_the_share_decides_how_many_weights_are_zero(source):
     zeros = []
     for share in (0.5, 0.9):
-        made = compressed(source, "pruning", None, "as told", 8, {"share": share, "steps": 2})
+        made = compressed(source, "pruning", None, "as told", 8, share=share, steps=2)
         codes = np.concatenate([made.arrays[f"{name}/weight"].ravel() for name in between(source.graph)])
         zeros.append(np.mean(codes == 0))
         assert size_of(made, 4).coded < (1 - share / 2) * size_of(made, 4).packed

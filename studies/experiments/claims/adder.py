@@ -27,7 +27,7 @@ from ris.predictors.bootstrap import Estimate, ratio
 from studies.experiment import Check, Experiment, Outcome, Progress, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, make_panels
-from studies.trained import taught_network, trained_graph
+from studies.trained import float_model_of, taught_network, trained_graph
 
 # torch takes long to import, and only measuring needs it.
 if TYPE_CHECKING:
@@ -86,11 +86,10 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
 def _rates(recipe: "Recipe", systems: int, teacher: "Network", plain: "Network", student: "Network") -> Real:
     """Sum rates of all networks, shape (networks, systems)."""
     from ris.predictors.compress.rounding import rounded
-    from ris.predictors.model import FloatModel
     from ris.predictors.publish import rates_of
     from ris.predictors.runtime import Predictor
 
-    models = (FloatModel(one.graph, one.arrays(), one.rows, one.columns) for one in (teacher, plain, student))
+    models = (float_model_of(one) for one in (teacher, plain, student))
     predictors = [*map(Predictor, models), Predictor(rounded(student, recipe, 8).export())]
     return rates_of([one.run for one in predictors], recipe.make_task(), "test", systems)
 

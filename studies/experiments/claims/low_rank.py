@@ -25,7 +25,7 @@ from ris.predictors.bootstrap import Estimate, ratio
 from studies.experiment import Check, Experiment, Outcome, Progress, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, make_panels
-from studies.trained import compressed_integers, trained_graph
+from studies.trained import compressed_integers, float_model_of, trained_graph
 
 # torch takes long to import, and only measuring needs it.
 if TYPE_CHECKING:
@@ -94,17 +94,13 @@ def _factored(
     """Sum rates of control, factors and their integers, and ranks, shape (factors, layers)."""
     from ris.predictors.compress.further import stages
     from ris.predictors.compress.low_rank import factored, inner_convolutions
-    from ris.predictors.model import FloatModel
     from ris.predictors.publish import rates_of
     from ris.predictors.runtime import Predictor
 
-    def in_floats(one: "Network") -> FloatModel:
-        return FloatModel(one.graph, one.arrays(), one.rows, one.columns)
-
     further = stages(recipe, settings.further_steps, settings.further_rate, 1)
-    models: list[Model] = [in_floats(trained_graph([recipe, *further], tell))]
+    models: list[Model] = [float_model_of(trained_graph([recipe, *further], tell))]
     plain = [factored(network, factor) for factor in settings.factors]
-    models += [in_floats(one) for one in plain]
+    models += [float_model_of(one) for one in plain]
     options = {"steps": settings.further_steps, "rate": settings.further_rate}
     for factor in settings.factors:
         tell(0.5, f"seed {recipe.seed}: {factor:g} times fewer weights")

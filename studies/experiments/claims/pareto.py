@@ -12,10 +12,11 @@ scale, the best steering, which needs no network, and gradient ascent with perfe
 Intervals are those of 95 % by the bootstrap over trainings and, within them, systems.
 """
 
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -24,12 +25,13 @@ from numpy.typing import NDArray
 from channels.streams import Stream
 from ris.predictors.bootstrap import Estimate, ratio
 from studies.experiment import Check, Experiment, Outcome, Progress, Values
+from studies.experiments.claims import adder, saq, ternary
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, make_panels
 from studies.trained import (
-    file_of,
+    compressed_integers,
     float_model_of,
-    kept_model,
+    taught_network,
     trained_combination,
     trained_graph,
     trained_integers,
@@ -49,6 +51,8 @@ KEPT = {"KEEPS_99": (64_000, 0.99), "KEEPS_95": (16_000, 0.95)}
 
 SOURCE = "how small a model may be"
 LINES = ("best steering", "gradient ascent, perfect channels")
+
+COMPACT = ("separable", "symmetric", "crelu")
 
 KILOBYTES = (8, 16, 32, 64, 128, 256, 512)
 """Ticks of the picture."""
@@ -126,17 +130,48 @@ def _aware(bits: int, given: Trainings) -> "Model":
     return trained_integers([given.recipe], given.further, given.progress, **options)
 
 
+def _further(method: str, options: Mapping[str, float], given: Trainings) -> "Model":
+    """A method that trains further as `claims/pruning` and `claims/low_rank` do."""
+    further = {"steps": given.further.steps, "rate": given.further.rate}
+    return compressed_integers(given.recipe, method, given.progress, **options, **further)
+
+
+def _other(network: str, given: Trainings) -> "Model":
+    recipe = dataclasses.replace(given.recipe, network=network)
+    return compressed_integers(recipe, "rounding", given.progress, bits=8)
+
+
 def _ternary(given: Trainings) -> "Model":
-    from ris.predictors.compress.ternary import SHARES, ternary
+    from ris.predictors.compress.ternary import SHARES
 
-    recipe, further = given.recipe, given.further
-    steps = max(1, further.steps // (len(SHARES) + 1))
+    recipe = given.recipe
+    stage = max(1, given.further.steps // (len(SHARES) + 1))
+    plan = ternary.Plan("small", recipe.network, recipe.steps, stage, 3e-3, SHARES)
+    return ternary.ternary_model(plan, recipe, given.progress)
 
-    def make(partial: Any) -> "Model":
-        network = trained_graph([recipe], given.progress)
-        return ternary(network, recipe, steps=steps, rate=further.rate).export()
 
-    return kept_model(file_of([recipe, further], "ternary", SHARES), make)
+def _sharpness(way: saq.Way, given: Trainings) -> "Model":
+    from ris.predictors.compress.saq import FiniteRecipe
+
+    full: saq.Settings = saq.EXPERIMENT.settings
+    settings = dataclasses.replace(
+        full,
+        steps=min(full.steps, given.further.steps),
+        finite=min(full.finite, 4 * given.calibration),
+        search=min(full.search, given.further.steps),
+    )
+    network = trained_graph([given.recipe], given.progress)
+    tuning = FiniteRecipe.after(given.recipe, settings.finite, settings.steps, settings.rate)
+    return saq.quantized(settings, network, [given.recipe, tuning], way, given.progress)
+
+
+def _adders(given: Trainings) -> "Model":
+    from ris.predictors.compress.rounding import rounded
+
+    steps = min(adder.EXPERIMENT.settings.steps, given.recipe.steps)
+    recipe = dataclasses.replace(given.recipe, network="adder", steps=steps)
+    student, _ = taught_network(recipe, given.progress)
+    return rounded(student, recipe, 8).export()
 
 
 def _student(given: Trainings) -> "Model":
@@ -159,7 +194,18 @@ MODELS = (
     *(Entry("rounding", f"{bits} bits", partial(_without_training, "rounding", bits)) for bits in (8, 4, 3)),
     *(Entry("error feedback", f"{bits} bits", partial(_without_training, "gpfq", bits)) for bits in (4, 3)),
     *(Entry("trained with rounding", f"{bits} bits", partial(_aware, bits)) for bits in (8, 4)),
-    Entry("pruned to ternary", "2 bits", _ternary),
+    *(
+        Entry("sharpness-aware", f"{way.bits} bits" + ", generated" * way.generated, partial(_sharpness, way))
+        for way in saq.WAYS
+        if way.sharp
+    ),
+    Entry("pruned", "80 % zeros", partial(_further, "pruning", {"share": 0.8})),
+    Entry("pruned", "half of the products", partial(_further, "filter-pruning", {"share": 0.5})),
+    Entry("pruned to ternary", "88 % zeros", _ternary),
+    Entry("shared weights", "16 a layer", partial(_further, "weight-sharing", {"bits": 4})),
+    Entry("low rank", "a third of the weights", partial(_further, "low-rank", {"factor": 3.0})),
+    *(Entry("other filters", network, partial(_other, network)) for network in COMPACT),
+    Entry("taught adders", "8 bits", _adders),
     Entry("taught small network", "8 bits", _student),
     *(Entry("combined", name, partial(_combined, name)) for name in KEPT),
 )

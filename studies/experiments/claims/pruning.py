@@ -17,7 +17,7 @@ file, in which gzip codes them. Intervals are those of 95 % by the bootstrap ove
 systems.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +30,12 @@ from ris.predictors.bootstrap import Estimate, ratio
 from studies.experiment import Check, Experiment, Outcome, Progress, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, make_panels
-from studies.trained import file_of, kept_model, trained_graph
+from studies.trained import compressed_integers, trained_graph
 
 # torch takes long to import, and only measuring needs it.
 if TYPE_CHECKING:
     from ris.predictors.model import Model
     from ris.predictors.module import Network
-    from ris.predictors.quantize import QuantizedNetwork
     from ris.predictors.train import Recipe
 
 __all__ = ["EXPERIMENT"]
@@ -113,33 +112,20 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
 
 
 def _models(settings: Settings, recipe: "Recipe", tell: Progress) -> "tuple[Network, list[Model]]":
-    """The control, and the models of all ways; each is kept in a file."""
-    from ris.predictors.compress.filter_pruning import filter_pruning
+    """The control, and the models of all ways; those that are trained are kept in files."""
     from ris.predictors.compress.further import stages
-    from ris.predictors.compress.pruning import pruning
     from ris.predictors.compress.rounding import rounded
-    from ris.predictors.compress.weight_sharing import weight_sharing
 
-    def stage(number: int) -> Progress:
-        return lambda share, text: tell((number + share) / (1 + len(WAYS)), text)
-
-    recipes = [recipe, *stages(recipe, settings.steps, settings.rate, 1)]
-    network = trained_graph([recipe], stage(0))
-    control = trained_graph(recipes, stage(1))
     further: dict[str, Any] = {"steps": settings.steps, "rate": settings.rate}
-
-    def kept(way: int, how_much: float, make: Callable[[], "QuantizedNetwork"]) -> "Model":
-        stage(1 + way)(0.0, WAYS[way])
-        return kept_model(file_of(recipes, [WAYS[way], how_much]), lambda partial: make().export())
-
-    models = [
-        kept(ROUNDED, 8, lambda: rounded(control, recipe, 8, equalize=True)),
-        kept(PRUNED, settings.zeros, lambda: pruning(network, recipe, share=settings.zeros, **further)),
-        kept(
-            NARROWED, settings.fewer, lambda: filter_pruning(network, recipe, share=settings.fewer, **further)
-        ),
-        kept(SHARED, settings.bits, lambda: weight_sharing(network, recipe, settings.bits, **further)),
-    ]
+    control = trained_graph([recipe, *stages(recipe, settings.steps, settings.rate, 1)], tell)
+    models: list[Model] = [rounded(control, recipe, 8, equalize=True).export()]
+    for method, options in (
+        ("pruning", {"share": settings.zeros}),
+        ("filter-pruning", {"share": settings.fewer}),
+        ("weight-sharing", {"bits": settings.bits}),
+    ):
+        tell(len(models) / len(WAYS), method)
+        models.append(compressed_integers(recipe, method, tell, **options, **further))
     return control, models
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ris.predictors.model import IntegerModel, Model
     from ris.predictors.train import Recipe
 
-__all__ = ["EXPERIMENT"]
+__all__ = ["EXPERIMENT", "WAYS", "quantized"]
 
 SHARE, LESS = 0.995, 50.0
 """Of the control's rate, and of bit operations."""
@@ -127,13 +127,11 @@ def _trained(settings: Settings, recipe: "Recipe", tell: Progress) -> "tuple[Mod
 
     network = trained_network([recipe], stage(0))
     control: Any = trained_network([recipe, tuning], stage(1))
-    models = [
-        _quantized(settings, network, [recipe, tuning], way, stage(2 + i)) for i, way in enumerate(WAYS)
-    ]
+    models = [quantized(settings, network, [recipe, tuning], way, stage(2 + i)) for i, way in enumerate(WAYS)]
     return FloatModel(control.graph, control.arrays(), recipe.side, recipe.side), models
 
 
-def _quantized(
+def quantized(
     settings: Settings, network: Any, recipes: "list[Recipe | FiniteRecipe]", way: Way, tell: Progress
 ) -> "Model":
     """The model of a way; kept in a file, as networks are."""

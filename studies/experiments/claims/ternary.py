@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ris.predictors.model import FloatModel, IntegerModel
     from ris.predictors.train import Recipe
 
-__all__ = ["EXPERIMENT"]
+__all__ = ["EXPERIMENT", "Plan", "ternary_model"]
 
 SHARE, BITS, LESS, ENDS = 0.96, 0.65, 40.0, 0.02
 """Of the control's rate; coded bits of a weight; bytes of floats over coded ones; share of the ends."""
@@ -136,7 +136,7 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
 
         further = stages(recipe, plan.stage * (1 + len(plan.shares)), CONTROL_RATE, 1)
         control = float_model_of(trained_graph([recipe, *further], tell))
-        model = _ternary(plan, recipe, tell)
+        model = ternary_model(plan, recipe, tell)
         products, sums = Predictor(model), Predictor(model, additions=True)
         task = recipe.make_task()
         rates[:, p, s] = rates_of([Predictor(control).run, products.run], task, "test", settings.systems)
@@ -150,7 +150,7 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     return Outcome(data, tuple(_checks(settings, shares, sizes, turned, apart)))
 
 
-def _ternary(plan: Plan, recipe: "Recipe", tell: Progress) -> "IntegerModel":
+def ternary_model(plan: Plan, recipe: "Recipe", tell: Progress) -> "IntegerModel":
     """The model of a network; kept in a file, as networks are."""
     from ris.predictors.compress.ternary import ternary
     from ris.predictors.model import IntegerModel
