@@ -52,7 +52,7 @@ class Settings:
     """
 
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    factors: tuple[float, ...] = (2.0, CLAIMED, 5.0)
+    factors: tuple[float, ...] = (CLAIMED, 5.0)
     side: int = 8
     steps: int = 1500
     batch: int = 32
