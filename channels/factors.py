@@ -146,7 +146,7 @@ class ParityFactor:
     def __init__(self, R: NDArray[np.float64], rows: int, dtype: type[np.floating[Any]] = np.float64) -> None:
         self.size, self._rows = len(R), rows
         half = np.empty_like(R)
-        fold(half, R, rows)
+        fold(half, R.copy(), rows)  # one that may be written to: kernels are compiled for that type alone
         folded = np.empty_like(R)
         fold(folded, np.ascontiguousarray(half.T), rows)
         length = len(R) // rows

@@ -58,7 +58,8 @@ def fold(parts, columns, rows):
                 for t in range(width):
                     ee[t], eo[t] = root_half * (a[t] + b[t]), root_half * (a[t] - b[t])
             else:
-                ee[:] = a
+                for t in range(width):
+                    ee[t] = a[t]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
@@ -93,4 +94,5 @@ def unfold(columns, parts, rows):
                 for t in range(width):
                     a[t], b[t] = root_half * (ee[t] + eo[t]), root_half * (ee[t] - eo[t])
             else:
-                a[:] = ee
+                for t in range(width):
+                    a[t] = ee[t]

@@ -61,7 +61,8 @@ def factor_grams(factors, grams):
     for d in range(C):
         for c in range(d, C):
             re, im = factors[c, d, 0], factors[c, d, 1]
-            re[:], im[:] = grams[c - d, 0, c], grams[c - d, 1, c]
+            for t in range(B):
+                re[t], im[t] = grams[c - d, 0, c, t], grams[c - d, 1, c, t]
             for e in range(d):
                 _subtract_product(
                     re, im, factors[c, e, 0], factors[c, e, 1], factors[d, e, 0], factors[d, e, 1]

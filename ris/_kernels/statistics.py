@@ -37,9 +37,8 @@ def measure(per_user, interference, gain_product, channels, precoders, noise):
                 interference[k, j, t] = power
                 if j != k:
                     per_user[2, k, t] += power
-            if j == k:
-                per_user[0, k] = real
-        per_user[1, k] = interference[k, k]
+                else:
+                    per_user[0, k, t], per_user[1, k, t] = real[t], power
         _inner_product(per_user[3, k], imag, precoders[:, :, k], precoders[:, :, k])
         _inner_product(gains[k], imag, channels[:, :, k], channels[:, :, k])
         for t in range(B):
