@@ -8,6 +8,7 @@ import pytest
 import torch
 from predictors_graphs import every_operation, residual_cnn
 from predictors_models import operation, oracle, random_codes, random_model
+from random_networks import random_network
 
 from channels.errors import InvalidArgumentError
 from channels.streams import Stream
@@ -41,13 +42,7 @@ from ris.predictors.train import Recipe
 from studies.cli import run_command
 from studies.experiment import run_experiment
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 class Family:
@@ -65,18 +60,6 @@ class Family:
         shape = (2 * count, 3, self.channels, *self.size)
         maps = np.random.default_rng([step, seed]).standard_normal(shape) + 0.3
         return SimpleNamespace(maps=maps.astype(np.float32))
-
-
-def random_network(graph, size=(8, 8), seed=0):
-    rng, network = np.random.default_rng(seed), Network(graph, 0, *size).eval()
-    made = {}
-    for name, value in network.arrays().items():
-        spread = np.sqrt(2 / np.prod(value.shape[1:])) if value.ndim > 1 else 0.2
-        made[name] = rng.normal(0, spread, value.shape).astype(np.float32)
-        if name.endswith(("variance", "scale")):
-            made[name] = np.abs(made[name]) + np.float32(0.5)
-    network.load_arrays(made)
-    return network
 
 
 # --- error feedback

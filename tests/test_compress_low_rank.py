@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from predictors_graphs import every_operation, residual_cnn
+from random_networks import random_network
 
 from channels.errors import InvalidArgumentError
 from ris.predictors import train
@@ -19,25 +20,7 @@ from ris.predictors.runtime import Predictor
 from ris.predictors.train import Recipe
 from studies.cli import run_command
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def random_network(graph, size=(8, 8), seed=0):
-    rng, network = np.random.default_rng(seed), Network(graph, 0, *size).eval()
-    made = {}
-    for name, value in network.arrays().items():
-        spread = np.sqrt(2 / np.prod(value.shape[1:])) if value.ndim > 1 else 0.2
-        made[name] = rng.normal(0, spread, value.shape).astype(np.float32)
-        if name.endswith(("variance", "scale")):
-            made[name] = np.abs(made[name]) + np.float32(0.5)
-    network.load_arrays(made)
-    return network
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def random_weight(shape, seed=0):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from predictors_graphs import every_operation, residual_cnn
 from predictors_models import operation, oracle, random_codes
+from random_networks import random_network
 from scipy.cluster.vq import kmeans2
 
 from channels.errors import InvalidArgumentError
@@ -21,7 +22,7 @@ from ris.predictors.compress.filter_pruning import (
 )
 from ris.predictors.compress.further import control, stages
 from ris.predictors.compress.methods import METHODS, compressed, size_of
-from ris.predictors.compress.pruning import SparseNetwork, pruned, pruning
+from ris.predictors.compress.pruning import PrunedNetwork, pruned, pruning
 from ris.predictors.compress.rounding import SYSTEMS, batches_of
 from ris.predictors.compress.weight_sharing import SharedNetwork, k_means, weight_sharing
 from ris.predictors.equalize import equalized
@@ -29,7 +30,6 @@ from ris.predictors.folding import between, weight_bits
 from ris.predictors.graph import GraphBuilder
 from ris.predictors.model import FloatModel
 from ris.predictors.model_file import decode_model, encode_model, read_model, write_model
-from ris.predictors.module import Network
 from ris.predictors.networks import NETWORKS
 from ris.predictors.optimiser import Optimiser
 from ris.predictors.publish import training_maps
@@ -42,24 +42,11 @@ CHANNELS = TINY.make_task().channels
 SE = residual_cnn(8, 2, CHANNELS)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
-def random_network(graph, size=(4, 4), seed=0):
-    rng, network = np.random.default_rng(seed), Network(graph, 0, *size).eval()
-    made = {}
-    for name, value in network.arrays().items():
-        spread = np.sqrt(2 / np.prod(value.shape[1:])) if value.ndim > 1 else 0.2
-        made[name] = rng.normal(0, spread, value.shape).astype(np.float32)
-        if name.endswith(("variance", "scale")):
-            made[name] = np.abs(made[name]) + np.float32(0.5)
-    network.load_arrays(made)
-    return network
+def small_network(graph, size=(4, 4), seed=0):
+    return random_network(graph, size, seed)
 
 
 def maps_for(graph, size=(4, 4), seed=1):
@@ -89,7 +76,7 @@ def check_runs_as_simulated(quantized):
 
 
 def test_zeros_become_more_as_the_schedule_says():
-    made = SparseNetwork(random_network(SE), 0.8, 10.0)
+    made = PrunedNetwork(small_network(SE), 0.8, 10.0)
     assert [made.share_at(t) for t in (0, 10, 11, 500)] == [0, 0.8, 0.8, 0.8]
     assert made.share_at(5) == pytest.approx(0.8 * (1 - 0.5**3))
     assert np.all(np.diff([made.share_at(t) for t in range(11)]) > 0)
@@ -97,14 +84,14 @@ def test_zeros_become_more_as_the_schedule_says():
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.8, 0.999])
 def test_what_is_smallest_beside_its_layer_goes(share):
-    network = random_network(SE)
+    network = small_network(SE)
     ranked = []
     for name in between(SE):
         weight = network.arrays()[f"{name}/weight"].astype(float)
         size = np.sqrt(np.mean(weight**2))
         ranked += [(abs(one) / size, name, place) for place, one in enumerate(weight.ravel())]
     gone = {(name, place) for _, name, place in sorted(ranked)[: round(share * len(ranked))]}
-    arrays = SparseNetwork(network, share, 1.0).plain().arrays()
+    arrays = PrunedNetwork(network, share, 1.0).plain().arrays()
     for name, array in network.arrays().items():
         layer = name.split("/")[0]
         wanted = array.ravel().copy()
@@ -114,7 +101,7 @@ def test_what_is_smallest_beside_its_layer_goes(share):
 
 
 def test_in_training_zeros_stay_zeros_and_are_as_many_as_it_is_time_for():
-    made, maps = SparseNetwork(random_network(SE), 0.7, 8.0), maps_for(SE)
+    made, maps = PrunedNetwork(small_network(SE), 0.7, 8.0), maps_for(SE)
     optimiser = Optimiser([made], 1e-2)
     total, before = sum(made.left(0.0)[name].numel() for name in made.between), {}
     for step in range(1, 15):
@@ -139,7 +126,7 @@ def test_in_training_zeros_stay_zeros_and_are_as_many_as_it_is_time_for():
 
 
 def test_without_zeros_it_is_the_control():
-    network = random_network(NETWORKS["se"](CHANNELS, 4))
+    network = small_network(NETWORKS["se"](CHANNELS, 4))
     made = pruned(network, TINY, 0.0, steps=3)
     wanted = control(network, stages(TINY, 3, 1e-3, 1)).arrays()
     for name, array in made.arrays().items():
@@ -148,7 +135,7 @@ def test_without_zeros_it_is_the_control():
 
 def test_pruned_weights_are_zero_in_integers():
     graph = NETWORKS["se"](CHANNELS, 4)
-    network = random_network(graph)
+    network = small_network(graph)
     before = network.arrays()
     made = pruning(network, TINY, share=0.75, steps=5)
     model = check_runs_as_simulated(made)
@@ -169,7 +156,7 @@ def test_pruned_weights_are_zero_in_integers():
 
 
 def test_the_channels_within_branches_and_gates_can_go():
-    groups = removable(random_network(SE))
+    groups = removable(small_network(SE))
     assert {(len(one.makers), len(one.users), one.count) for one in groups.values()} == {(2, 1, 8), (1, 1, 2)}
     assert len(groups) == 4
     for one in groups.values():
@@ -192,7 +179,7 @@ NOTHING = {"separable", "lgcl"}
 @pytest.mark.parametrize("name", GRAPHS)
 def test_without_channels_is_with_channels_that_nothing_uses(name):
     graph, size = GRAPHS[name]
-    network = random_network(graph, size)
+    network = small_network(graph, size)
     if name in NOTHING:
         with pytest.raises(InvalidArgumentError, match="only convolutions between the ends"):
             removable(network)
@@ -213,7 +200,7 @@ def test_without_channels_is_with_channels_that_nothing_uses(name):
 
 
 def test_the_smallest_channels_for_their_products_go_until_enough_is_saved():
-    network = random_network(SE)
+    network = small_network(SE)
     groups, kept = smallest(network, 0.4, users=4)
     arrays, ranked = network.arrays(), []
     products = SE.products(4, 4, 4)
@@ -243,7 +230,7 @@ def test_the_smallest_channels_for_their_products_go_until_enough_is_saved():
 
 
 def test_sizes_that_a_rectifier_passes_on_do_not_count():
-    network = random_network(SE)
+    network = small_network(SE)
     _, wanted = smallest(network, 0.4, users=4)
     arrays, rng = network.arrays(), np.random.default_rng(1)
     for channels in removable(network).values():
@@ -264,7 +251,7 @@ def test_scales_of_normalisations_count():
     state = net.conv(net.input, 6)
     state = net.relu(net.add_node("batch_norm", net.conv(state, 6), name="norm"))
     net.conv(net.conv(state, 6), 2)
-    network = random_network(net.graph())
+    network = small_network(net.graph())
     arrays = network.arrays()
     arrays["norm/scale"][[1, 4]] = 1e-3
     network.load_arrays(arrays)
@@ -276,7 +263,7 @@ def test_scales_of_normalisations_count():
 
 def test_what_is_left_is_trained_and_exported():
     graph = NETWORKS["se"](CHANNELS, 4)
-    network = random_network(graph)
+    network = small_network(graph)
     made = filter_pruning(network, TINY, share=0.5, steps=4)
     model = check_runs_as_simulated(made)
     products = [one.products(4, 4, 4) for one in (graph, model.graph)]
@@ -289,7 +276,7 @@ def test_what_is_left_is_trained_and_exported():
 
 
 def test_a_channel_is_left_everywhere():
-    network = random_network(SE)
+    network = small_network(SE)
     _, kept = smallest(network, 0.8, users=4)
     assert min(one.sum() for one in kept.values()) >= 1
     with pytest.raises(InvalidArgumentError, match="share"):
@@ -321,7 +308,7 @@ def test_k_means_of_few_values_and_of_gaps():
 
 
 def test_the_gradient_of_a_shared_weight_is_the_sum_over_those_that_share_it():
-    made, maps = SharedNetwork(random_network(SE), 3), maps_for(SE)
+    made, maps = SharedNetwork(small_network(SE), 3), maps_for(SE)
     plain = made.plain()
     torch.testing.assert_close(made(maps), plain(maps))
     for network in (made, plain):
@@ -336,7 +323,7 @@ def test_the_gradient_of_a_shared_weight_is_the_sum_over_those_that_share_it():
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_shared_weights_are_near_and_few(bits):
-    network = random_network(SE)
+    network = small_network(SE)
     made = SharedNetwork(network, bits)
     errors = []
     for name in between(SE):
@@ -359,7 +346,7 @@ def test_shared_weights_are_near_and_few(bits):
 def test_the_integer_model_has_few_codes(network):
     graph = NETWORKS[network](CHANNELS, 4)
     recipe = dataclasses.replace(TINY, network=network)
-    source = random_network(graph)
+    source = small_network(graph)
     maps = training_maps(recipe, batches_of(recipe, SYSTEMS))
     begun = SharedNetwork(equalized(source, map(torch.from_numpy, maps)), 4)
     made = weight_sharing(source, recipe, 4, steps=4)
@@ -376,7 +363,7 @@ def test_the_integer_model_has_few_codes(network):
 
 def test_layers_by_name_share_and_others_do_not():
     first, *others = between(SE)
-    made = SharedNetwork(random_network(SE), {first: 2})
+    made = SharedNetwork(small_network(SE), {first: 2})
     assert len(made.own(SE[first])["weight"].unique()) <= 4 * 8
     assert len(made.shared(first).unique()) <= 4
     assert len(made.own(SE[others[0]])["weight"].unique()) > 500
@@ -389,7 +376,7 @@ def test_layers_by_name_share_and_others_do_not():
 def source(tmp_path):
     graph = NETWORKS["se"](CHANNELS, 4)
     metadata = {"recipe": dataclasses.asdict(TINY)}
-    model = FloatModel(graph, random_network(graph).arrays(), 4, 4, metadata)
+    model = FloatModel(graph, small_network(graph).arrays(), 4, 4, metadata)
     write_model(model, tmp_path / "tiny.h5")
     return model
 
@@ -427,11 +414,11 @@ def test_a_share_is_told_to_a_method_that_has_one(source, tmp_path, monkeypatch,
 def ends_alone():
     net = GraphBuilder(CHANNELS)
     net.conv(net.conv(net.input, 4), 2)
-    return random_network(net.graph())
+    return small_network(net.graph())
 
 
 def test_bad_options_are_refused():
-    network = random_network(SE)
+    network = small_network(SE)
     for method, share in itertools.product((pruning, filter_pruning), (-0.1, 1.0, np.nan)):
         with pytest.raises(InvalidArgumentError, match="share"):
             method(network, TINY, share=share)

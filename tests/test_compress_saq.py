@@ -29,12 +29,7 @@ from studies.benchmarks import onnx_graph
 CNN = residual_cnn(8, 1)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def network_of(graph, size, seed=0):

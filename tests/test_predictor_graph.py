@@ -9,13 +9,7 @@ from channels.errors import InvalidArgumentError
 from ris.predictors.graph import OPERATIONS, Graph, GraphBuilder, Node, Shape
 from ris.predictors.module import Network
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def maps(*axes, seed=0):

@@ -22,12 +22,7 @@ from ris.predictors.train import Recipe, optimise, train
 GRAPHS = [(residual_cnn(16, 2), (16, 16)), (every_operation(), (4, 6))]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def trained(graph, size, seed=0):

@@ -25,11 +25,10 @@ from numpy.typing import NDArray
 from channels.checks import number
 from channels.errors import InvalidArgumentError
 from ris.predictors.compress.further import stages
-from ris.predictors.compress.rounding import SYSTEMS, batches_of
+from ris.predictors.compress.rounding import rounded
 from ris.predictors.folding import weight_bits
 from ris.predictors.graph import Graph, Node
 from ris.predictors.module import Network
-from ris.predictors.publish import calibrated
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.train import Recipe, optimise
 
@@ -83,8 +82,7 @@ def low_rank(
     for stage in stages(recipe, steps, rate, 1):
         optimise(made, stage)
     # The channels between factors differ in size as singular values do.
-    batches = batches_of(recipe, SYSTEMS)
-    return calibrated(made.eval(), recipe, "mse", equalize=True, batches=batches, bits=bits)
+    return rounded(made.eval(), recipe, bits, equalize=True)
 
 
 def factored(network: Network, factor: float) -> Network:

@@ -32,13 +32,13 @@ from ris.predictors.module import Network
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.train import Recipe, optimise
 
-__all__ = ["RAMP", "SparseNetwork", "pruned", "pruning"]
+__all__ = ["RAMP", "PrunedNetwork", "pruned", "pruning"]
 
 RAMP = 0.6
 """Share of the steps in which zeros become more."""
 
 
-class SparseNetwork(Network):
+class PrunedNetwork(Network):
     """A network of which a share of the weights between the ends is zero, in training only after a ramp.
 
     Parameters
@@ -141,7 +141,7 @@ def pruned(
         Of the same graph.
     """
     (stage,) = stages(recipe, steps, rate, 1)
-    made = SparseNetwork(network, share, RAMP * steps)
+    made = PrunedNetwork(network, share, RAMP * steps)
     optimise(made, stage)
     return made.plain()
 
