@@ -378,7 +378,7 @@ def test_what_cannot_be_compressed_is_refused(trained):
     with pytest.raises(InvalidArgumentError, match="method"):
         compressed(source, "zip", 4, "", 8)
     with pytest.raises(InvalidArgumentError, match="share"):
-        compressed(source, "gpfq", 4, "", 8, {"share": 0.5})
+        compressed(source, "gpfq", 4, "", 8, share=0.5)
     unknown = FloatModel(source.graph, source.arrays, 4, 4, {"recipe": {"colour": "red"}})
     for model in (unknown, FloatModel(source.graph, source.arrays, 4, 4)):
         with pytest.raises(InvalidArgumentError, match="recipe"):
