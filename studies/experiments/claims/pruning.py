@@ -117,15 +117,19 @@ def _models(settings: Settings, recipe: "Recipe", tell: Progress) -> "tuple[Netw
     from ris.predictors.compress.rounding import rounded
 
     further: dict[str, Any] = {"steps": settings.steps, "rate": settings.rate}
-    control = trained_graph([recipe, *stages(recipe, settings.steps, settings.rate, 1)], tell)
+
+    def stage(number: int) -> Progress:
+        return lambda share, text: tell((number + share) / (1 + len(WAYS)), text)
+
+    control = trained_graph([recipe, *stages(recipe, settings.steps, settings.rate, 1)], stage(0))
     models: list[Model] = [rounded(control, recipe, 8, equalize=True).export()]
     for method, options in (
         ("pruning", {"share": settings.zeros}),
         ("filter-pruning", {"share": settings.fewer}),
         ("weight-sharing", {"bits": settings.bits}),
     ):
-        tell(len(models) / len(WAYS), method)
-        models.append(compressed_integers(recipe, method, tell, **options, **further))
+        stage(len(models))(0.0, method)
+        models.append(compressed_integers(recipe, method, stage(len(models)), **options, **further))
     return control, models
 
 
