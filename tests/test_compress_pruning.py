@@ -20,10 +20,11 @@ from ris.predictors.compress.filter_pruning import (
     removable,
     smallest,
 )
-from ris.predictors.compress.further import control, stages
+from ris.predictors.compress.further import control, split, stages
 from ris.predictors.compress.methods import METHODS, compressed, size_of
 from ris.predictors.compress.pruning import PrunedNetwork, pruned, pruning
 from ris.predictors.compress.rounding import SYSTEMS, batches_of
+from ris.predictors.compress.sparse import finished
 from ris.predictors.compress.weight_sharing import SharedNetwork, k_means, weight_sharing
 from ris.predictors.equalize import equalized
 from ris.predictors.folding import between, weight_bits
@@ -415,6 +416,30 @@ def ends_alone():
     net = GraphBuilder(CHANNELS)
     net.conv(net.conv(net.input, 4), 2)
     return small_network(net.graph())
+
+
+def test_further_steps_are_split_between_floats_and_integers():
+    in_floats, last = split(TINY, 500, 1e-3)
+    assert (in_floats, last.steps, last.rate, last.seed) == (400, 100, 1e-3, TINY.seed + 2000)
+    assert [split(TINY, 1, 1e-3)[0], split(TINY, 1, 1e-3)[1].steps] == [1, 1]
+
+
+def test_zeros_stay_while_integers_are_trained():
+    network = small_network(SE)
+    inner = between(SE)
+    with torch.no_grad():
+        for name in inner:
+            network.own(SE[name])["weight"].mul_(torch.rand(network.own(SE[name])["weight"].shape) < 0.3)
+    before = network.arrays()
+    made = finished(network, TINY, dataclasses.replace(TINY, steps=3, rate=1e-2))
+    model = made.export()
+    moved = 0.0
+    for name in inner:
+        zero = before[f"{name}/weight"] == 0
+        assert np.all(model.arrays[f"{name}/weight"][zero] == 0)
+        moved += np.abs(made.network.own(made.graph[name])["weight"].detach().numpy()).sum()
+    assert moved > 0
+    assert all(np.array_equal(network.arrays()[name], before[name]) for name in before)
 
 
 def test_bad_options_are_refused():
