@@ -420,7 +420,7 @@ def ends_alone():
 
 def test_further_steps_are_split_between_floats_and_integers():
     in_floats, last = split(TINY, 500, 1e-3)
-    assert (in_floats, last.steps, last.rate, last.seed) == (400, 100, 1e-3, TINY.seed + 2000)
+    assert (in_floats, last.steps, last.rate, last.seed) == (400, 100, 3e-4, TINY.seed + 2000)
     assert [split(TINY, 1, 1e-3)[0], split(TINY, 1, 1e-3)[1].steps] == [1, 1]
 
 
