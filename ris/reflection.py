@@ -63,13 +63,10 @@ class SurfaceReflection:
             columns[:, :, self._users :] *= self._shifts[:, None, None]
             self._reflect_coupled(columns[:, :, : self._users], first)
 
-    def reflect_parts(self, columns: NDArray[Any], first: int, start: int = 0) -> None:
-        """Reflect columns with axes (element, real or imaginary part, column, realization).
-
-        Those of all elements, or without coupling of neighbouring ones from number `start` on.
-        """
+    def reflect_parts(self, columns: NDArray[Any], first: int) -> None:
+        """Reflect columns with axes (element, real or imaginary part, column, realization), in place."""
         if not self.coupled:
-            reflect_parts(columns, *self.law, start, first)
+            reflect_parts(columns, *self.law, 0, first)
             return
         whole = np.ascontiguousarray((columns[:, 0] + 1j * columns[:, 1]).swapaxes(1, 2), np.complex128)
         self.reflect(whole, first)

@@ -19,7 +19,8 @@ def gram_through(grams, work, walk, factors, key, first, unrolled, surface):
     grams : float64 array, shape (C, 2, C, B)
         As for `gram`.
     work : tuple of arrays of one type
-        Overwritten: amplitudes, shape (rows, 2, C, B), numbers of a piece, and columns and parts of a strip.
+        Overwritten: amplitudes, numbers of a piece, and columns and parts of a strip; shapes (rows, 2, C, B),
+        with as many rows as `IsotropicFactor.walk_sizes` says.
     walk : Walk
         F = `channels.isotropic.IsotropicFactor`.
     factors, key, first, unrolled

@@ -38,6 +38,8 @@ def rounded(
         Systems of the training from which the ranges are read, with the least squared error, rounded down
         to whole batches. (Ranges that clip a share of the results whatever they are, which training can put
         up with, leave errors too large for what mends errors afterwards.)
+    equalize : bool
+        Whether channels are brought to like sizes before.
     """
     batches = batches_of(recipe, systems)
     how: dict[str, Any] = {"bits": bits, "activation_bits": activation_bits}
