@@ -20,11 +20,11 @@ from ris.predictors.compress.filter_pruning import (
     removable,
     smallest,
 )
-from ris.predictors.compress.further import control, split, stages
+from ris.predictors.compress.further import control, stages
 from ris.predictors.compress.methods import METHODS, compressed, size_of
 from ris.predictors.compress.pruning import PrunedNetwork, pruned, pruning
 from ris.predictors.compress.rounding import SYSTEMS, batches_of
-from ris.predictors.compress.sparse import finished
+from ris.predictors.compress.sparse import SparseNetwork
 from ris.predictors.compress.weight_sharing import SharedNetwork, k_means, weight_sharing
 from ris.predictors.equalize import equalized
 from ris.predictors.folding import between, weight_bits
@@ -35,7 +35,7 @@ from ris.predictors.networks import NETWORKS
 from ris.predictors.optimiser import Optimiser
 from ris.predictors.publish import training_maps
 from ris.predictors.runtime import Predictor
-from ris.predictors.train import Recipe
+from ris.predictors.train import Recipe, optimise
 from studies.cli import run_command
 
 TINY = Recipe("instantaneous", "se", side=4, steps=30, batch=8)
@@ -418,12 +418,6 @@ def ends_alone():
     return small_network(net.graph())
 
 
-def test_further_steps_are_split_between_floats_and_integers():
-    in_floats, last = split(TINY, 500, 1e-3)
-    assert (in_floats, last.steps, last.rate, last.seed) == (400, 100, 3e-4, TINY.seed + 2000)
-    assert [split(TINY, 1, 1e-3)[0], split(TINY, 1, 1e-3)[1].steps] == [1, 1]
-
-
 def test_zeros_stay_while_integers_are_trained():
     network = small_network(SE)
     inner = between(SE)
@@ -431,7 +425,9 @@ def test_zeros_stay_while_integers_are_trained():
         for name in inner:
             network.own(SE[name])["weight"].mul_(torch.rand(network.own(SE[name])["weight"].shape) < 0.3)
     before = network.arrays()
-    made = finished(network, TINY, dataclasses.replace(TINY, steps=3, rate=1e-2))
+    made = SparseNetwork(network, follow=False)
+    made.calibrate(map(torch.from_numpy, training_maps(TINY, 2)), "output")
+    optimise(made, dataclasses.replace(TINY, steps=3, rate=1e-2))
     model = made.export()
     moved = 0.0
     for name in inner:

@@ -230,6 +230,46 @@ def test_observers_follow_their_definitions():
     assert error(*ends["mse"]) <= min(error(*ends["min-max"]), error(*ends["percentile"])) * 1.02
 
 
+def test_ranges_by_the_output_cannot_be_halved_with_gain():
+    graph = residual_cnn(4, 1, 5)
+    network = trained(graph, (3, 3))
+    maps = inputs(graph, (3, 3))
+    maps[:, :, 1] *= 30  # of many sizes
+    made = QuantizedNetwork(network).eval()
+    made.calibrate([maps, 0.5 * maps], "output")
+    widest = QuantizedNetwork(network).eval()
+    widest.calibrate([maps, 0.5 * maps], "min-max")
+    nodes = made.graph.nodes
+
+    def directions(node=None, low=0.0, high=0.0):
+        values = {}
+        for one in nodes:
+            values[one.name] = made.exact(one, *[values[name] for name in one.inputs] or [maps])
+            if one is node:
+                scale = (high - low) / 255
+                zero = np.rint(-low / scale)
+                codes = np.clip(np.rint(values[one.name].numpy() / scale) + zero, 0, 255)
+                values[one.name] = torch.from_numpy((scale * (codes - zero)).astype(np.float32))
+        last = values[nodes[-1].name].numpy()
+        return last / np.sqrt((last**2).sum(2, keepdims=True))
+
+    narrowed = 0
+    with torch.no_grad():
+        exact = directions()
+        for number, node in enumerate(nodes):
+            low, high = float(made.low[number]), float(made.high[number])
+            if low == high:
+                continue
+            whole = float(widest.low[number]), float(widest.high[number])
+            narrowed += (low, high) != whole
+            error, *others = (
+                np.mean((directions(node, *ends) - exact) ** 2)
+                for ends in ((low, high), (low / 2, high), (low, high / 2), whole)
+            )
+            assert error <= min(others) * (1 + 1e-4)
+    assert narrowed >= 2
+
+
 def test_gradients_pass_inside_the_range_and_stop_outside():
     network = QuantizedNetwork(Network(chain())).eval()
     network.network.load_arrays(

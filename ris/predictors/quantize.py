@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from channels.checks import integer, one_of
 from channels.errors import InvalidArgumentError
@@ -26,8 +27,9 @@ from ris.predictors.module import Network, execute
 
 __all__ = ["Observer", "QuantizedNetwork"]
 
-Observer = Literal["min-max", "percentile", "mse"]
-"""How a range follows from numbers: all of them, all but 0.5 % at each end, or the least squared error."""
+Observer = Literal["min-max", "percentile", "mse", "output"]
+"""How a range follows from numbers: all of them, all but 0.5 % at each end, the least squared error of the
+numbers, or that of the output's directions."""
 
 DECAY = 0.99
 """What the ranges keep in one step of training."""
@@ -117,8 +119,8 @@ class QuantizedNetwork(nn.Module):
         ----------
         batches : iterable of Tensor
             Inputs, axes (batch, user, channel, row, column); 100 batches are plenty.
-        observer : {"min-max", "percentile", "mse"}
-            How a range follows from the numbers.
+        observer : {"min-max", "percentile", "mse", "output"}
+            How a range follows from the numbers: see `Observer`.
         """
         one_of("observer", observer, Observer)
         kept = list(batches)
@@ -145,7 +147,7 @@ class QuantizedNetwork(nn.Module):
             self._run(maps, widen, self.network.own)
         if not torch.isfinite(low + high).all():
             raise InvalidArgumentError("batches", "finite numbers in all layers", "NaN or infinite ones")
-        if observer != "min-max":
+        if observer in _NARROW:
             for maps in kept:
                 self._run(maps, count, self.network.own)
             for name, bits in self._bits.items():
@@ -154,6 +156,52 @@ class QuantizedNetwork(nn.Module):
                     low[i], high[i] = _NARROW[observer](counts[i], float(low[i]), float(high[i]), bits)
         self.low.copy_(low)
         self.high.copy_(high)
+        if observer == "output":
+            self._halve(kept[0])
+
+    def _halve(self, maps: Tensor) -> None:
+        """Halve ends of the ranges as long as the output moves less.
+
+        What a network adds up to a rectifier can be far below zero and never matter, or matter where it goes
+        next; no statistics of the numbers tell which. So each result is rounded alone, all others exact, and
+        the output says which range serves it best: by its directions, as phases are all that is used.
+        """
+        values: dict[str, Tensor] = {}
+        exact = functional.normalize(
+            self._run(maps, lambda node, made: made, self.network.own, values), dim=2
+        )
+        for node in self.graph.nodes:
+            if node.op not in OWN_SCALE or node.name in self._real:
+                continue
+
+            def error(node: Node = node) -> float:
+                rounded = {**values, node.name: self._rounded(node, values[node.name])}
+                return float(
+                    (functional.normalize(self._rerun(rounded, node), dim=2) - exact).square().mean()
+                )
+
+            number, least = self._number[node.name], error()
+            while True:
+                before = least
+                for end in (self.low, self.high):
+                    while end[number] != 0:
+                        end[number] /= 2
+                        if (made := error()) >= least:
+                            end[number] *= 2
+                            break
+                        least = made
+                if least == before:
+                    break
+
+    def _rerun(self, values: dict[str, Tensor], changed: Node) -> Tensor:
+        """The output, all others exact, when a node has another result; values are replaced."""
+        moved = {changed.name}
+        for node in self.graph.nodes[self._number[changed.name] + 1 :]:
+            if not moved.isdisjoint(node.inputs):
+                moved.add(node.name)
+                inputs = tuple(values[name] for name in node.inputs)
+                values[node.name] = self._made(node, self.network.own(node), inputs)
+        return values[self.graph.nodes[-1].name]
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the output for an input, both with axes (batch, user, channel, row, column)."""

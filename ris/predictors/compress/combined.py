@@ -33,7 +33,7 @@ from ris.predictors.model_file import encode_model
 from ris.predictors.module import Network
 from ris.predictors.networks import cnn
 from ris.predictors.publish import training_maps
-from ris.predictors.quantize import QuantizedNetwork
+from ris.predictors.quantize import Observer, QuantizedNetwork
 from ris.predictors.train import VALIDATION, Progress, Recipe, build, optimise, rates_on
 
 __all__ = [
@@ -154,7 +154,7 @@ def integers(
         As for `train.optimise`.
     """
     maps = [torch.from_numpy(one) for one in training_maps(recipe)]
-    made = _rounded(equalized(sparse(student.cpu(), combination.zeros), maps), combination, maps)
+    made = _rounded(equalized(sparse(student.cpu(), combination.zeros), maps), combination, maps, "output")
     loss = taught_loss(made, teacher, tuning, combination.alpha)
     optimise(made, tuning, loss=loss, checkpoint=checkpoint, progress=progress)
     return made.cpu().eval()
@@ -192,7 +192,9 @@ def fitting(recipe: Recipe, most_bytes: int) -> Iterator[Combination]:
         network = _shaken(cnn(recipe.make_task().channels, width, blocks, se=True), recipe)
         for choice in product(BITS, ENDS, ZEROS):
             combination = Combination(name, *choice)
-            made = _rounded(sparse(network, combination.zeros), combination, [torch.from_numpy(maps)])
+            made = _rounded(
+                sparse(network, combination.zeros), combination, [torch.from_numpy(maps)], "min-max"
+            )
             if file_bytes(made) <= most_bytes:
                 yield combination
                 break
@@ -203,10 +205,12 @@ def file_bytes(made: QuantizedNetwork) -> int:
     return len(encode_model(made.export())) + METADATA
 
 
-def _rounded(network: Network, combination: Combination, maps: list[Tensor]) -> SparseNetwork:
+def _rounded(
+    network: Network, combination: Combination, maps: list[Tensor], observer: Observer
+) -> SparseNetwork:
     bits = weight_bits(network.graph, combination.bits, combination.ends)
     made = SparseNetwork(network, bits, follow=False).eval()
-    made.calibrate(maps, "percentile")
+    made.calibrate(maps, observer)
     return made
 
 

@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from channels.checks import number
 from channels.errors import InvalidArgumentError
 from ris.predictors.channel_groups import channel_groups
-from ris.predictors.compress.further import split, stages
-from ris.predictors.compress.sparse import finished
+from ris.predictors.compress.further import stages
+from ris.predictors.compress.rounding import rounded
 from ris.predictors.folding import between, fold_batch_norms
 from ris.predictors.graph import Graph, Node
 from ris.predictors.module import Network
@@ -191,10 +191,10 @@ def filter_pruning(
     steps: int = 500,
     rate: float = 1e-3,
 ) -> QuantizedNetwork:
-    """Remove channels as `filters_pruned`, and train what is left as integers in a last stage."""
-    in_floats, last = split(recipe, steps, rate)
-    made = filters_pruned(network, recipe, share, steps=in_floats, rate=rate)
-    return finished(made, recipe, last, bits)
+    """Remove channels as `filters_pruned`, and round what is left to so many bits."""
+    return rounded(
+        filters_pruned(network, recipe, share, steps=steps, rate=rate), recipe, bits, equalize=True
+    )
 
 
 def _dense(node: Node) -> bool:

@@ -8,17 +8,10 @@ from channels.checks import integer, positive
 from ris.predictors.module import Network
 from ris.predictors.train import Recipe, optimise
 
-__all__ = ["control", "split", "stages"]
+__all__ = ["control", "stages"]
 
 APART = 1000
 """Between the seeds of trainings that follow one another, so that none repeats systems of another."""
-
-
-ROUNDING = 0.2
-"""Share of the further steps that are taken as integers."""
-
-GENTLE = 3e-4
-"""Highest learning rate of these: with three times as much some trainings lose a tenth of their rate."""
 
 
 def stages(recipe: Recipe, steps: int, rate: float, count: int) -> list[Recipe]:
@@ -38,21 +31,6 @@ def stages(recipe: Recipe, steps: int, rate: float, count: int) -> list[Recipe]:
         dataclasses.replace(recipe, seed=recipe.seed + APART * (1 + i), steps=each, rate=highest)
         for i in range(integer("count", count, minimum=1))
     ]
-
-
-def split(recipe: Recipe, steps: int, rate: float) -> tuple[int, Recipe]:
-    """Return how many of the further steps are in floats, and the stage of the others: with rounding.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        Of the first training.
-    steps, rate : int, float
-        Steps of both together, and highest learning rate; that with rounding is at most `GENTLE`.
-    """
-    _, last = stages(recipe, steps, rate, 2)
-    rounding = max(1, round(ROUNDING * steps))
-    return max(1, steps - rounding), dataclasses.replace(last, steps=rounding, rate=min(rate, GENTLE))
 
 
 def control(network: Network, recipes: Iterable[Recipe]) -> Network:

@@ -14,7 +14,7 @@ and Vandewalle, SIAM J. Matrix Anal. Appl. 21(4), 2000). They are orthonormal, s
 
 All layers keep the same share of the squared singular values, with the largest share that leaves few enough
 weights; that is ours, as the paper chooses ranks by variational Bayes. A layer whose factors would be no
-smaller stays. The last steps of the training are those of integers.
+smaller stays.
 """
 
 from collections.abc import Mapping
@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from channels.checks import number
 from channels.errors import InvalidArgumentError
-from ris.predictors.compress.further import split, stages
-from ris.predictors.compress.sparse import finished
+from ris.predictors.compress.further import stages
+from ris.predictors.compress.rounding import rounded
 from ris.predictors.folding import weight_bits
 from ris.predictors.graph import Graph, Node
 from ris.predictors.module import Network
@@ -79,10 +79,9 @@ def low_rank(
     if isinstance(bits, Mapping):
         raise InvalidArgumentError("bits", "a whole number, as layers become others", "bits by layer")
     made = factored(network, factor)
-    in_floats, last = split(recipe, steps, rate)
-    for stage in stages(recipe, in_floats, rate, 1):
+    for stage in stages(recipe, steps, rate, 1):
         optimise(made, stage)
-    return finished(made.eval(), recipe, last, bits)
+    return rounded(made.eval(), recipe, bits, equalize=True)
 
 
 def factored(network: Network, factor: float) -> Network:

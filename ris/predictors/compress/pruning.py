@@ -24,8 +24,8 @@ from torch import Tensor
 
 from channels.checks import number
 from channels.errors import InvalidArgumentError
-from ris.predictors.compress.further import split, stages
-from ris.predictors.compress.sparse import finished
+from ris.predictors.compress.further import stages
+from ris.predictors.compress.rounding import rounded
 from ris.predictors.folding import between
 from ris.predictors.graph import Node
 from ris.predictors.module import Network
@@ -155,7 +155,5 @@ def pruning(
     steps: int = 500,
     rate: float = 1e-3,
 ) -> QuantizedNetwork:
-    """Prune as `pruned`, and train what is left as integers of so many bits in a last stage; zeros stay."""
-    in_floats, last = split(recipe, steps, rate)
-    made = pruned(network, recipe, share, steps=in_floats, rate=rate)
-    return finished(made, recipe, last, bits)
+    """Prune as `pruned`, and round what is left to so many bits; zeros stay."""
+    return rounded(pruned(network, recipe, share, steps=steps, rate=rate), recipe, bits, equalize=True)

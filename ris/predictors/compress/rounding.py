@@ -35,15 +35,14 @@ def rounded(
     bits, activation_bits
         Of weights and of results, as for `QuantizedNetwork`.
     systems : int
-        Systems of the training from which the ranges are read, with the least squared error, rounded down
-        to whole batches. (Ranges that clip a share of the results whatever they are, which training can put
-        up with, leave errors too large for what mends errors afterwards.)
+        Systems of the training from which the ranges are read, rounded down to whole batches; those of the
+        first batch tell which ranges move the output least.
     equalize : bool
         Whether channels are brought to like sizes before.
     """
     batches = batches_of(recipe, systems)
     how: dict[str, Any] = {"bits": bits, "activation_bits": activation_bits}
-    return calibrated(network, recipe, "mse", equalize, batches, **how)
+    return calibrated(network, recipe, "output", equalize, batches, **how)
 
 
 def batches_of(recipe: Recipe, systems: int) -> int:

@@ -9,15 +9,12 @@ from torch import Tensor
 
 from channels.checks import number
 from channels.errors import InvalidArgumentError
-from ris.predictors.equalize import equalized
 from ris.predictors.folding import weight_bits
 from ris.predictors.model import CONVOLUTIONS
 from ris.predictors.module import Network
-from ris.predictors.publish import training_maps
 from ris.predictors.quantize import QuantizedNetwork
-from ris.predictors.train import Recipe, optimise
 
-__all__ = ["SparseNetwork", "finished", "sparse"]
+__all__ = ["SparseNetwork", "sparse"]
 
 
 def sparse(network: Network, zeros: float) -> Network:
@@ -35,29 +32,6 @@ def sparse(network: Network, zeros: float) -> Network:
             size = weight.abs()
             weight.mul_(size >= size.flatten().quantile(zeros))
     return made
-
-
-def finished(
-    network: Network, recipe: Recipe, stage: Recipe, bits: int | Mapping[str, int] = 8
-) -> "SparseNetwork":
-    """Round a network to integers, and train them for a stage; weights that are zero stay zero.
-
-    Parameters
-    ----------
-    network : Network
-        Made smaller in floats.
-    recipe : Recipe
-        What trained it first: of its systems the ranges of results are read.
-    stage : Recipe
-        The training as integers.
-    bits : int or mapping of str to int
-        Of the weights, as for `QuantizedNetwork`.
-    """
-    maps = [torch.from_numpy(one) for one in training_maps(recipe)]
-    made = SparseNetwork(equalized(network.cpu(), maps), bits, follow=False).eval()
-    made.calibrate(maps, "percentile")
-    optimise(made, stage)
-    return made.cpu().eval()
 
 
 class SparseNetwork(QuantizedNetwork):

@@ -26,12 +26,12 @@ from torch import Tensor, nn
 from channels.checks import integer
 from channels.errors import InvalidArgumentError
 from ris.predictors.compress.further import stages
-from ris.predictors.compress.rounding import SYSTEMS, batches_of
+from ris.predictors.compress.rounding import SYSTEMS, batches_of, rounded
 from ris.predictors.equalize import equalized
 from ris.predictors.folding import between, fold_batch_norms
 from ris.predictors.graph import Node
 from ris.predictors.module import Network
-from ris.predictors.publish import calibrated, training_maps
+from ris.predictors.publish import training_maps
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.train import Recipe, optimise
 
@@ -175,7 +175,7 @@ def weight_sharing(
 ) -> QuantizedNetwork:
     """Share weights as `weights_shared`, in codes of 8 bits: a layer has at most 2^bits different ones."""
     shared = weights_shared(network, recipe, bits, steps=steps, rate=rate)
-    made = calibrated(shared.plain(), recipe, bits=8)  # clips: a few results can be large after training
+    made = rounded(shared.plain(), recipe, 8)
     for name in shared.bits:
         made.set_weights(name, *shared.codes(name), made.network.own(made.graph[name])["bias"])
     return made

@@ -4,8 +4,7 @@ The convolutions between the first and the last one of a trained network become 
 those over neighbours by Tucker decomposition (Kim et al., "Compression of deep convolutional neural networks
 for fast and low power mobile applications", ICLR 2016), those of the gates by singular values; all keep the
 same share of their squared singular values (`ris.predictors.compress.low_rank`). Then they are trained on,
-in the last fifth of the steps with weights and results rounded to 8 bits. The claim is that a third of the
-weights, trained on, keep 98 % of the rate.
+and rounded to 8 bits. The claim is that a third of the weights, trained on, keep 98 % of the rate.
 
 Rates are those of integers in the runtime, over those of the whole network in floats after the same further
 steps; before the training on, of the factors in floats. Intervals are those of 95 % by the bootstrap over

@@ -5,9 +5,8 @@ weights between the first and the last convolutions become zero on a cubic sched
 2017); channels within the branches are removed until these convolutions have half of their products (after
 Li et al., ICLR 2017); and the weights of each of them are replaced by 16 numbers, which train together
 (Han, Mao and Dally, "Deep compression", ICLR 2016). All end in codes of 8 bits, and are measured as the
-integer runtime executes them, on systems of the test; the last fifth of the further steps of the first two
-are taken with the rounding in them, gently. The control is the network in floats after as many further
-steps; its own 8 bits, without any of the three, say what rounding costs by itself.
+integer runtime executes them, on systems of the test. The control is the network in floats after as many
+further steps; its own 8 bits, without any of the three, say what rounding costs by itself.
 
 That literature finds no loss for any of them, in networks for the classification of images. Here a loss of at
 most one percent is asked for: with 80 % zeros, with half of the products between the ends, and with 16
