@@ -148,7 +148,7 @@ def test_distillation_is_a_method():
     exact = taught(teacher(), dataclasses.replace(recipe, network="se-6x1"))
     with torch.no_grad():
         wanted = exact(maps()).numpy()
-    assert np.mean((Predictor(model).run(maps().numpy()) - wanted) ** 2) < 1e-3 * np.mean(wanted**2)
+    assert np.mean((Predictor(model).run(maps().numpy()) - wanted) ** 2) < 3e-3 * np.mean(wanted**2)
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,7 @@ def test_training_mends_factors_and_the_runtime_executes_them(monkeypatch):
     monkeypatch.setattr(module, "optimise", optimise)
     made = low_rank(network, recipe, factor=4.0, steps=40, rate=3e-3)
     ((*told, before),) = seen
-    assert told == [1000, 32, 3e-3]  # and 8 more steps as integers
+    assert told == [1000, 40, 3e-3]
     assert train.rates_on(recipe, made, "test", 32).mean() > 1.02 * before
     inner = inner_convolutions(graph)
     model = decode_model(encode_model(made.export()))
