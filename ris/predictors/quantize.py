@@ -25,7 +25,7 @@ from ris.predictors.graph import Graph, Node
 from ris.predictors.model import CONVOLUTIONS, OWN_SCALE, TABLES, IntegerModel
 from ris.predictors.module import Network, execute
 
-__all__ = ["Observer", "QuantizedNetwork"]
+__all__ = ["Observer", "QuantizedNetwork", "least_squares"]
 
 Observer = Literal["min-max", "percentile", "mse", "output"]
 """How a range follows from numbers: all of them, all but 0.5 % at each end, the least squared error of the
@@ -134,30 +134,38 @@ class QuantizedNetwork(nn.Module):
             high[number] = torch.maximum(high[number], values.max())
             return values
 
-        counts = np.zeros((len(self.graph.nodes), BINS))
-
-        def count(node: Node, values: Tensor) -> Tensor:
-            number = self._number[node.name]
-            ends = float(low[number]), float(high[number])
-            if ends[0] < ends[1]:
-                counts[number] += torch.histc(values.float(), BINS, *ends).cpu().numpy()
-            return values
-
         for maps in kept:
             self._run(maps, widen, self.network.own)
         if not torch.isfinite(low + high).all():
             raise InvalidArgumentError("batches", "finite numbers in all layers", "NaN or infinite ones")
-        if observer in _NARROW:
-            for maps in kept:
-                self._run(maps, count, self.network.own)
-            for name, bits in self._bits.items():
-                i = self._number[name]
-                if counts[i].any():
-                    low[i], high[i] = _NARROW[observer](counts[i], float(low[i]), float(high[i]), bits)
         self.low.copy_(low)
         self.high.copy_(high)
         if observer == "output":
             self._halve(kept[0])
+        elif observer != "min-max":
+            narrow = least_squares if observer == "mse" else _percentile
+            counts = self._counts(kept)
+            for name, bits in self._bits.items():
+                i = self._number[name]
+                if counts[i].any():
+                    ends = narrow(counts[i], float(self.low[i]), float(self.high[i]), bits)
+                    self.low[i], self.high[i] = ends
+
+    def _counts(self, batches: Iterable[Tensor]) -> NDArray[np.float64]:
+        """Histograms of all results, clipped to their ranges, shape (nodes, BINS)."""
+        counts = np.zeros((len(self.graph.nodes), BINS))
+
+        def count(node: Node, values: Tensor) -> Tensor:
+            number = self._number[node.name]
+            low, high = float(self.low[number]), float(self.high[number])
+            if low < high:
+                inside = values.float().clamp(low, high)
+                counts[number] += torch.histc(inside, BINS, low, high).cpu().numpy()
+            return values
+
+        for maps in batches:
+            self._run(maps, count, self.network.own)
+        return counts
 
     def _halve(self, maps: Tensor) -> None:
         """Halve ends of the ranges as long as the output moves less.
@@ -479,8 +487,11 @@ def _percentile(counts: NDArray[np.float64], low: float, high: float, bits: int)
     return min(float(edges[first]), 0.0), max(float(edges[last + 1]), 0.0)
 
 
-def _least_squares(counts: NDArray[np.float64], low: float, high: float, bits: int) -> tuple[float, float]:
-    """Range whose codes have the least squared error."""
+def least_squares(counts: NDArray[np.float64], low: float, high: float, bits: int) -> tuple[float, float]:
+    """Return the range whose codes have the least squared error, for the histogram of numbers within another.
+
+    It is a share of that, which keeps where zero is.
+    """
     edges = np.linspace(low, high, BINS + 1)
     numbers, top = (edges[1:] + edges[:-1]) / 2, 2**bits - 1
     scale = SHARES[:, None] * (high - low) / top
@@ -488,6 +499,3 @@ def _least_squares(counts: NDArray[np.float64], low: float, high: float, bits: i
     rounded = scale * (np.clip(np.rint(numbers / scale) + zero, 0, top) - zero)
     share = float(SHARES[np.argmin(((rounded - numbers) ** 2) @ counts)])
     return share * low, share * high
-
-
-_NARROW = {"percentile": _percentile, "mse": _least_squares}

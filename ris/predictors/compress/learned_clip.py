@@ -3,7 +3,9 @@
 A result with the range [low, high] of calibration and k bits is clipped to a learned multiple of it (Esser et
 al., "Learned step size quantization", ICLR 2020; here with a zero point z):
 
-    x -> s clip(rint(x / s), -z, t - z),   s = e^a / t,   z = rint(-low t / (high - low)),   t = 2^k - 1.
+    x -> s clip(rint(x / s), -z, t - z),   s = e^a (high - low) / t,   z = rint(-low t / (high - low)),
+
+with t = 2^k - 1.
 
 Weights are divided by their root mean square d at each output channel, and clipped:
 
@@ -23,6 +25,7 @@ Weights of 8 bits have a zero and no clip, as for `QuantizedNetwork`.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -31,7 +34,7 @@ from ris.predictors.folding import fold_batch_norms, weight_bits
 from ris.predictors.graph import Graph, Node
 from ris.predictors.model import CONVOLUTIONS, OWN_SCALE
 from ris.predictors.module import Network
-from ris.predictors.quantize import Observer, QuantizedNetwork
+from ris.predictors.quantize import Observer, QuantizedNetwork, least_squares
 
 __all__ = ["ClippedNetwork", "odd_codes"]
 
@@ -92,14 +95,24 @@ class ClippedNetwork(QuantizedNetwork):
             self.weight_bits[name] = self._bits[self.between[name]] = width
 
     @torch.no_grad()
-    def calibrate(self, batches: Iterable[Tensor], observer: Observer = "mse") -> None:
-        """Set the ranges of all results, and their clips at all bit-widths, as for `QuantizedNetwork`."""
+    def calibrate(self, batches: Iterable[Tensor], observer: Observer = "output") -> None:
+        """Set the ranges of all results at 8 bits, and within them the clips of fewer bits.
+
+        Parameters
+        ----------
+        batches, observer
+            As for `QuantizedNetwork`, of 8 bits. Clips of fewer are those of the least squared error.
+        """
         kept, chosen = list(batches), {name: self.weight_bits[name] for name in self.between}
-        for place, width in enumerate(self.widths):
-            self.choose(dict.fromkeys(self.between, width))
-            super().calibrate(kept, observer)
-            span = self.high - self.low
-            self.result_clips[:, place] = torch.where(span > 0, span, 1.0).log()
+        self.choose(dict.fromkeys(self.between, PLAIN))
+        self.result_clips.zero_()
+        super().calibrate(kept, observer)
+        counts = self._counts(kept)
+        for number in np.flatnonzero(counts.any(1)):
+            low, high = float(self.low[number]), float(self.high[number])
+            for place, width in enumerate(self.widths[:-1]):
+                least, most = least_squares(counts[number], low, high, width)
+                self.result_clips[number, place] = np.log((most - least) / (high - low))
         self.choose(chosen)
 
     def no_shifts(self) -> dict[str, Tensor]:
@@ -133,7 +146,7 @@ class ClippedNetwork(QuantizedNetwork):
         if node.name in self._real:
             return scale, zero, top
         source = self._source[node.name]
-        return self._clip(self.result_clips, source, self._bits[source]) / top, zero, top
+        return scale * self._clip(self.result_clips, source, self._bits[source]), zero, top
 
     def _rounded(self, node: Node, values: Tensor) -> Tensor:
         scale, zero, top = self._codes(node)
