@@ -98,7 +98,7 @@ class Entry(NamedTuple):
     Attributes
     ----------
     family : str
-        Method; those of one family are joined by a line.
+        Method; those of one family that differ in bits alone are joined by a line.
     label : str
         Tells them apart.
     make : callable
@@ -319,9 +319,11 @@ def draw(values: Values) -> Figure:
             axes.errorbar(
                 places[some], value, [value - low, high - value], color=colour,
                 marker=MARKERS[i % len(MARKERS)],
-                markersize=4, markerfacecolor="white" if i % 2 else colour, linewidth=0.6, linestyle=":",
+                markersize=4, markerfacecolor="white" if i % 2 else colour, linestyle="none",
                 elinewidth=0.8, capsize=1.5, label=family,
             )  # fmt: skip
+            series = [one for one in some if values["label"][one].endswith(" bits")]
+            axes.plot(places[series], share[series, 0], color=colour, linewidth=0.6, linestyle=":")
         lines = 100 * values["line_share"][:, 0]
         top = max(share[:, 2].max(), 101) + 1
         for k, (name, line) in enumerate(zip(values["line"], lines, strict=True)):
