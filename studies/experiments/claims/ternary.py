@@ -296,6 +296,7 @@ def draw(values: Values) -> Figure:
     left.set_xticks((), minor=True)
     left.legend(title="bars: 95 % intervals; dotted: claims;\ndashed: no weights between the ends",
                 title_fontsize=6, fontsize=6)  # fmt: skip
+    right.margins(y=0.08)  # room for the shares
     right.set(
         xlabel="Stage (beside it the share of zeros)",
         ylabel="Cosine of w and T(w)",
