@@ -168,7 +168,7 @@ class QuantizedNetwork(nn.Module):
         return counts
 
     def _halve(self, maps: Tensor) -> None:
-        """Halve ends of the ranges as long as the output moves less.
+        """Halve ends of the ranges as long as the output moves less, for maps as `calibrate` is given.
 
         What a network adds up to a rectifier can be far below zero and never matter, or matter where it goes
         next; no statistics of the numbers tell which. So each result is rounded alone, all others exact, and
@@ -188,18 +188,17 @@ class QuantizedNetwork(nn.Module):
                     (functional.normalize(self._rerun(rounded, node), dim=2) - exact).square().mean()
                 )
 
-            number, least = self._number[node.name], error()
-            while True:
-                before = least
+            number, least, better = self._number[node.name], error(), True
+            while better:
+                better = False
                 for end in (self.low, self.high):
                     while end[number] != 0:
                         end[number] /= 2
-                        if (made := error()) >= least:
+                        made = error()
+                        if not made < least:  # or NaN
                             end[number] *= 2
                             break
-                        least = made
-                if least == before:
-                    break
+                        least, better = made, True
 
     def _rerun(self, values: dict[str, Tensor], changed: Node) -> Tensor:
         """The output, all others exact, when a node has another result; values are replaced."""

@@ -123,7 +123,7 @@ def saq(
 def clipped(
     network: Network, recipe: Recipe, bits: int | Mapping[str, int], widths: Sequence[int] = ()
 ) -> ClippedNetwork:
-    """Return a network with learned clips as they begin: the least squared errors."""
+    """Return a network with learned clips as they begin: see `ClippedNetwork.calibrate`."""
     made = ClippedNetwork(network.cpu(), bits, widths).eval()
     made.calibrate(map(torch.from_numpy, training_maps(recipe, CALIBRATION)))
     return made
