@@ -16,12 +16,13 @@ from ris.predictors import train
 from ris.predictors.compress import gpfq as walk
 from ris.predictors.compress import ternary as ternary_module
 from ris.predictors.compress.coding import coded_bytes
-from ris.predictors.compress.error_feedback import compact, feed_back, hard, nearest, soft, stochastic
+from ris.predictors.compress.error_feedback import feed_back, hard, nearest, soft, stochastic
 from ris.predictors.compress.further import control, stages
 from ris.predictors.compress.gpfq import gpfq
 from ris.predictors.compress.methods import METHODS, compressed, recipes_of, size_of
 from ris.predictors.compress.mixed_precision import CHOICES, mixed_bits, spread
 from ris.predictors.compress.rounding import batches_of, rounded
+from ris.predictors.compress.sensitivity import sensitivities
 from ris.predictors.compress.ternary import TernaryNetwork, ternary
 from ris.predictors.graph import GraphBuilder
 from ris.predictors.model import CONVOLUTIONS, FloatModel, IntegerModel
@@ -111,17 +112,17 @@ def test_every_neuron_against_a_loop(rounding, plain, top):
     np.testing.assert_allclose(residual, weight @ exact.T - (scale[:, None] * codes) @ rounded.T, atol=1e-12)
 
 
-def test_few_rows_with_the_same_inner_products_have_the_same_codes():
-    weight, exact, rounded = layer(samples=300)
-    both = np.hstack([rounded, exact])
-    few = compact(both.T @ both)
-    assert few.shape == (80, 80)
-    np.testing.assert_allclose(few.T @ few, both.T @ both, rtol=1e-9, atol=1e-9)
+def test_weights_of_samples_are_repetitions():
+    weight, exact, rounded = layer(samples=30)
+    times = np.random.default_rng(2).integers(0, 4, (len(weight), 30))
     scale = np.abs(weight).max(1) / 3
-    wanted, residual = feed_back(weight, exact, rounded, scale, 3)
-    made, left = feed_back(weight, few[:, 40:], few[:, :40], scale, 3)
-    np.testing.assert_array_equal(made, wanted)
-    np.testing.assert_allclose((left**2).sum(1), (residual**2).sum(1), rtol=1e-8)
+    codes, residual = feed_back(weight, exact, rounded, scale, 3, importance=times.astype(float))
+    for n, each in enumerate(times):
+        row = slice(n, n + 1)
+        wanted, left = feed_back(weight[row], exact.repeat(each, 0), rounded.repeat(each, 0), scale[row], 3)
+        np.testing.assert_array_equal(codes[row], wanted)
+        np.testing.assert_allclose(residual[row].repeat(each, 1), left, atol=1e-12)
+    assert np.any(codes != feed_back(weight, exact, rounded, scale, 3)[0])
 
 
 def test_error_feedback_beats_rounding_for_every_neuron():
@@ -187,13 +188,13 @@ def test_patches_times_weights_are_the_layer(op):
     torch.testing.assert_close(made, wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("radius", ["row", "layer"])
-def test_codes_of_a_grouped_layer_are_those_of_its_patches(radius, monkeypatch):
+@pytest.mark.parametrize(("radius", "weighted"), [("row", False), ("layer", False), ("row", True)])
+def test_codes_of_a_grouped_layer_are_those_of_its_patches(radius, weighted, monkeypatch):
     monkeypatch.setattr(walk, "PATCHES", 10**9)
     graph = one_layer("groups")
     network, family = random_network(graph), Family(6, (5, 5))
     bits = {graph.nodes[-1].name: 3}
-    quantized = gpfq(network, family, bits, systems=8, radius=radius)
+    quantized = gpfq(network, family, bits, systems=8, radius=radius, weighted=weighted)
     model, node = quantized.export(), graph.nodes[-1]
     batches = [torch.from_numpy(family.training_batch(step, 4, 0).maps) for step in range(2)]
     met = [quantized.simulated(graph.nodes[0], one) for one in batches]
@@ -201,18 +202,62 @@ def test_codes_of_a_grouped_layer_are_those_of_its_patches(radius, monkeypatch):
         torch.cat([walk._patches(node, one) for one in some], 1).double().numpy() for some in (batches, met)
     )
     weight = network.own(node)["weight"].detach().double().flatten(1).numpy()
+    importance = np.ones((4, exact.shape[1]))
+    if weighted:
+        slopes = sensitivities(walk.rounded(network, family, bits), batches)[node.name]
+        slopes = torch.cat([one.movedim(2, 0).flatten(1) for one in slopes], 1).double().numpy()
+        importance = slopes / slopes.mean(1, keepdims=True) + walk.DAMPING
     largest = np.abs(weight).max(1)
     step = walk.STRETCH / 4 * (largest if radius == "row" else np.full(4, largest.mean()))
     for g, rows in enumerate((slice(0, 2), slice(2, 4))):
-        codes, residual = feed_back(weight[rows], exact[g], rounded[g], step[rows], 3)
+        codes, residual = feed_back(
+            weight[rows], exact[g], rounded[g], step[rows], 3, importance=importance[rows]
+        )
         made = model.arrays[f"{node.name}/weight"][rows].reshape(2, -1)
         np.testing.assert_array_equal(made, codes)
         # The biases take up the mean errors.
         bias = quantized.network.own(node)["bias"][rows].detach().numpy()
-        wanted = network.own(node)["bias"][rows].detach().numpy() + residual.mean(1)
+        wanted = network.own(node)["bias"][rows].detach().numpy()
+        wanted = wanted + (importance[rows] * residual).sum(1) / importance[rows].sum(1)
         np.testing.assert_allclose(bias, wanted, rtol=1e-5, atol=1e-6)
     plain = gpfq(network, family, bits, systems=8, radius=radius, correct_bias=False)
     torch.testing.assert_close(plain.network.own(node)["bias"], network.own(node)["bias"])
+
+
+def test_sensitivities_against_the_output_after_every_small_error(monkeypatch):
+    net = GraphBuilder(3)
+    net.conv(net.relu(net.conv(net.input, 2)), 4, 1)
+    graph = net.graph()
+    first, last = graph.nodes[1].name, graph.nodes[-1].name
+    maps = torch.from_numpy(np.random.default_rng(1).standard_normal((2, 1, 3, 2, 3)).astype(np.float32))
+    quantized = rounded(random_network(graph), Family(3, (2, 3)), 8, systems=4)
+    # Every number of the output in turn, instead of random sums of them.
+    numbers = 2 * 4 * 2 * 3
+    monkeypatch.setattr("ris.predictors.compress.sensitivity.PROJECTIONS", numbers)
+    monkeypatch.setattr(
+        "ris.predictors.compress.sensitivity.normal",
+        lambda stream, size, count: math.sqrt(count) * np.eye(count, size),
+    )
+    found = sensitivities(quantized, [maps, 2 * maps])
+    assert list(found) == [first, last]
+
+    def directions(name, error=0.0):
+        made = quantized.exact(graph[first], maps) + (error if name == first else 0.0)
+        made = quantized.exact(graph[last], torch.relu(made)) + (error if name == last else 0.0)
+        return made / made.square().sum(2, keepdim=True).sqrt()
+
+    small = 1e-3
+    corner = quantized.exact(graph[first], maps).abs() < small  # of the rectifier: no slope is right there
+    for name, (made, other) in found.items():
+        assert made.shape == other.shape == (2, 1, 2 if name == first else 4, 2, 3)
+        smooth = ~corner.flatten() if name == first else torch.ones(made.numel(), dtype=torch.bool)
+        for i in torch.nonzero(smooth).flatten():
+            error = torch.zeros(made.numel())
+            error[i] = small
+            with torch.no_grad():
+                above, below = (directions(name, sign * error.reshape(made.shape)) for sign in (1, -1))
+            wanted = ((above - below) / (2 * small)).square().sum()
+            torch.testing.assert_close(made.flatten()[i], wanted, rtol=1e-2, atol=1e-5)
 
 
 @pytest.mark.parametrize(("graph", "size"), [(residual_cnn(12, 2, 5), (8, 8)), (every_operation(), (4, 6))])

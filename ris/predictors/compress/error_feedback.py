@@ -12,8 +12,8 @@ so that after the last weight u = X w - s X' c is the error of the neuron. With 
 errors add up: |u|^2 / |X w|^2 is the same for any number of weights, while here it falls as m log(N) / N for
 m samples of N Gaussian inputs.
 
-The residual meets the inputs in inner products alone. So samples may be replaced by as few rows as there are
-inputs, which have the same inner products (`compact`), and no number of samples is too large.
+Where errors of some samples matter more than those of others, inner products and norms have weights: <a, b>
+is then the sum of h_i a_i b_i over samples i. That is ours.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from channels.checks import non_negative
 from channels.draws import uniform
 from channels.streams import Stream
 
-__all__ = ["Rounding", "compact", "feed_back", "hard", "nearest", "soft", "stochastic"]
+__all__ = ["Rounding", "feed_back", "hard", "nearest", "soft", "stochastic"]
 
 Real = NDArray[np.float64]
 
@@ -66,7 +66,13 @@ def stochastic(stream: Stream) -> Rounding:
 
 
 def feed_back(
-    weight: Real, exact: Real, rounded: Real, scale: Real, top: int, rounding: Rounding = nearest
+    weight: Real,
+    exact: Real,
+    rounded: Real,
+    scale: Real,
+    top: int,
+    rounding: Rounding = nearest,
+    importance: Real | None = None,
 ) -> tuple[Real, Real]:
     """Return the codes of neurons, and their residuals.
 
@@ -82,6 +88,8 @@ def feed_back(
         Largest code.
     rounding : callable
         Q above.
+    importance : ndarray, shape (neurons, m), optional
+        Weights h of the samples above, not negative; by default all are alike.
 
     Returns
     -------
@@ -94,20 +102,10 @@ def feed_back(
     columns = zip(exact.T.copy(), rounded.T.copy(), strict=True)
     for t, (x, x_rounded) in enumerate(columns):
         residual += weight[:, t, None] * x
-        power = x_rounded @ x_rounded
-        wanted = residual @ x_rounded / (scale * power) if power > 0 else np.zeros(len(weight))
+        met = x_rounded[None] if importance is None else importance * x_rounded
+        power = scale * (met @ x_rounded)
+        inner = (residual * met).sum(1)
+        wanted = np.divide(inner, power, out=np.zeros(len(weight)), where=power > 0)
         codes[:, t] = np.clip(rounding(wanted), -top, top)
         residual -= (scale * codes[:, t])[:, None] * x_rounded
     return codes, residual
-
-
-def compact(products: Real) -> Real:
-    """Return a square matrix F with F^T F = products: columns with these inner products.
-
-    Parameters
-    ----------
-    products : ndarray, shape (n, n)
-        Z^T Z of any number of samples, rows of Z.
-    """
-    values, vectors = np.linalg.eigh(products)
-    return np.asarray(np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T)

@@ -5,9 +5,18 @@ network of floats, X' in the network whose earlier layers and results are in cod
 be. So a layer mends the errors before it as well as its own. An input that is 1 everywhere, with weight b,
 comes last: its code is so fine that it stands for any number, and what it takes up is the mean of the error
 (the correction of the bias).
+
+Not all errors matter alike: what a convolution adds up far below a rectifier's zero never gets through, and
+has most of the squared error. So samples have weights, channel by channel,
+
+    h / mean(h) + DAMPING,
+
+with the sensitivity h of the output's directions (`sensitivity`). The constant stands for what slopes do not
+tell: a sum that is below zero now may be above after an error, and errors add up from layer to layer.
+That is ours; without weights it is the algorithm of the papers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -19,8 +28,9 @@ from torch.nn import functional
 from channels.checks import one_of, positive
 from channels.draws import uniform
 from channels.streams import Stream
-from ris.predictors.compress.error_feedback import Rounding, compact, feed_back, nearest
+from ris.predictors.compress.error_feedback import Rounding, feed_back, nearest
 from ris.predictors.compress.rounding import SYSTEMS, batches_of, rounded
+from ris.predictors.compress.sensitivity import sensitivities
 from ris.predictors.graph import Node
 from ris.predictors.model import CONVOLUTIONS
 from ris.predictors.module import Network
@@ -40,6 +50,9 @@ STRETCH = 1.16
 """Steps are so many times what 2^(bits - 1) of them to the radius would be, as the authors' experiments have
 it: the largest code, one less, then still reaches the radius at 4 bits."""
 
+DAMPING = 0.1
+"""Weight of every error beside its sensitivity, which is 1 on average."""
+
 Real = NDArray[np.float64]
 
 
@@ -55,6 +68,7 @@ def gpfq(
     stretch: float = STRETCH,
     rounding: Rounding = nearest,
     correct_bias: bool = True,
+    weighted: bool = True,
 ) -> QuantizedNetwork:
     """Quantize a network's weights with error feedback.
 
@@ -79,6 +93,8 @@ def gpfq(
         How a number becomes a code: `error_feedback.nearest`, `soft`, `hard` or `stochastic`.
     correct_bias : bool
         Whether biases take up the mean errors.
+    weighted : bool
+        Whether errors count by how sensitive the output is to them, or all alike.
 
     Returns
     -------
@@ -89,15 +105,18 @@ def gpfq(
     positive("stretch", stretch)
     quantized = rounded(network, recipe, bits, activation_bits, systems=systems)
     layer = _Layer(quantized, radius, stretch, rounding, correct_bias)
+    maps = [torch.from_numpy(one) for one in training_maps(recipe, batches_of(recipe, systems))]
+    weights = sensitivities(quantized, maps) if weighted else {}
     exact: dict[str, list[Tensor]] = {}
     simulated: dict[str, list[Tensor]] = {}
-    maps = [torch.from_numpy(one) for one in training_maps(recipe, batches_of(recipe, systems))]
     last = {name: node.name for node in quantized.graph.nodes for name in node.inputs}
     for node in quantized.graph.nodes:
         given, met = (_inputs(node, values, maps) for values in (exact, simulated))
         exact[node.name] = [quantized.exact(node, *one) for one in given]
         if node.op in CONVOLUTIONS:
-            layer.quantize(node, [one[0] for one in given], [one[0] for one in met])
+            layer.quantize(
+                node, [one[0] for one in given], [one[0] for one in met], weights.pop(node.name, None)
+            )
         simulated[node.name] = [quantized.simulated(node, *one) for one in met]
         for name in [one for one in exact if last.get(one) == node.name]:
             del exact[name], simulated[name]
@@ -123,21 +142,30 @@ class _Layer:
         self._quantized, self._radius, self._stretch = quantized, radius, stretch
         self._rounding, self._correct_bias = rounding, correct_bias
 
-    def quantize(self, node: Node, exact: Sequence[Tensor], simulated: Sequence[Tensor]) -> None:
-        """Choose codes, steps and biases from a layer's inputs, batch by batch."""
+    def quantize(
+        self,
+        node: Node,
+        exact: Sequence[Tensor],
+        simulated: Sequence[Tensor],
+        sensitivity: Sequence[Tensor] | None,
+    ) -> None:
+        """Choose codes, steps and biases; inputs, and how errors matter, are given batch by batch."""
         own = {name: value.double().numpy() for name, value in self._quantized.network.own(node).items()}
         weight, bias = own["weight"].reshape(len(own["weight"]), -1), own["bias"].copy()
-        groups = node.attributes.get("groups", 1)
+        groups = np.split(np.arange(len(weight)), node.attributes.get("groups", 1))
         bits = self._quantized.weight_bits[node.name]
-        step = self._step(weight, bits)
-        codes = np.empty(weight.shape)
-        products = _products(node, exact, simulated, weight.shape[1])
-        for group, rows in zip(products, np.split(np.arange(len(weight)), groups), strict=True):
-            x_rounded, x, ones = np.split(compact(group), [weight.shape[1], -1], axis=1)
-            top = 2 ** (bits - 1) - 1
-            codes[rows], residual = feed_back(weight[rows], x, x_rounded, step[rows], top, self._rounding)
+        step, top, codes = self._step(weight, bits), 2 ** (bits - 1) - 1, np.empty(weight.shape)
+        kept = _kept(node, exact)
+        x, x_rounded = (_samples([_patches(node, one) for one in some], kept) for some in (exact, simulated))
+        importance = np.ones((len(weight), x.shape[1]))
+        if sensitivity is not None:
+            importance = _importance(_samples([_by_channel(node, one) for one in sensitivity], kept))
+        for group, rows in enumerate(groups):
+            codes[rows], residual = feed_back(
+                weight[rows], x[group], x_rounded[group], step[rows], top, self._rounding, importance[rows]
+            )
             if self._correct_bias:
-                bias[rows] += (residual @ ones / (ones.T @ ones))[:, 0]
+                bias[rows] += np.average(residual, 1, importance[rows])
         shape = own["weight"].shape
         self._quantized.set_weights(
             node.name, *(torch.from_numpy(one) for one in (codes.reshape(shape), step, bias))
@@ -150,20 +178,30 @@ class _Layer:
         return np.where(largest > 0, self._stretch * largest / 2 ** (bits - 1), 1.0)
 
 
-def _products(node: Node, exact: Sequence[Tensor], simulated: Sequence[Tensor], entries: int) -> Real:
-    """Inner products of the columns of X', X and 1, for each group, shape (groups, 2 entries + 1, same)."""
-    groups = node.attributes.get("groups", 1)
-    products = np.zeros((groups, 2 * entries + 1, 2 * entries + 1))
-    share = PATCHES / sum(one.numel() // one.shape[2] for one in exact)
-    stream = Stream(0, "compress", "gpfq", node.name)
-    for number, pair in enumerate(zip(simulated, exact, strict=True)):
-        columns = [_patches(node, one) for one in pair]
-        count = columns[0].shape[1]
-        kept = torch.from_numpy(uniform(stream.child(number), 1, count)[:, 0] < share)
-        columns = [one[:, kept].double() for one in columns]
-        both = torch.cat([*columns, torch.ones_like(columns[0][:, :, :1])], 2)
-        products += (both.mT @ both).numpy()
-    return products
+def _kept(node: Node, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Which patches a layer keeps, batch by batch."""
+    counts = [_patches(node, one).shape[1] for one in inputs]
+    stream, share = Stream(0, "compress", "gpfq", node.name), PATCHES / sum(counts)
+    drawn = (uniform(stream.child(number), 1, count)[:, 0] for number, count in enumerate(counts))
+    return [torch.from_numpy(one < share) for one in drawn]
+
+
+def _samples(batches: Iterable[Tensor], kept: Iterable[Tensor]) -> Real:
+    """Those patches, of all batches, which are the second axis."""
+    return torch.cat([one[:, these] for one, these in zip(batches, kept, strict=True)], 1).double().numpy()
+
+
+def _importance(sensitivity: Real) -> Real:
+    """Weights of samples, shape (channels, patches)."""
+    mean = sensitivity.mean(1, keepdims=True)
+    return np.asarray(np.divide(sensitivity, mean, out=np.ones(sensitivity.shape), where=mean > 0)) + DAMPING
+
+
+def _by_channel(node: Node, result: Tensor) -> Tensor:
+    """Numbers of a result's shape as (channels, patches)."""
+    ranked = result.unflatten(2, (node.attributes["channels"], -1))
+    channels: Tensor = ranked.permute(2, 0, 1, 4, 5, 3).flatten(1)
+    return channels
 
 
 def _patches(node: Node, maps: Tensor) -> Tensor:
