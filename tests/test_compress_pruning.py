@@ -1,6 +1,7 @@
 """Pruning of weights and of filters, and shared weights: against loops, and what is exported."""
 
 import dataclasses
+import importlib
 import itertools
 from functools import partial
 
@@ -13,6 +14,7 @@ from random_networks import random_network
 from scipy.cluster.vq import kmeans2
 
 from channels.errors import InvalidArgumentError
+from ris.predictors.compress.distillation import taught_loss
 from ris.predictors.compress.filter_pruning import (
     filter_pruning,
     filters_pruned,
@@ -22,7 +24,7 @@ from ris.predictors.compress.filter_pruning import (
 )
 from ris.predictors.compress.further import control, stages
 from ris.predictors.compress.methods import METHODS, compressed, size_of
-from ris.predictors.compress.pruning import PrunedNetwork, pruned, pruning
+from ris.predictors.compress.pruning import RAMP, PrunedNetwork, pruned, pruning
 from ris.predictors.compress.rounding import SYSTEMS, batches_of
 from ris.predictors.compress.sparse import SparseNetwork
 from ris.predictors.compress.weight_sharing import SharedNetwork, k_means, weight_sharing
@@ -128,9 +130,11 @@ def test_in_training_zeros_stay_zeros_and_are_as_many_as_it_is_time_for():
 
 def test_without_zeros_it_is_the_control():
     network = small_network(NETWORKS["se"](CHANNELS, 4))
-    made = pruned(network, TINY, 0.0, steps=3)
-    wanted = control(network, stages(TINY, 3, 1e-3, 1)).arrays()
-    for name, array in made.arrays().items():
+    (stage,) = stages(TINY, 3, 1e-3, 1)
+    made = PrunedNetwork(network, 0.0, 2.0)
+    optimise(made, stage)
+    wanted = control(network, [stage]).arrays()
+    for name, array in made.plain().arrays().items():
         np.testing.assert_array_equal(array, wanted[name])
 
 
@@ -270,8 +274,9 @@ def test_what_is_left_is_trained_and_exported():
     products = [one.products(4, 4, 4) for one in (graph, model.graph)]
     interior = [sum(one[name] for name in between(graph)) for one in products]
     assert 0.47 < interior[1] / interior[0] <= 0.5
-    plain = narrowed(network, *smallest(network, 0.5, 4))
-    wanted = control(plain, stages(TINY, 4, 1e-3, 1)).arrays()
+    plain, (stage,) = narrowed(network, *smallest(network, 0.5, 4)), stages(TINY, 4, 1e-3, 1)
+    optimise(plain, stage, loss=taught_loss(plain, network, stage))
+    wanted = plain.arrays()
     for name, array in filters_pruned(network, TINY, 0.5, steps=4).arrays().items():
         np.testing.assert_array_equal(array, wanted[name])
 
@@ -453,3 +458,32 @@ def test_bad_options_are_refused():
             METHODS[method](network, TINY, steps=0)
         with pytest.raises(InvalidArgumentError, match="between the first and the last"):
             METHODS[method](ends_alone(), TINY)
+
+
+# --- the network that is made smaller is the teacher
+
+
+@pytest.mark.parametrize("method", ["pruning", "filter-pruning", "weight-sharing", "low-rank"])
+def test_what_is_left_learns_from_the_whole_network(method, monkeypatch):
+    module = importlib.import_module(f"ris.predictors.compress.{method.replace('-', '_')}")
+    network, told = small_network(SE), []
+
+    def recorded(student, teacher, recipe):
+        told.append((teacher, recipe))
+        return taught_loss(student, teacher, recipe)
+
+    monkeypatch.setattr(module, "taught_loss", recorded)
+    METHODS[method](network, TINY, steps=2, rate=1e-3)
+    assert told == [(network, stages(TINY, 2, 1e-3, 1)[0])]
+
+
+def test_a_pruned_network_is_trained_with_the_loss_of_a_student():
+    network, (stage,) = small_network(SE), stages(TINY, 4, 1e-2, 1)
+    made = pruned(network, TINY, 0.8, steps=4, rate=1e-2)
+    students = [PrunedNetwork(network, 0.8, RAMP * 4) for _ in range(2)]
+    optimise(students[0], stage, loss=taught_loss(students[0], network, stage, 1.0))
+    optimise(students[1], stage)
+    wanted, other = (one.plain().arrays() for one in students)
+    for name, array in made.arrays().items():
+        np.testing.assert_array_equal(array, wanted[name])
+    assert any((array != other[name]).any() for name, array in made.arrays().items())

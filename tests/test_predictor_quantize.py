@@ -9,7 +9,7 @@ from predictors_graphs import every_operation, residual_cnn
 
 from channels.errors import InvalidArgumentError
 from ris.predictors.equalize import equalized
-from ris.predictors.folding import fold_batch_norms, fuse_rectifiers, weight_bits
+from ris.predictors.folding import fold_batch_norms, fuse_rectifiers, part_sums, weight_bits
 from ris.predictors.graph import GraphBuilder
 from ris.predictors.integer_operations import codes_of, integer_operation
 from ris.predictors.model import FloatModel
@@ -86,6 +86,33 @@ def test_rectifiers_are_fused_where_nothing_else_needs_what_they_rectify():
     # What is behind the last convolution stays real, and its rectifiers stay.
     assert [node.op for node in graph.nodes] == ["input", "conv", "relu", "conv", "add", "conv", "relu"]
     assert rectified == {"alone", "add_5"}
+
+
+def test_sums_that_are_added_to_and_go_elsewhere_are_there_twice():
+    net = GraphBuilder(3)
+    state = net.conv(net.input, 4, name="state")
+    for number in range(2):
+        state = net.add_node("add", state, net.conv(state, 4, name=f"branch{number}"))
+    net.add_node("sub", state, net.relu(state))
+    graph = part_sums(net.graph())
+    assert [(node.name, node.inputs) for node in graph.nodes] == [
+        ("input", ()),
+        ("state", ("input",)),
+        ("branch0", ("state",)),
+        ("add_3", ("state", "branch0")),
+        ("add_3_again", ("state", "branch0")),
+        ("branch1", ("add_3",)),
+        ("add_5", ("add_3_again", "branch1")),
+        ("add_5_again", ("add_3_again", "branch1")),
+        ("relu_6", ("add_5",)),
+        ("sub_7", ("add_5_again", "relu_6")),
+    ]
+    plain, parted = trained(net.graph(), (4, 5)), trained(graph, (4, 5))
+    maps = inputs(graph, (4, 5))
+    torch.testing.assert_close(parted(maps), plain(maps))
+    # Nothing to part: sums of which there is one use, or that are only added to.
+    for done in (residual_cnn(16, 0), part_sums(graph)):
+        assert part_sums(done) == done
 
 
 def test_first_and_last_convolutions_keep_their_bits():
@@ -241,11 +268,14 @@ def test_ranges_by_the_output_cannot_be_halved_with_gain():
     widest.calibrate([maps, 0.5 * maps], "min-max")
     nodes = made.graph.nodes
 
-    def directions(node=None, low=0.0, high=0.0):
+    def directions(last=-1, low=0.0, high=0.0):
+        """With rounded results up to that of a node, of which this is the range."""
         values = {}
-        for one in nodes:
+        for i, one in enumerate(nodes):
             values[one.name] = made.exact(one, *[values[name] for name in one.inputs] or [maps])
-            if one is node:
+            if i < last and made.low[i] < made.high[i]:
+                values[one.name] = made._rounded(one, values[one.name])
+            if i == last:
                 scale = (high - low) / 255
                 zero = np.rint(-low / scale)
                 codes = np.clip(np.rint(values[one.name].numpy() / scale) + zero, 0, 255)
@@ -256,14 +286,14 @@ def test_ranges_by_the_output_cannot_be_halved_with_gain():
     narrowed = 0
     with torch.no_grad():
         exact = directions()
-        for number, node in enumerate(nodes):
+        for number in range(len(nodes)):
             low, high = float(made.low[number]), float(made.high[number])
             if low == high:
                 continue
             whole = float(widest.low[number]), float(widest.high[number])
             narrowed += (low, high) != whole
             error, *others = (
-                np.mean((directions(node, *ends) - exact) ** 2)
+                np.mean((directions(number, *ends) - exact) ** 2)
                 for ends in ((low, high), (low / 2, high), (low, high / 2), whole)
             )
             assert error <= min(others) * (1 + 1e-4)

@@ -1,6 +1,7 @@
 """Rewriting of a graph before it is quantized: normalisations into convolutions, rectifiers into clipping.
 
-Convolutions that share their kernels among channels become plain ones.
+Convolutions that share their kernels among channels become plain ones, and a sum may be there once for
+each use.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,9 @@ from ris.predictors.graph import Graph, Node
 from ris.predictors.model import CONVOLUTIONS, OWN_SCALE, WEIGHTED, Array
 from ris.predictors.symmetries import all_turned
 
-__all__ = ["between", "fold_batch_norms", "fuse_rectifiers", "real_tail", "weight_bits"]
+__all__ = ["between", "fold_batch_norms", "fuse_rectifiers", "part_sums", "real_tail", "weight_bits"]
+
+SUMS = ("add", "sub")
 
 
 def fold_batch_norms(graph: Graph, arrays: Mapping[str, Array]) -> tuple[Graph, dict[str, Array]]:
@@ -74,6 +77,27 @@ def fuse_rectifiers(graph: Graph) -> tuple[Graph, frozenset[str]]:
             graph = _absorbed(graph, source, node)
             rectified.add(source.name)
     return graph, frozenset(rectified)
+
+
+def part_sums(graph: Graph) -> Graph:
+    """Return an equal graph where a sum that others add to, and that goes elsewhere too, is there twice.
+
+    So the state of a residual network has one range for the convolutions of the next block, and another for
+    the sum behind that.
+    """
+    nodes: list[Node] = []
+    again: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.op not in SUMS:
+            nodes.append(node)
+            continue
+        node = replace(node, inputs=tuple(again.get(name, name) for name in node.inputs))
+        nodes.append(node)
+        added = [graph[name].op in SUMS for name in _consumers(graph, node)]
+        if any(added) and not all(added):
+            again[node.name] = f"{node.name}_again"
+            nodes.append(replace(node, name=again[node.name]))
+    return Graph(tuple(nodes))
 
 
 def weight_bits(graph: Graph, interior: int, ends: int = 8) -> dict[str, int]:

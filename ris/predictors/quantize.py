@@ -141,7 +141,8 @@ class QuantizedNetwork(nn.Module):
         self.low.copy_(low)
         self.high.copy_(high)
         if observer == "output":
-            self._halve(kept[0])
+            if not self._weights_alone:
+                self._halve(kept[0])
         elif observer != "min-max":
             narrow = least_squares if observer == "mse" else _percentile
             counts = self._counts(kept)
@@ -171,44 +172,47 @@ class QuantizedNetwork(nn.Module):
         """Halve ends of the ranges as long as the output moves less, for maps as `calibrate` is given.
 
         What a network adds up to a rectifier can be far below zero and never matter, or matter where it goes
-        next; no statistics of the numbers tell which. So each result is rounded alone, all others exact, and
-        the output says which range serves it best: by its directions, as phases are all that is used.
+        next; no statistics of the numbers tell which. So results are rounded one after the other, those
+        behind exact, and the output says which range serves each best: by its directions, as phases are all
+        that is used.
         """
         values: dict[str, Tensor] = {}
         exact = functional.normalize(
             self._run(maps, lambda node, made: made, self.network.own, values), dim=2
         )
+        last = self.graph.nodes[-1].name
+
+        def error(made: Mapping[str, Tensor]) -> float:
+            return float((functional.normalize(made[last], dim=2) - exact).square().mean())
+
         for node in self.graph.nodes:
             if node.op not in OWN_SCALE or node.name in self._real:
                 continue
-
-            def error(node: Node = node) -> float:
-                rounded = {**values, node.name: self._rounded(node, values[node.name])}
-                return float(
-                    (functional.normalize(self._rerun(rounded, node), dim=2) - exact).square().mean()
-                )
-
-            number, least, better = self._number[node.name], error(), True
+            number = self._number[node.name]
+            best, better = self._after_rounding(node, values), True
+            least = error(best)
             while better:
                 better = False
                 for end in (self.low, self.high):
                     while end[number] != 0:
                         end[number] /= 2
-                        made = error()
-                        if not made < least:  # or NaN
+                        made = self._after_rounding(node, values)
+                        if not error(made) < least:  # or NaN
                             end[number] *= 2
                             break
-                        least, better = made, True
+                        best, least, better = made, error(made), True
+            values = best
 
-    def _rerun(self, values: dict[str, Tensor], changed: Node) -> Tensor:
-        """The output, all others exact, when a node has another result; values are replaced."""
-        moved = {changed.name}
-        for node in self.graph.nodes[self._number[changed.name] + 1 :]:
-            if not moved.isdisjoint(node.inputs):
-                moved.add(node.name)
-                inputs = tuple(values[name] for name in node.inputs)
-                values[node.name] = self._made(node, self.network.own(node), inputs)
-        return values[self.graph.nodes[-1].name]
+    def _after_rounding(self, node: Node, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """All results if one of these values is rounded: what needs it is made again, exactly."""
+        made = {**values, node.name: self._rounded(node, values[node.name])}
+        moved = {node.name}
+        for one in self.graph.nodes[self._number[node.name] + 1 :]:
+            if not moved.isdisjoint(one.inputs):
+                moved.add(one.name)
+                inputs = tuple(made[name] for name in one.inputs)
+                made[one.name] = self._made(one, self.network.own(one), inputs)
+        return made
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the output for an input, both with axes (batch, user, channel, row, column)."""

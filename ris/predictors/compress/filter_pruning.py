@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from channels.checks import number
 from channels.errors import InvalidArgumentError
 from ris.predictors.channel_groups import channel_groups
+from ris.predictors.compress.distillation import taught_loss
 from ris.predictors.compress.further import stages
 from ris.predictors.compress.rounding import rounded
 from ris.predictors.folding import between, fold_batch_norms
@@ -158,7 +159,7 @@ def smallest(network: Network, share: float, users: int) -> tuple[dict[str, Chan
 def filters_pruned(
     network: Network, recipe: Recipe, share: float = 0.5, *, steps: int = 500, rate: float = 1e-3
 ) -> Network:
-    """Remove channels, and train what is left further.
+    """Remove channels, and train what is left further, with the whole network as its teacher.
 
     Parameters
     ----------
@@ -178,7 +179,7 @@ def filters_pruned(
     """
     (stage,) = stages(recipe, steps, rate, 1)
     made = narrowed(network, *smallest(network, share, recipe.make_task().users))
-    optimise(made, stage)
+    optimise(made, stage, loss=taught_loss(made, network, stage))
     return made.eval()
 
 

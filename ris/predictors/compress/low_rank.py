@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from channels.checks import number
 from channels.errors import InvalidArgumentError
+from ris.predictors.compress.distillation import taught_loss
 from ris.predictors.compress.further import stages
 from ris.predictors.compress.rounding import rounded
 from ris.predictors.folding import weight_bits
@@ -54,12 +55,12 @@ def low_rank(
     steps: int = 500,
     rate: float = 1e-3,
 ) -> QuantizedNetwork:
-    """Factor the convolutions between the first and the last ones, train on, and round.
+    """Factor the convolutions between the first and the last ones, train on with a teacher, and round.
 
     Parameters
     ----------
     network : Network
-        Trained; it is copied.
+        Trained; it is copied, and is the teacher.
     recipe : Recipe
         What trained it, and what the further training follows but for steps and learning rate.
     bits : int
@@ -80,7 +81,7 @@ def low_rank(
         raise InvalidArgumentError("bits", "a whole number, as layers become others", "bits by layer")
     made = factored(network, factor)
     for stage in stages(recipe, steps, rate, 1):
-        optimise(made, stage)
+        optimise(made, stage, loss=taught_loss(made, network, stage))
     return rounded(made.eval(), recipe, bits, equalize=True)
 
 
@@ -90,7 +91,7 @@ def factored(network: Network, factor: float) -> Network:
     Parameters
     ----------
     network : Network
-        Trained; it is copied.
+        Trained; it is copied, and is the teacher.
     factor : float
         How many times fewer weights these have, > 1. Biases stay where they are; the factors in front of them
         have biases of their own, of zero at first.

@@ -12,9 +12,10 @@ the training a share
 
 of them is zero (Zhu and Gupta, "To prune, or not to prune", 2017): many at once, while others can make up
 for it, and the last ones slowly; T is `RAMP` of all steps, and from there on the zeros stay where they are.
-What is zero stays zero. Validations, and the network that is returned, are of the full share: in the middle
-of the ramp too, those of the network as it would be, pruned at once. So the best one is not one with fewer
-zeros.
+What is zero stays zero. The whole network is the teacher of what is left (`distillation`).
+
+Validations, and the network that is returned, are of the full share: in the middle of the ramp too, those of
+the network as it would be, pruned at once. So the best one is not one with fewer zeros.
 """
 
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from channels.checks import number
 from channels.errors import InvalidArgumentError
+from ris.predictors.compress.distillation import taught_loss
 from ris.predictors.compress.further import stages
 from ris.predictors.compress.rounding import rounded
 from ris.predictors.folding import between
@@ -142,7 +144,7 @@ def pruned(
     """
     (stage,) = stages(recipe, steps, rate, 1)
     made = PrunedNetwork(network, share, RAMP * steps)
-    optimise(made, stage)
+    optimise(made, stage, loss=taught_loss(made, network, stage))
     return made.plain()
 
 

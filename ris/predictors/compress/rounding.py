@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from channels.checks import integer
+from ris.predictors.folding import part_sums
 from ris.predictors.module import Network
 from ris.predictors.publish import calibrated
 from ris.predictors.quantize import QuantizedNetwork
@@ -42,7 +43,9 @@ def rounded(
     """
     batches = batches_of(recipe, systems)
     how: dict[str, Any] = {"bits": bits, "activation_bits": activation_bits}
-    return calibrated(network, recipe, "output", equalize, batches, **how)
+    parted = Network(part_sums(network.graph), 0, network.rows, network.columns)
+    parted.load_arrays(network.arrays())
+    return calibrated(parted, recipe, "output", equalize, batches, **how)
 
 
 def batches_of(recipe: Recipe, systems: int) -> int:

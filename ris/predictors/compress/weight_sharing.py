@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from channels.checks import integer
 from channels.errors import InvalidArgumentError
+from ris.predictors.compress.distillation import taught_loss
 from ris.predictors.compress.further import stages
 from ris.predictors.compress.rounding import SYSTEMS, batches_of, rounded
 from ris.predictors.equalize import equalized
@@ -50,7 +51,7 @@ class SharedNetwork(Network):
     Parameters
     ----------
     network : Network
-        Trained; it is copied.
+        Trained; it is copied, and is the teacher.
     bits : int or mapping of str to int
         Of the number that a weight is told by; of all convolutions between the first and the last, or by
         node.
@@ -145,12 +146,12 @@ def weights_shared(
     steps: int = 500,
     rate: float = 1e-3,
 ) -> SharedNetwork:
-    """Share the weights between the first and the last convolutions, and train them further.
+    """Share the weights between the first and the last convolutions, and train them further, with a teacher.
 
     Parameters
     ----------
     network : Network
-        Trained; it is copied.
+        Trained; it is copied, and is the teacher.
     recipe : Recipe
         What trained it, and what the further training follows but for steps and learning rate.
     bits : int or mapping of str to int
@@ -161,7 +162,7 @@ def weights_shared(
     (stage,) = stages(recipe, steps, rate, 1)
     maps = training_maps(recipe, batches_of(recipe, SYSTEMS))
     made = SharedNetwork(equalized(network, map(torch.from_numpy, maps)), bits)
-    optimise(made, stage)
+    optimise(made, stage, loss=taught_loss(made, network, stage))
     return made.cpu().eval()
 
 

@@ -4,9 +4,10 @@ After Krishnamoorthi, "Quantizing deep convolutional networks for efficient infe
 instantaneous task: the reference network, and one of depthwise-separable convolutions, whose normalisations
 are folded into them before anything is rounded. Weights with a scale for each output channel or one for the
 whole convolution: of 2 to 8 bits alone, as in a smaller file, and of 8, 6 and 4 bits with activations of 8;
-activations of 6 and 4 bits with weights of 8. The first and the last convolutions keep 8 bits. Ranges come
-from quantiles over systems of the training. Then 4-bit weights after a training with the rounding in it; that
-of the separable network leaves activations as they are at first, and lets their ranges follow.
+activations of 6 and 4 bits with weights of 8. The first and the last convolutions keep 8 bits. Ranges are
+those with which the output moves least, for systems of the training. Then 4-bit weights after a training with
+the rounding in it, whose ranges begin as quantiles; that of the separable network leaves activations as they
+are at first, and lets their ranges follow.
 
 That paper found: with scales for channels, 8 bits cost at most 2 % without any training; with one scale for
 a convolution, networks of depthwise convolutions fail even so, as folding makes the sizes of their channels
@@ -46,6 +47,9 @@ SCALES = ("channels", "convolutions")
 
 BITS = (*((bits, 0) for bits in range(8, 1, -1)), (8, 8), (6, 8), (4, 8), (8, 6), (8, 4))
 """Bits of weights and of activations; 0 are activations that are not rounded."""
+
+RESULTS = (8, 6, 4)
+"""Bits of activations that are rounded."""
 
 TRAINED = (("reference", "channels"), ("separable", "channels"), ("separable", "convolutions"))
 """Networks and scales with which weights of 4 bits are trained."""
@@ -114,10 +118,10 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
         network = trained_graph([recipe], tell)
         of_float[n, s] = systems.rates(network)[0]
         of_control[n, s] = systems.rates(trained_graph([recipe, further], tell))[0]
-        ranges = calibrated(network, recipe)
+        ranges = {bits: calibrated(network, recipe, "output", activation_bits=bits) for bits in RESULTS}
         for i, j in np.ndindex(len(SCALES), len(BITS)):
             tell(0.5, f"{name}, seed {seed}: weights of {BITS[j][0]} bits, scales of {SCALES[i]}")
-            rounded[n, i, j, s] = _rounded(network, ranges, BITS[j], SCALES[i], systems)
+            rounded[n, i, j, s] = _rounded(network, ranges[BITS[j][1] or 8], BITS[j], SCALES[i], systems)
         for i, (one, scale) in enumerate(TRAINED):
             if one == name:
                 options = settings.options(name, scale)
