@@ -16,6 +16,7 @@ from ris.predictors.model import FloatModel
 from ris.predictors.module import Network
 from ris.predictors.publish import calibrated
 from ris.predictors.quantize import QuantizedNetwork
+from ris.predictors.ranges import BINS, least_squares
 from ris.predictors.runtime import Predictor
 from ris.predictors.train import Recipe, optimise, train
 
@@ -240,21 +241,31 @@ def test_observers_follow_their_definitions():
     numbers[:8] = 40.0  # outliers
     maps = torch.from_numpy(numbers.reshape(1, 1, 1, 400, 500))
     ends = {}
-    for observer in ("min-max", "percentile", "mse"):
+    for observer in ("min-max", "percentile"):
         network = QuantizedNetwork(Network(chain()), activation_bits=4)
         network.calibrate([maps[..., :250], maps[..., 250:]], observer)
         ends[observer] = float(network.low[0]), float(network.high[0])
     assert ends["min-max"] == (numbers.min(), 40.0)
-    quantiles = np.quantile(numbers, [5e-3, 1 - 5e-3])
-    np.testing.assert_allclose(ends["percentile"], quantiles, atol=2 * (40 + 5) / 2048)
-    assert ends["mse"][1] < 40.0
+    wanted = np.quantile(numbers, [5e-3, 1 - 5e-3])
+    np.testing.assert_allclose(ends["percentile"], wanted, atol=2 * (40 + 5) / 2048)
+
+
+@pytest.mark.parametrize("bits", [3, 4])
+def test_the_range_of_least_squares_beats_all_shares(bits):
+    numbers = np.append(np.random.default_rng(0).normal(0, 1, 200_000), np.full(8, 40.0))
+    low, high = numbers.min(), numbers.max()
+    counts, _ = np.histogram(numbers, BINS, (low, high))
 
     def error(low, high):
-        scale = (high - low) / 255
+        scale = (high - low) / (2**bits - 1)
         zero = np.rint(-low / scale)
-        return np.mean((scale * (np.clip(np.rint(numbers / scale) + zero, 0, 255) - zero) - numbers) ** 2)
+        codes = np.clip(np.rint(numbers / scale) + zero, 0, 2**bits - 1)
+        return np.mean((scale * (codes - zero) - numbers) ** 2)
 
-    assert error(*ends["mse"]) <= min(error(*ends["min-max"]), error(*ends["percentile"])) * 1.02
+    ends = least_squares(counts.astype(float), low, high, bits)
+    assert ends[1] / ends[0] == pytest.approx(high / low)
+    assert error(*ends) <= min(error(share * low, share * high) for share in np.linspace(0.3, 1, 36)) * 1.02
+    assert error(*ends) < 0.9 * error(low, high)
 
 
 def test_ranges_by_the_output_cannot_be_halved_with_gain():

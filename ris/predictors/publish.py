@@ -109,7 +109,7 @@ def calibrated(
         Trained; it is copied.
     recipe : Recipe
         How.
-    observer : {"min-max", "percentile", "mse", "output"}
+    observer : {"min-max", "percentile", "output"}
         How a range follows from numbers.
     equalize : bool
         Whether channels are brought to like sizes before.

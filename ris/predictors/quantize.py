@@ -24,24 +24,19 @@ from ris.predictors.folding import fold_batch_norms, fuse_rectifiers, real_tail,
 from ris.predictors.graph import Graph, Node
 from ris.predictors.model import CONVOLUTIONS, OWN_SCALE, TABLES, IntegerModel
 from ris.predictors.module import Network, execute
+from ris.predictors.ranges import BINS, quantiles
 
-__all__ = ["Observer", "QuantizedNetwork", "least_squares"]
+__all__ = ["Observer", "QuantizedNetwork"]
 
-Observer = Literal["min-max", "percentile", "mse", "output"]
-"""How a range follows from numbers: all of them, all but 0.5 % at each end, the least squared error of the
-numbers, or that of the output's directions."""
+Observer = Literal["min-max", "percentile", "output"]
+"""How a range follows from numbers: all of them, all but 0.5 % at each end, or the least squared error of the
+output's directions."""
 
 DECAY = 0.99
 """What the ranges keep in one step of training."""
 
-BINS = 2048
-TAIL = 5e-3
-
 LEAST = 1e-9
 """Codes of a result that a step of an adder's sum makes at least: with 2^23 steps still none."""
-
-SHARES = np.linspace(0.3, 1.0, 71)
-"""Shares of a range that the observer of squared errors tries."""
 
 
 class QuantizedNetwork(nn.Module):
@@ -112,14 +107,14 @@ class QuantizedNetwork(nn.Module):
         self.register_buffer("high", torch.zeros(len(self.graph.nodes)))
 
     @torch.no_grad()
-    def calibrate(self, batches: Iterable[Tensor], observer: Observer = "mse") -> None:
+    def calibrate(self, batches: Iterable[Tensor], observer: Observer = "output") -> None:
         """Set the ranges of all results from what the float network makes of some inputs.
 
         Parameters
         ----------
         batches : iterable of Tensor
             Inputs, axes (batch, user, channel, row, column); 100 batches are plenty.
-        observer : {"min-max", "percentile", "mse", "output"}
+        observer : {"min-max", "percentile", "output"}
             How a range follows from the numbers: see `Observer`.
         """
         one_of("observer", observer, Observer)
@@ -140,17 +135,13 @@ class QuantizedNetwork(nn.Module):
             raise InvalidArgumentError("batches", "finite numbers in all layers", "NaN or infinite ones")
         self.low.copy_(low)
         self.high.copy_(high)
-        if observer == "output":
-            if not self._weights_alone:
-                self._halve(kept[0])
-        elif observer != "min-max":
-            narrow = least_squares if observer == "mse" else _percentile
-            counts = self._counts(kept)
-            for name, bits in self._bits.items():
-                i = self._number[name]
-                if counts[i].any():
-                    ends = narrow(counts[i], float(self.low[i]), float(self.high[i]), bits)
-                    self.low[i], self.high[i] = ends
+        if observer == "output" and not self._weights_alone:
+            self._halve(kept[0])
+        elif observer == "percentile":
+            for number, counts in enumerate(self._counts(kept)):
+                if counts.any():
+                    ends = quantiles(counts, float(self.low[number]), float(self.high[number]))
+                    self.low[number], self.high[number] = ends
 
     def _counts(self, batches: Iterable[Tensor]) -> NDArray[np.float64]:
         """Histograms of all results, clipped to their ranges, shape (nodes, BINS)."""
@@ -480,25 +471,3 @@ def _affine(low: Tensor, high: Tensor, top: int) -> tuple[Tensor, Tensor]:
 
 def _code(values: Tensor, scale: Tensor, zero: Tensor, top: int) -> Tensor:
     return torch.clamp(torch.round(values / scale) + zero, 0, top)
-
-
-def _percentile(counts: NDArray[np.float64], low: float, high: float, bits: int) -> tuple[float, float]:
-    """Ends between which all but TAIL of the numbers on each side lie."""
-    edges = np.linspace(low, high, BINS + 1)
-    share = np.cumsum(counts) / counts.sum()
-    first, last = int(np.searchsorted(share, TAIL)), int(np.searchsorted(share, 1 - TAIL))
-    return min(float(edges[first]), 0.0), max(float(edges[last + 1]), 0.0)
-
-
-def least_squares(counts: NDArray[np.float64], low: float, high: float, bits: int) -> tuple[float, float]:
-    """Return the range whose codes have the least squared error, for the histogram of numbers within another.
-
-    It is a share of that, which keeps where zero is.
-    """
-    edges = np.linspace(low, high, BINS + 1)
-    numbers, top = (edges[1:] + edges[:-1]) / 2, 2**bits - 1
-    scale = SHARES[:, None] * (high - low) / top
-    zero = np.rint(-SHARES[:, None] * low / scale)
-    rounded = scale * (np.clip(np.rint(numbers / scale) + zero, 0, top) - zero)
-    share = float(SHARES[np.argmin(((rounded - numbers) ** 2) @ counts)])
-    return share * low, share * high

@@ -34,7 +34,8 @@ from ris.predictors.folding import fold_batch_norms, weight_bits
 from ris.predictors.graph import Graph, Node
 from ris.predictors.model import CONVOLUTIONS, OWN_SCALE
 from ris.predictors.module import Network
-from ris.predictors.quantize import Observer, QuantizedNetwork, least_squares
+from ris.predictors.quantize import Observer, QuantizedNetwork
+from ris.predictors.ranges import least_squares
 
 __all__ = ["ClippedNetwork", "odd_codes"]
 
