@@ -150,18 +150,19 @@ def compress(
     ----------
     method
         rounding: every weight to the nearest code. gpfq: error feedback, without training, from 256 systems;
-        each code mends what those before it broke (Lybrand and Saab, 2021). ternary: -1, 0 and 1, by training
-        on in stages while more and more weights become zero; it takes minutes. saq: weights and inputs of so
-        many bits, by training on at the worst weights nearby; it takes minutes too (Liu, Cai, Zhuang, 2021).
-        adder: sums of absolute differences in place of most convolutions, trained anew as the network was,
-        beside a teacher (Xu et al., 2020); it takes as long as two trainings. pruning: small weights become
-        zero, by training on while more and more of them do (Zhu and Gupta, 2017). filter-pruning: small
-        channels are removed, and what is left is trained on; fewer operations (Li et al., 2017).
-        weight-sharing: few different weights in a layer, trained on together (Han, Mao, Dally, 2016).
-        low-rank: inner convolutions as products of smaller ones (Tucker decomposition; Kim et al., 2016),
-        trained on. These four take minutes. distil: a small network, trained anew, with the network as
-        teacher (Hinton et al., 2015). combined: the best that a search finds among small networks that are
-        taught, pruned and rounded, for a file of so many bytes; it takes as long as several trainings.
+        each code mends what those before it broke (Lybrand and Saab, 2021), as far as the output is sensitive
+        to it. ternary: -1, 0 and 1, by training on in stages while more and more weights become zero; it
+        takes minutes. saq: weights and inputs of so many bits, by training on at the worst weights nearby; it
+        takes minutes too (Liu, Cai, Zhuang, 2021). adder: sums of absolute differences in place of most
+        convolutions, trained anew as the network was, beside a teacher (Xu et al., 2020); it takes as long as
+        two trainings. pruning: small weights become zero, by training on while more and more of them do (Zhu
+        and Gupta, 2017). filter-pruning: small channels are removed, and what is left is trained on; fewer
+        operations (Li et al., 2017). weight-sharing: few different weights in a layer, trained on together
+        (Han, Mao, Dally, 2016). low-rank: inner convolutions as products of smaller ones (Tucker
+        decomposition; Kim et al., 2016), trained on. These four take minutes, with the network as their
+        teacher. distil: a small network, trained anew, with the network as teacher (Hinton et al., 2015).
+        combined: the best that a search finds among small networks that are taught, pruned and rounded, for a
+        file of so many bytes; it takes as long as several trainings.
     model
         Name of a network that comes with the package, or a file that `ris train` wrote; in floats.
     bits
