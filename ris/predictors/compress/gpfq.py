@@ -180,7 +180,7 @@ class _Layer:
 
 def _kept(node: Node, inputs: Sequence[Tensor]) -> list[Tensor]:
     """Which patches a layer keeps, batch by batch."""
-    counts = [_patches(node, one).shape[1] for one in inputs]
+    counts = [_patches(node, one[:1]).shape[1] * len(one) for one in inputs]
     stream, share = Stream(0, "compress", "gpfq", node.name), PATCHES / sum(counts)
     drawn = (uniform(stream.child(number), 1, count)[:, 0] for number, count in enumerate(counts))
     return [torch.from_numpy(one < share) for one in drawn]
