@@ -196,7 +196,7 @@ def draw(values: Values) -> Figure:
         )  # fmt: skip
     figure.legend(
         handles=entries, loc="outside upper center", ncols=2, frameon=False, title_fontsize=7,
-        title="dotted: the claim; bars: 95 % intervals, beyond the edge where nearly no loss is to be recovered",
+        title="dotted: the claims; bars: 95 % intervals, beyond the edge where there is next to no loss",
     )  # fmt: skip
     return figure
 
