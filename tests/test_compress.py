@@ -112,6 +112,29 @@ def test_every_neuron_against_a_loop(rounding, plain, top):
     np.testing.assert_allclose(residual, weight @ exact.T - (scale[:, None] * codes) @ rounded.T, atol=1e-12)
 
 
+def test_codes_are_those_of_brevitas():
+    """Of its 0.13.4, `gpfq_mode` in float64: two layers of per-channel codes with a rectifier between."""
+
+    def sines(*shape):
+        return np.sin(np.arange(1, np.prod(shape) + 1) ** 2).reshape(shape)
+
+    inputs, first, last = sines(50, 6), sines(9, 6), sines(3, 9)
+    step = np.abs(first).max(1) / 7
+    codes, _ = feed_back(first, inputs, inputs, step, 7)
+    assert codes.tolist() == [
+        [6, -5, 3, -2, -1, -7], [-7, 6, -4, -4, 7, -3], [-4, 7, -7, -7, 0, -3], [2, -6, 7, 1, 7, -7],
+        [1, -4, 1, -7, -6, 7], [-2, -1, 6, -1, -1, 7], [-5, -6, 3, -6, -2, -7], [7, 5, 7, -7, -3, -7],
+        [6, -6, -2, 7, 4, 5],
+    ]  # fmt: skip
+    exact, rounded = (np.maximum(inputs @ one.T, 0) for one in (first, step[:, None] * codes))
+    codes, _ = feed_back(last, exact, rounded, np.abs(last).max(1) / 3, 3)
+    assert codes.tolist() == [
+        [3, -2, 1, -1, 0, -3, -3, 2, -2], [-2, 3, -1, -2, 3, -3, -3, 0, -1], [1, -3, 3, 1, 3, -3, 0, -2, 0]
+    ]  # fmt: skip
+    # Rounding to nearest would give others.
+    assert np.any(codes != np.rint(last / np.abs(last).max(1, keepdims=True) * 3))
+
+
 def test_weights_of_samples_are_repetitions():
     weight, exact, rounded = layer(samples=30)
     times = np.random.default_rng(2).integers(0, 4, (len(weight), 30))
