@@ -122,25 +122,31 @@ def trained_integers(
 def compressed_integers(
     recipe: "Recipe", method: str, progress: Progress = tell_nothing, **options: Any
 ) -> "Model":
-    """Compress a trained network, or take the integer model from `FOLDER`.
+    """Compress a trained network to 8 bits; what the method trains is kept in `FOLDER`.
 
     Parameters
     ----------
     recipe : Recipe
         Training of the float network.
     method : str
-        A key of `ris.predictors.compress.methods.METHODS`.
+        A key of `ris.predictors.compress.methods.METHODS`, of methods that have 8 bits by default.
     progress : callable
         As for `trained_network`; not told of what the method itself trains.
     **options
         Of the method.
     """
-    from ris.predictors.compress.methods import METHODS
+    from ris.predictors.compress.methods import FLOATS, METHODS
+    from ris.predictors.compress.rounding import rounded
 
-    def make(partial: Path) -> "Model":
-        return METHODS[method](trained_graph([recipe], progress), recipe, **options).export()
-
-    return kept_model(file_of([recipe], method, options), make)
+    path = file_of([recipe], method, options)
+    if method not in FLOATS:
+        return kept_model(
+            path, lambda _: METHODS[method](trained_graph([recipe], progress), recipe, **options).export()
+        )
+    network = kept_network(
+        path, lambda _: FLOATS[method](trained_graph([recipe], progress), recipe, **options)
+    )
+    return rounded(network, recipe, 8).export()
 
 
 def taught_network(recipe: "Recipe", progress: Progress = tell_nothing) -> "tuple[Network, Network]":

@@ -25,10 +25,8 @@ from ris.predictors.compress.filter_pruning import (
 from ris.predictors.compress.further import control, stages
 from ris.predictors.compress.methods import METHODS, compressed, size_of
 from ris.predictors.compress.pruning import RAMP, PrunedNetwork, pruned, pruning
-from ris.predictors.compress.rounding import SYSTEMS, batches_of
 from ris.predictors.compress.sparse import SparseNetwork
 from ris.predictors.compress.weight_sharing import SharedNetwork, k_means, weight_sharing
-from ris.predictors.equalize import equalized
 from ris.predictors.folding import between, weight_bits
 from ris.predictors.graph import GraphBuilder
 from ris.predictors.model import FloatModel
@@ -353,8 +351,7 @@ def test_the_integer_model_has_few_codes(network):
     graph = NETWORKS[network](CHANNELS, 4)
     recipe = dataclasses.replace(TINY, network=network)
     source = small_network(graph)
-    maps = training_maps(recipe, batches_of(recipe, SYSTEMS))
-    begun = SharedNetwork(equalized(source, map(torch.from_numpy, maps)), 4)
+    begun = SharedNetwork(source, 4)
     made = weight_sharing(source, recipe, 4, steps=4)
     model = check_runs_as_simulated(made)
     for name, bits in weight_bits(model.graph, 4).items():

@@ -193,9 +193,7 @@ def filter_pruning(
     rate: float = 1e-3,
 ) -> QuantizedNetwork:
     """Remove channels as `filters_pruned`, and round what is left to so many bits."""
-    return rounded(
-        filters_pruned(network, recipe, share, steps=steps, rate=rate), recipe, bits, equalize=True
-    )
+    return rounded(filters_pruned(network, recipe, share, steps=steps, rate=rate), recipe, bits)
 
 
 def _dense(node: Node) -> bool:

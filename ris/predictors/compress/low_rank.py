@@ -33,7 +33,7 @@ from ris.predictors.module import Network
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.train import Recipe, optimise
 
-__all__ = ["factored", "inner_convolutions", "low_rank", "tucker"]
+__all__ = ["decomposed", "factored", "inner_convolutions", "low_rank", "tucker"]
 
 SWEEPS = 3
 """Of the bases, in turn."""
@@ -79,10 +79,16 @@ def low_rank(
     """
     if isinstance(bits, Mapping):
         raise InvalidArgumentError("bits", "a whole number, as layers become others", "bits by layer")
-    made = factored(network, factor)
-    for stage in stages(recipe, steps, rate, 1):
-        optimise(made, stage, loss=taught_loss(made, network, stage))
-    return rounded(made.eval(), recipe, bits, equalize=True)
+    return rounded(decomposed(network, recipe, factor, steps=steps, rate=rate), recipe, bits)
+
+
+def decomposed(
+    network: Network, recipe: Recipe, factor: float = 3.0, *, steps: int = 500, rate: float = 1e-3
+) -> Network:
+    """Factor the convolutions between the first and the last ones, and train on: all as for `low_rank`."""
+    made, (stage,) = factored(network, factor), stages(recipe, steps, rate, 1)
+    optimise(made, stage, loss=taught_loss(made, network, stage))
+    return made.eval()
 
 
 def factored(network: Network, factor: float) -> Network:

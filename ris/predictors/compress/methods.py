@@ -9,11 +9,11 @@ from ris.predictors.compress.adder import adders
 from ris.predictors.compress.coding import coded_bytes
 from ris.predictors.compress.combined import combined
 from ris.predictors.compress.distillation import distilled
-from ris.predictors.compress.filter_pruning import filter_pruning
+from ris.predictors.compress.filter_pruning import filter_pruning, filters_pruned
 from ris.predictors.compress.gpfq import gpfq
-from ris.predictors.compress.low_rank import low_rank
+from ris.predictors.compress.low_rank import decomposed, low_rank
 from ris.predictors.compress.mixed_precision import mixed_bits
-from ris.predictors.compress.pruning import pruning
+from ris.predictors.compress.pruning import pruned, pruning
 from ris.predictors.compress.rounding import rounded
 from ris.predictors.compress.saq import saq
 from ris.predictors.compress.ternary import ternary
@@ -25,7 +25,7 @@ from ris.predictors.publish import described
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.train import Recipe
 
-__all__ = ["METHODS", "Size", "compressed", "recipes_of", "size_of"]
+__all__ = ["FLOATS", "METHODS", "Size", "compressed", "recipes_of", "size_of"]
 
 METHODS: Mapping[str, Callable[..., QuantizedNetwork]] = {
     "rounding": rounded,
@@ -41,6 +41,13 @@ METHODS: Mapping[str, Callable[..., QuantizedNetwork]] = {
     "combined": combined,
 }
 """Functions of a trained network, the recipe that trained it and, if they have any, bits and options."""
+
+FLOATS: Mapping[str, Callable[..., Network]] = {
+    "pruning": pruned,
+    "filter-pruning": filters_pruned,
+    "low-rank": decomposed,
+}
+"""What these methods train before they round, from the network, its recipe and their options."""
 
 
 class Size(NamedTuple):

@@ -158,4 +158,4 @@ def pruning(
     rate: float = 1e-3,
 ) -> QuantizedNetwork:
     """Prune as `pruned`, and round what is left to so many bits; zeros stay."""
-    return rounded(pruned(network, recipe, share, steps=steps, rate=rate), recipe, bits, equalize=True)
+    return rounded(pruned(network, recipe, share, steps=steps, rate=rate), recipe, bits)

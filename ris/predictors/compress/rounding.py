@@ -23,7 +23,6 @@ def rounded(
     activation_bits: int | None = 8,
     *,
     systems: int = SYSTEMS,
-    equalize: bool = False,
 ) -> QuantizedNetwork:
     """Round a network's weights to nearest, in steps of the largest one of each output channel.
 
@@ -38,14 +37,12 @@ def rounded(
     systems : int
         Systems of the training from which the ranges are read, rounded down to whole batches; those of the
         first batch tell which ranges move the output least.
-    equalize : bool
-        Whether channels are brought to like sizes before.
     """
     batches = batches_of(recipe, systems)
     how: dict[str, Any] = {"bits": bits, "activation_bits": activation_bits}
     parted = Network(part_sums(network.graph), 0, network.rows, network.columns)
     parted.load_arrays(network.arrays())
-    return calibrated(parted, recipe, "output", equalize, batches, **how)
+    return calibrated(parted, recipe, "output", batches=batches, **how)
 
 
 def batches_of(recipe: Recipe, systems: int) -> int:

@@ -8,9 +8,7 @@ The weights of a convolution between the first and the last ones are replaced by
 The relative size is ours, and costs nothing, as the integer model has scales of output channels anyway. The
 numbers c come from k-means in one dimension (Lloyd), which begins with numbers that are evenly apart from
 the smallest to the largest weight, so that the few large weights have some of their own. Then they train
-further, and a stays: the gradient of c[a] is the sum of s_o dL/dw over all weights that share it. Before all
-that channels are brought to like sizes, which rounding the results needs, and what is shared does not allow
-afterwards.
+further, and a stays: the gradient of c[a] is the sum of s_o dL/dw over all weights that share it.
 
 In the integer model a layer has at most 2^b different codes of 8 bits. Codes by how often they occur are
 what makes it small: `ris.predictors.compress.coding`.
@@ -27,12 +25,10 @@ from channels.checks import integer
 from channels.errors import InvalidArgumentError
 from ris.predictors.compress.distillation import taught_loss
 from ris.predictors.compress.further import stages
-from ris.predictors.compress.rounding import SYSTEMS, batches_of, rounded
-from ris.predictors.equalize import equalized
+from ris.predictors.compress.rounding import rounded
 from ris.predictors.folding import between, fold_batch_norms
 from ris.predictors.graph import Node
 from ris.predictors.module import Network
-from ris.predictors.publish import training_maps
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.train import Recipe, optimise
 
@@ -160,8 +156,7 @@ def weights_shared(
         Of the further training: optimiser steps, and highest learning rate.
     """
     (stage,) = stages(recipe, steps, rate, 1)
-    maps = training_maps(recipe, batches_of(recipe, SYSTEMS))
-    made = SharedNetwork(equalized(network, map(torch.from_numpy, maps)), bits)
+    made = SharedNetwork(network, bits)
     optimise(made, stage, loss=taught_loss(made, network, stage))
     return made.cpu().eval()
 

@@ -28,7 +28,7 @@ from ris.predictors.bootstrap import Estimate, ratio
 from studies.experiment import Check, Experiment, Outcome, Progress, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, make_panels
-from studies.trained import compressed_integers, float_model_of, trained_graph
+from studies.trained import float_model_of, trained_graph
 
 # torch takes long to import, and only measuring needs it.
 if TYPE_CHECKING:
@@ -87,11 +87,12 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
 def _measured(recipe: "Recipe", systems: int, tell: Progress) -> tuple[Real, Real]:
     """Sum rates of a network in floats and in 8 bits, shape (2, systems), and its `MEASURES`."""
     from ris.predictors.compress.methods import size_of
+    from ris.predictors.compress.rounding import rounded
     from ris.predictors.publish import rates_of
     from ris.predictors.runtime import Predictor
 
     network, task = trained_graph([recipe], tell), recipe.make_task()
-    integers = compressed_integers(recipe, "rounding", tell, bits=8)
+    integers = rounded(network, recipe, 8).export()
     models: tuple[Model, ...] = (float_model_of(network), integers)
     size = size_of(integers, task.users)
     rates = rates_of([Predictor(one).run for one in models], task, "test", systems)

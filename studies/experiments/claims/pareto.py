@@ -137,8 +137,10 @@ def _further(method: str, options: Mapping[str, float], given: Trainings) -> "Mo
 
 
 def _other(network: str, given: Trainings) -> "Model":
+    from ris.predictors.compress.rounding import rounded
+
     recipe = dataclasses.replace(given.recipe, network=network)
-    return compressed_integers(recipe, "rounding", given.progress, bits=8)
+    return rounded(trained_graph([recipe], given.progress), recipe, 8).export()
 
 
 def _ternary(given: Trainings) -> "Model":

@@ -121,7 +121,7 @@ def _models(settings: Settings, recipe: "Recipe", tell: Progress) -> "tuple[Netw
         return lambda share, text: tell((number + share) / (1 + len(WAYS)), text)
 
     control = trained_graph([recipe, *stages(recipe, settings.steps, settings.rate, 1)], stage(0))
-    models: list[Model] = [rounded(control, recipe, 8, equalize=True).export()]
+    models: list[Model] = [rounded(control, recipe, 8).export()]
     for method, options in (
         ("pruning", {"share": settings.zeros}),
         ("filter-pruning", {"share": settings.fewer}),
