@@ -279,12 +279,12 @@ def test_ranges_by_the_output_cannot_be_halved_with_gain():
     widest.calibrate([maps, 0.5 * maps], "min-max")
     nodes = made.graph.nodes
 
-    def directions(last=-1, low=0.0, high=0.0):
-        """With rounded results up to that of a node, of which this is the range."""
+    def directions(last=-1, low=0.0, high=0.0, before=False):
+        """With a node's result rounded, of which this is the range, and those before it too if asked for."""
         values = {}
         for i, one in enumerate(nodes):
             values[one.name] = made.exact(one, *[values[name] for name in one.inputs] or [maps])
-            if i < last and made.low[i] < made.high[i]:
+            if before and i < last and made.low[i] < made.high[i]:
                 values[one.name] = made._rounded(one, values[one.name])
             if i == last:
                 scale = (high - low) / 255
@@ -304,7 +304,7 @@ def test_ranges_by_the_output_cannot_be_halved_with_gain():
             whole = float(widest.low[number]), float(widest.high[number])
             narrowed += (low, high) != whole
             error, *others = (
-                np.mean((directions(number, *ends) - exact) ** 2)
+                sum(np.mean((directions(number, *ends, before) - exact) ** 2) for before in (False, True))
                 for ends in ((low, high), (low / 2, high), (low, high / 2), whole)
             )
             assert error <= min(others) * (1 + 1e-4)

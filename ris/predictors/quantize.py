@@ -163,36 +163,36 @@ class QuantizedNetwork(nn.Module):
         """Halve ends of the ranges as long as the output moves less, for maps as `calibrate` is given.
 
         What a network adds up to a rectifier can be far below zero and never matter, or matter where it goes
-        next; no statistics of the numbers tell which. So results are rounded one after the other, those
-        behind exact, and the output says which range serves each best: by its directions, as phases are all
-        that is used.
+        next; no statistics of the numbers tell which. So each result is rounded, and the output says which
+        range serves it best: by its directions, as phases are all that is used. What counts is the error if
+        all others are exact, plus that if those before are rounded: alone, the former leaves ranges that are
+        lost together; the latter finds ones that clip what others clip too, and fail if anything else moves.
         """
-        values: dict[str, Tensor] = {}
-        exact = functional.normalize(
-            self._run(maps, lambda node, made: made, self.network.own, values), dim=2
+        exact: dict[str, Tensor] = {}
+        output = functional.normalize(
+            self._run(maps, lambda node, made: made, self.network.own, exact), dim=2
         )
-        last = self.graph.nodes[-1].name
-
-        def error(made: Mapping[str, Tensor]) -> float:
-            return float((functional.normalize(made[last], dim=2) - exact).square().mean())
-
+        last, rounded = self.graph.nodes[-1].name, exact
         for node in self.graph.nodes:
             if node.op not in OWN_SCALE or node.name in self._real:
                 continue
-            number = self._number[node.name]
-            best, better = self._after_rounding(node, values), True
-            least = error(best)
+
+            def error(node: Node = node, before: Mapping[str, Tensor] = rounded) -> float:
+                made = [self._after_rounding(node, values)[last] for values in (exact, before)]
+                return sum(float((functional.normalize(one, dim=2) - output).square().mean()) for one in made)
+
+            number, least, better = self._number[node.name], error(), True
             while better:
                 better = False
                 for end in (self.low, self.high):
                     while end[number] != 0:
                         end[number] /= 2
-                        made = self._after_rounding(node, values)
-                        if not error(made) < least:  # or NaN
+                        made = error()
+                        if not made < least:  # or NaN
                             end[number] *= 2
                             break
-                        best, least, better = made, error(made), True
-            values = best
+                        least, better = made, True
+            rounded = self._after_rounding(node, rounded)
 
     def _after_rounding(self, node: Node, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """All results if one of these values is rounded: what needs it is made again, exactly."""
