@@ -6,8 +6,8 @@ be. So a layer mends the errors before it as well as its own. An input that is 1
 comes last: its code is so fine that it stands for any number, and what it takes up is the mean of the error
 (the correction of the bias).
 
-Not all errors matter alike: what a convolution adds up far below a rectifier's zero never gets through, and
-has most of the squared error. So samples have weights, channel by channel,
+Not all errors matter alike: what a convolution adds up far below a rectifier's zero never gets through, but
+can have most of the squared error. So samples have weights, channel by channel,
 
     h / mean(h) + DAMPING,
 
