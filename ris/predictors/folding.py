@@ -18,6 +18,7 @@ from ris.predictors.symmetries import all_turned
 __all__ = ["between", "fold_batch_norms", "fuse_rectifiers", "part_sums", "real_tail", "weight_bits"]
 
 SUMS = ("add", "sub")
+"""Operations that add to what they are given."""
 
 
 def fold_batch_norms(graph: Graph, arrays: Mapping[str, Array]) -> tuple[Graph, dict[str, Array]]:

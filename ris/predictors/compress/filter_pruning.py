@@ -164,7 +164,7 @@ def filters_pruned(
     Parameters
     ----------
     network : Network
-        Trained; it is copied.
+        Trained; it is copied, and is the teacher.
     recipe : Recipe
         What trained it, and what the further training follows but for steps and learning rate.
     share : float

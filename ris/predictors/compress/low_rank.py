@@ -97,7 +97,7 @@ def factored(network: Network, factor: float) -> Network:
     Parameters
     ----------
     network : Network
-        Trained; it is copied, and is the teacher.
+        Trained; it is copied.
     factor : float
         How many times fewer weights these have, > 1. Biases stay where they are; the factors in front of them
         have biases of their own, of zero at first.

@@ -26,6 +26,9 @@ def rounded(
 ) -> QuantizedNetwork:
     """Round a network's weights to nearest, in steps of the largest one of each output channel.
 
+    Ranges of results are those that move the output least, with one for each use of a sum
+    (`folding.part_sums`): so the graph may have more sums than the network's.
+
     Parameters
     ----------
     network : Network

@@ -21,11 +21,12 @@ def sensitivities(quantized: QuantizedNetwork, batches: Sequence[Tensor]) -> dic
     """Return the sensitivity of the output's directions to every number of a convolution's results.
 
     With small errors e_i of the results y_i of a convolution, uncorrelated and before any rectifier, the
-    directions d of the output move by
+    directions u of the output, unit vectors of two numbers, move by
 
-        sum_k E (d_k(y + e) - d_k(y))^2 = sum_i h_i E e_i^2,   h_i = sum_k (d d_k / d y_i)^2,
+        sum_k E (u_k(y + e) - u_k(y))^2 = sum_i h_i E e_i^2,   h_i = sum_k (du_k / dy_i)^2,
 
-    where every other layer is exact. h is estimated by means of (d <r, d> / d y_i)^2 over random normal r.
+    to first order, where every other layer is exact. h is the mean of (d<r, u> / dy_i)^2 over random normal
+    vectors r, of which `PROJECTIONS` are drawn, always the same ones.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ def sensitivities(quantized: QuantizedNetwork, batches: Sequence[Tensor]) -> dic
     Returns
     -------
     dict of str to list of Tensor
-        h by convolution and batch, in the shape of the result.
+        h by convolution and batch, in the shape of the result, axes (batch, user, channel, row, column).
     """
     nodes = quantized.graph.nodes
     found: dict[str, list[Tensor]] = {node.name: [] for node in nodes if node.op in CONVOLUTIONS}

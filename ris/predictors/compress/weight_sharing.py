@@ -47,7 +47,7 @@ class SharedNetwork(Network):
     Parameters
     ----------
     network : Network
-        Trained; it is copied, and is the teacher.
+        Trained; it is copied.
     bits : int or mapping of str to int
         Of the number that a weight is told by; of all convolutions between the first and the last, or by
         node.

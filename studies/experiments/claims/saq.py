@@ -250,7 +250,7 @@ def draw(values: Values) -> Figure:
         label="mean, and range of trainings",
     )  # fmt: skip
     right.set(xlabel="Convolution", ylabel="Generated bits", ylim=(1.5, 8.5))
-    right.legend()
+    right.legend(loc="upper center")
     return figure
 
 
