@@ -14,7 +14,8 @@ Weights are divided by their root mean square d at each output channel, and clip
 so that q are the odd numbers from -t to t: the grid without zero of Liu, Cai and Zhuang ("Sharpness-aware
 quantization for deep neural networks", arXiv 2111.12273). They divide by the deviation of all weights of a
 layer, and subtract the mean before, since the batch normalisation behind gives channels their sizes back, and
-sums their means. Here none follows: d takes care of the sizes, and weights keep their mean.
+sums their means. Here none follows: d takes care of the sizes, and weights keep their mean. Channels learn at
+one pace (`rescaled`).
 
 Gradients pass through rint as if it were not there; d is taken as a constant. What clips learn follows from
 these formulas alone: the derivative of a result by a is its rounding error where x is inside, and the clip
@@ -30,6 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from channels.errors import InvalidArgumentError
+from ris.predictors.compress.rescaled import RescaledNetwork
 from ris.predictors.folding import fold_batch_norms, weight_bits
 from ris.predictors.graph import Graph, Node
 from ris.predictors.model import CONVOLUTIONS, OWN_SCALE
@@ -74,6 +76,7 @@ class ClippedNetwork(QuantizedNetwork):
         self, network: Network, bits: int | Mapping[str, int] = 4, widths: Sequence[int] = ()
     ) -> None:
         super().__init__(_rounded_inputs(network), bits, PLAIN, follow=False)
+        self.network = RescaledNetwork(self.network)
         chosen = {name for name, width in weight_bits(self.graph, 0).items() if width == 0}
         self.between = {node.name: node.inputs[0] for node in self.graph if node.name in chosen}
         if any(width != PLAIN for name, width in self.weight_bits.items() if name not in chosen):

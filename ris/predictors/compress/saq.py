@@ -2,7 +2,8 @@
 
 After Liu, Cai and Zhuang, "Sharpness-aware quantization for deep neural networks" (arXiv 2111.12273), on a
 finite set of systems: where every step draws new ones there is nothing to generalise from, and flat minima
-gain nothing. `learned_clip` is the quantizer, `sharpness` the step, `bit_widths` the generator.
+gain nothing. `learned_clip` is the quantizer, `sharpness` the step, `bit_widths` the generator. A network in
+floats is the teacher (`distillation`); that is ours.
 """
 
 import dataclasses
@@ -19,6 +20,7 @@ from channels.draws import uniform
 from channels.errors import InvalidArgumentError
 from channels.streams import Stream
 from ris.predictors.compress.bit_widths import BitWidthGenerator, Budget, Draw, PolicyGradient
+from ris.predictors.compress.distillation import taught_loss
 from ris.predictors.compress.learned_clip import ClippedNetwork
 from ris.predictors.compress.sharpness import sharpness_aware, shift_uphill
 from ris.predictors.finite import FiniteTask
@@ -32,6 +34,9 @@ __all__ = ["CHOICES", "RADIUS", "FiniteRecipe", "clipped", "generated_bits", "sa
 
 CALIBRATION = 4
 """Batches of the training from which ranges are read."""
+
+RATE = 2e-3
+"""Highest learning rate."""
 
 RADIUS = 0.05
 """Of the weights that are near."""
@@ -80,8 +85,9 @@ def saq(
     *,
     systems: int = 1024,
     steps: int = 500,
-    rate: float = 1e-3,
+    rate: float = RATE,
     radius: float = RADIUS,
+    teacher: Network | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> ClippedNetwork:
@@ -100,6 +106,8 @@ def saq(
         Of the further training: number of systems, optimiser steps, and highest learning rate.
     radius : float
         How far the worst weights may be; 0 for training with the rounding alone.
+    teacher : Network, optional
+        In floats, whose phases are followed: the network itself, if nothing else is said.
     checkpoint, progress
         As for `ris.predictors.train.optimise`.
 
@@ -113,6 +121,7 @@ def saq(
     optimise(
         quantized,
         tuning,
+        loss=taught_loss(quantized, teacher or network, tuning),
         gradients=sharpness_aware(quantized, radius),
         checkpoint=checkpoint,
         progress=progress,
@@ -137,7 +146,7 @@ def generated_bits(
     choices: Sequence[int] = CHOICES,
     systems: int = 1024,
     steps: int = 1000,
-    rate: float = 1e-3,
+    rate: float = RATE,
     radius: float = RADIUS,
 ) -> dict[str, int]:
     """Choose the bits of each convolution between the first and the last ones, within a budget.

@@ -163,7 +163,7 @@ def _sharpness(way: saq.Way, given: Trainings) -> "Model":
         search=min(full.search, given.further.steps),
     )
     network = trained_graph([given.recipe], given.progress)
-    tuning = FiniteRecipe.after(given.recipe, settings.finite, settings.steps, settings.rate)
+    tuning = FiniteRecipe.after(given.recipe, settings.finite, settings.steps, settings.control_rate)
     return saq.quantized(settings, network, [given.recipe, tuning], way, given.progress)
 
 

@@ -4,15 +4,17 @@ Trained networks are quantized between their first and last layers, and trained 
 systems: with the rounding alone, and at the worst weights nearby (`ris.predictors.compress.saq`, after Liu,
 Cai and Zhuang, arXiv 2111.12273), at 2, 3 and 4 bits of weights and inputs alike; and with bits that a
 generator chose for each layer, within the bit operations of 3 bits everywhere. The control is the network in
-floats after the same further steps on the same systems. All are measured on users and surfaces in directions
-outside the ranges of the training ("unseen"), the quantized ones as the integer runtime executes them.
+floats after as many further steps on the same systems, and the teacher of all others. All are measured on
+users and surfaces in directions outside the ranges of the training ("unseen"), the quantized ones as the
+integer runtime executes them.
 
 The claims: with 4 bits, at least 99.5 % of the control's mean rate for at most a fiftieth of its bit
 operations (products times bits of both factors, 32 and 32 in floats); at 2 and at 3 bits, at least the rate
 of training with the rounding alone; and with generated bits, at least the rate of 3 bits everywhere.
 
-Steps count alike, though one at the worst weights nearby takes two gradients. Intervals are those of 95 % by
-the bootstrap over trainings and, within them, systems.
+Steps count alike, though one at the worst weights nearby takes two gradients; learning rates are those that
+suit floats and integers. Intervals are those of 95 % by the bootstrap over trainings and, within them,
+systems.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,7 +31,7 @@ from ris.predictors.bootstrap import Estimate, ratio
 from studies.experiment import Check, Experiment, Outcome, Progress, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, make_panels
-from studies.trained import file_of, kept_model, trained_network
+from studies.trained import file_of, float_model_of, kept_model, trained_graph
 
 # torch takes long to import, and only measuring needs it.
 if TYPE_CHECKING:
@@ -69,8 +71,8 @@ class Settings:
     """How networks are trained, and on how much they are measured.
 
     `side`, `batch` and `first_steps` are those of the recipes, one for each of `seeds`. `finite` systems are
-    those of the further training, of `steps` steps at `rate`, and of the search for bits, of `search` ones.
-    Within `radius` the worst weights are nearby.
+    those of the further training, of `steps` steps, and of the search for bits, of `search` ones; at `rate`,
+    and at `control_rate` in floats. Within `radius` the worst weights are nearby.
     """
 
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
@@ -79,7 +81,8 @@ class Settings:
     first_steps: int = 1500
     finite: int = 1024
     steps: int = 350
-    rate: float = 1e-3
+    rate: float = 2e-3
+    control_rate: float = 1e-3
     radius: float = 0.05
     search: int = 250
     systems: int = 1000
@@ -118,17 +121,16 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
 def _trained(settings: Settings, recipe: "Recipe", tell: Progress) -> "tuple[Model, list[Model]]":
     """The control, and the models of all ways."""
     from ris.predictors.compress.saq import FiniteRecipe
-    from ris.predictors.model import FloatModel
 
-    tuning = FiniteRecipe.after(recipe, settings.finite, settings.steps, settings.rate)
+    tuning = FiniteRecipe.after(recipe, settings.finite, settings.steps, settings.control_rate)
 
     def stage(number: int) -> Progress:
         return lambda share, text: tell((number + share) / (2 + len(WAYS)), text)
 
-    network = trained_network([recipe], stage(0))
-    control: Any = trained_network([recipe, tuning], stage(1))
+    network = trained_graph([recipe], stage(0))
+    control = trained_graph([recipe, tuning], stage(1))
     models = [quantized(settings, network, [recipe, tuning], way, stage(2 + i)) for i, way in enumerate(WAYS)]
-    return FloatModel(control.graph, control.arrays(), recipe.side, recipe.side), models
+    return float_model_of(control), models
 
 
 def quantized(
@@ -137,7 +139,7 @@ def quantized(
     """The model of a way; kept in a file, as networks are."""
     from ris.predictors.compress.saq import generated_bits, saq
 
-    how = {"finite": settings.finite, "radius": settings.radius, "search": settings.search}
+    how = {one: getattr(settings, one) for one in ("finite", "radius", "rate", "search")}
     text = f"{way.name}, {way.bits} bits"
     further: dict[str, Any] = {"systems": settings.finite, "rate": settings.rate}
 
@@ -154,6 +156,7 @@ def quantized(
             bits,
             steps=settings.steps,
             radius=settings.radius if way.sharp else 0.0,
+            teacher=trained_graph(recipes),
             checkpoint=partial,
             progress=lambda step, told: tell(step / settings.steps, f"{text}: {told}"),
             **further,
