@@ -12,6 +12,7 @@ from test_predictor_model_file import edited
 
 from channels.errors import InvalidArgumentError
 from ris.predictors.compress.bit_widths import BitWidthGenerator, Budget, PolicyGradient
+from ris.predictors.compress.further import control, stages
 from ris.predictors.compress.learned_clip import ClippedNetwork, odd_codes
 from ris.predictors.compress.saq import FiniteRecipe, clipped, generated_bits, saq
 from ris.predictors.compress.sharpness import sharpness_aware, shift_uphill
@@ -486,6 +487,10 @@ def tiny_network():
     return build("cnn", TINY.make_task().channels, 2, 1)
 
 
+def trained_further(network):
+    return control(network, stages(TINY, 5, 1e-2, 1))
+
+
 def test_training_lowers_the_loss_and_is_reproducible():
     network = tiny_network()
     made = saq(network, TINY, 3, systems=8, steps=12, rate=3e-3)
@@ -498,7 +503,9 @@ def test_training_lowers_the_loss_and_is_reproducible():
         with torch.no_grad():
             return sum(float(loss_of(one, batch)) for batch in batches)
 
+    other = saq(network, TINY, 3, systems=8, steps=12, rate=3e-3, teacher=trained_further(network))
     assert loss(made) < loss(begun) - 0.02
+    assert loss(other) != loss(made)
     assert loss(again) == loss(made) != loss(plain)
     assert isinstance(made.export(), IntegerModel)
 
