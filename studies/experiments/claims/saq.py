@@ -226,7 +226,7 @@ def _checks(settings: Settings, rates: Real, shares: Real, less: Real) -> Iterat
 
 def draw(values: Values) -> Figure:
     """Rates against bit operations, and the bits of the layers."""
-    figure, (left, right) = make_panels(2)
+    figure, (left, right) = make_panels(2, height=3.2)
     fewer, share = values["fewer"].mean(1), 100 * values["share"]
     for i, name in enumerate(dict.fromkeys(values["way"])):
         some = values["way"] == name
@@ -244,7 +244,6 @@ def draw(values: Values) -> Figure:
     left.set(xlabel="Bit operations of floats over these", ylabel="Sum rate (% of the control)", xscale="log")
     left.set_xticks((50, 70, 100, 140), labels=("50", "70", "100", "140"))
     left.set_xticks((), minor=True)
-    left.legend(title="bars: 95 % intervals", title_fontsize=7)
     bits = values["layer_bits"]
     layer = np.arange(1, bits.shape[1] + 1)
     right.vlines(layer, bits.min(0), bits.max(0), color=COLOURS[2], linewidth=0.8)
@@ -254,6 +253,9 @@ def draw(values: Values) -> Figure:
     )  # fmt: skip
     right.set(xlabel="Convolution", ylabel="Generated bits", ylim=(1.5, 8.5))
     right.legend(loc="upper center")
+    figure.legend(
+        *left.get_legend_handles_labels(), loc="outside lower left", ncols=2, title="bars: 95 % intervals"
+    )
     return figure
 
 
