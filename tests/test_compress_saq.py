@@ -311,7 +311,7 @@ def test_weights_are_symmetric_or_odd(weight, bits, sound):
 
 
 def naive_step(network, maps, loss, radius):
-    """The step as the authors' code takes it: keep dL/dq, shift what is there, restore it."""
+    """The step as the authors' code takes it: keep dL/dq, shift what is there, restore it; over gains."""
     kept = {}
     own = network._own
 
@@ -326,9 +326,10 @@ def naive_step(network, maps, loss, radius):
 
     network._own, shifts = recording, {}
     loss(network(maps)).backward()
-    gradients = {name: value.grad.clone() for name, value in kept.items()}
+    gains = {name: network.network.gain(name.split("/")[0], value) for name, value in kept.items()}
+    gradients = {name: gains[name] * value.grad for name, value in kept.items()}
     norm = torch.cat([one.flatten() for one in gradients.values()]).norm()
-    shifts = {name: radius * one / norm for name, one in gradients.items()}
+    shifts = {name: radius * gains[name] * one / norm for name, one in gradients.items()}
     network.zero_grad()
     loss(network(maps)).backward()
     del network._own

@@ -69,14 +69,15 @@ class ClippedNetwork(QuantizedNetwork):
     between : dict of str to str
         Convolutions between the first and the last ones, with the nodes that are their inputs.
     shifts : dict of str to Tensor
-        By "node/parameter" what is added to rounded weights and to biases; empty for nothing.
+        By "node/parameter" what is added to rounded weights and to biases, in units of the channel's gain;
+        empty for nothing.
     """
 
     def __init__(
         self, network: Network, bits: int | Mapping[str, int] = 4, widths: Sequence[int] = ()
     ) -> None:
         super().__init__(_rounded_inputs(network), bits, PLAIN, follow=False)
-        self.network = RescaledNetwork(self.network)
+        self.network: RescaledNetwork = RescaledNetwork(self.network)
         chosen = {name for name, width in weight_bits(self.graph, 0).items() if width == 0}
         self.between = {node.name: node.inputs[0] for node in self.graph if node.name in chosen}
         if any(width != PLAIN for name, width in self.weight_bits.items() if name not in chosen):
@@ -177,7 +178,11 @@ class ClippedNetwork(QuantizedNetwork):
             scale, codes = self._odd(node)
             own["weight"] = scale.reshape(-1, *[1] * (codes.ndim - 1)) * codes
         shifts = ((name, self.shifts.get(f"{node.name}/{name}")) for name in own)
-        return own | {name: own[name] + shift for name, shift in shifts if shift is not None}
+        return own | {
+            name: own[name] + shift * self.network.gain(node.name, shift)
+            for name, shift in shifts
+            if shift is not None
+        }
 
 
 class _Rounded(torch.autograd.Function):

@@ -43,16 +43,16 @@ class RescaledNetwork(Network):
             self.register_buffer(f"{name}/gain", gain)
             with torch.no_grad():
                 for value in own.values():
-                    value.div_(self._gain(name, value))
+                    value.div_(self.gain(name, value))
 
     def own(self, node: Node) -> dict[str, torch.Tensor]:
         """Return the parameters of a node by their short names, as they are executed."""
         own = super().own(node)
         if node.name not in self._convolutions:
             return own
-        return {short: value * self._gain(node.name, value) for short, value in own.items()}
+        return {short: value * self.gain(node.name, value) for short, value in own.items()}
 
-    def _gain(self, name: str, value: torch.Tensor) -> torch.Tensor:
-        """Gains of a convolution, with the axes of its weights or of its biases."""
+    def gain(self, name: str, value: torch.Tensor) -> torch.Tensor:
+        """Return the gains of a convolution, with the axes of its weights or of its biases."""
         gain: torch.Tensor = getattr(self, f"{name}/gain")
         return gain.reshape(-1, *[1] * (value.ndim - 1))

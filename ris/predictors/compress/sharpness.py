@@ -7,7 +7,9 @@ improving generalization" (ICLR 2021), to first order:
     g = dL/dq,   e = radius g / |g|,   step along dL/dw at q + e,
 
 with the norm over all weights and biases at once. It is the rounded weights that are shifted: a shift of the
-latent ones w that rounding undoes would tell nothing.
+latent ones w that rounding undoes would tell nothing. The authors' weights are normalised; here q, g and e
+are those over the gains of their channels (`rescaled`), which gives all about one size too. Otherwise nearly
+all of the shift would be one of the smallest weights.
 """
 
 import math

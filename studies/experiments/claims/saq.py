@@ -83,7 +83,7 @@ class Settings:
     steps: int = 350
     rate: float = 2e-3
     control_rate: float = 1e-3
-    radius: float = 0.05
+    radius: float = 0.005
     search: int = 250
     systems: int = 1000
 
