@@ -1,8 +1,8 @@
 """A network whose channels learn at one pace, whatever their size.
 
 Adam moves all parameters about equally far, by the learning rate. Once normalisations are folded, the weights
-of some layers are ten or twenty times smaller than those of others, and a step that moves the large ones
-little overturns the small ones. So the output channel j of a convolution has the weights and the bias
+of some layers are five to thirty times smaller than those of others, and a step that moves the large ones
+little can overturn the small ones. So the output channel j of a convolution has the weights and the bias
 
     w_j = g_j v_j,   b_j = g_j c_j,
 
@@ -53,6 +53,6 @@ class RescaledNetwork(Network):
         return {short: value * self.gain(node.name, value) for short, value in own.items()}
 
     def gain(self, name: str, value: torch.Tensor) -> torch.Tensor:
-        """Return the gains of a convolution, with the axes of its weights or of its biases."""
+        """Return the gains of a convolution, axes (channel, 1, ...) for weights, (channel,) for biases."""
         gain: torch.Tensor = getattr(self, f"{name}/gain")
         return gain.reshape(-1, *[1] * (value.ndim - 1))

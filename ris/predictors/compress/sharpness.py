@@ -8,8 +8,7 @@ improving generalization" (ICLR 2021), to first order:
 
 with the norm over all weights and biases at once. It is the rounded weights that are shifted: a shift of the
 latent ones w that rounding undoes would tell nothing. The authors' weights are normalised; here q, g and e
-are those over the gains of their channels (`rescaled`), which gives all about one size too. Otherwise nearly
-all of the shift would be one of the smallest weights.
+are those in units of the gains of their channels (`rescaled`), in which all have about one size too.
 """
 
 import math
