@@ -38,8 +38,8 @@ CALIBRATION = 4
 RATE = 2e-3
 """Highest learning rate."""
 
-RADIUS = 0.005
-"""How far the worst weights may be. Ten times as far, one loss at 4 bits was nine times as high."""
+RADIUS = 0.001
+"""How far the worst weights may be. Fifty times as far, one loss at 4 bits was nine times as high."""
 
 CHOICES = (2, 3, 4, 5)
 """Bits that the generator chooses from."""
@@ -84,7 +84,7 @@ def saq(
     bits: int | Mapping[str, int] = 4,
     *,
     systems: int = 1024,
-    steps: int = 500,
+    steps: int = 1000,
     rate: float = RATE,
     radius: float = RADIUS,
     teacher: Network | None = None,
@@ -100,8 +100,8 @@ def saq(
     recipe : Recipe
         What trained it.
     bits : int or mapping of str to int
-        Of weights and inputs of the convolutions between the first and the last ones, which keep 8; by node,
-        those that are not named have 8.
+        Of weights and inputs of the convolutions that have learned clips (`ClippedNetwork`); all others have
+        8, and if bits are given by node, those that are not named.
     systems, steps, rate
         Of the further training: number of systems, optimiser steps, and highest learning rate.
     radius : float
@@ -149,7 +149,7 @@ def generated_bits(
     rate: float = RATE,
     radius: float = RADIUS,
 ) -> dict[str, int]:
-    """Choose the bits of each convolution between the first and the last ones, within a budget.
+    """Choose the bits of each convolution that has learned clips (`ClippedNetwork`), within a budget.
 
     The network trains on one half of the systems with bits that the generator draws, and the generator on the
     other one, where draws cost the loss at the worst weights nearby. Of draws within the budget the one that

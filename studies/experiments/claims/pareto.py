@@ -158,7 +158,8 @@ def _sharpness(way: saq.Way, given: Trainings) -> "Model":
     full: saq.Settings = saq.EXPERIMENT.settings
     settings = dataclasses.replace(
         full,
-        steps=min(full.steps, given.further.steps),
+        # As many as in its own claim.
+        steps=min(full.steps, 2 * given.further.steps),
         finite=min(full.finite, 4 * given.calibration),
         search=min(full.search, given.further.steps),
     )
