@@ -32,12 +32,14 @@ import channels
 from studies.experiment import Check, Experiment, Outcome, Progress, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, PAGE
-from studies.trained import OPTIMA, trained_network
+from studies.trained import OPTIMA, file_of, kept_model, trained_network
 
 # torch takes long to import, and a list of experiments needs none.
 if TYPE_CHECKING:
     from ris.predictors.bootstrap import Estimate
     from ris.predictors.compare import Way
+    from ris.predictors.model import Model
+    from ris.predictors.module import Network
     from ris.predictors.task import Split
     from ris.predictors.train import Recipe
 
@@ -160,7 +162,6 @@ def _networks(settings: Settings, progress: Progress) -> "dict[str, list[Way]]":
 
     from ris.predictors.compare import Given
     from ris.predictors.module import Network
-    from ris.predictors.publish import integer_model
     from ris.predictors.runtime import Predictor as Runtime
     from ris.predictors.task import unit
     from ris.predictors.train import Predictor, phasors
@@ -190,9 +191,18 @@ def _networks(settings: Settings, progress: Progress) -> "dict[str, list[Way]]":
             ways[name].append(by_network(network))
             if name == REFERENCE and isinstance(network, Network):
                 progress(done, "integers")
-                model = integer_model(network, recipes, "", 1, steps=settings.integer_steps)
-                ways[INTEGERS].append(by_runtime(Runtime(model)))
+                ways[INTEGERS].append(by_runtime(Runtime(_integers(network, recipes, settings))))
     return ways
+
+
+def _integers(network: "Network", recipes: "list[Recipe]", settings: Settings) -> "Model":
+    """The model of a network in integers; kept in a file, as networks are."""
+    from ris.predictors.publish import integer_model
+
+    steps = settings.integer_steps
+    return kept_model(
+        file_of(recipes, "integers", steps), lambda _: integer_model(network, recipes, "", 1, steps=steps)
+    )
 
 
 def _arrays(
