@@ -21,9 +21,9 @@ Gradients pass through rint as if it were not there; d is taken as a constant. W
 these formulas alone: the derivative of a result by a is its rounding error where x is inside, and the clip
 where it is not. Clips are positive, and so their logarithms a are the parameters, one for each bit-width.
 Weights of 8 bits have a zero and no clip, as for `QuantizedNetwork`. So have those of the first and the last
-convolutions, and those that meet means over the grid, as gates do. Their products are a ten-thousandth of
-all, and each of their results multiplies a whole channel: of one network, rounded to 4 bits, the first
-convolution of one gate alone took a quarter of the rate.
+convolutions, and those that meet means over the grid, as gates do. Each of these has less than a
+ten-thousandth of the products, and each result of a gate multiplies a whole channel: of one network, rounded
+to 4 bits, the first convolution of one gate alone took a fifth of the rate.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
