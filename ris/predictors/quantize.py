@@ -35,6 +35,9 @@ output's directions."""
 DECAY = 0.99
 """What the ranges keep in one step of training."""
 
+PATIENCE = 2
+"""Halvings of an end of a range that are tried without a gain."""
+
 LEAST = 1e-9
 """Codes of a result that a step of an adder's sum makes at least: with 2^23 steps still none."""
 
@@ -160,7 +163,10 @@ class QuantizedNetwork(nn.Module):
         return counts
 
     def _halve(self, maps: Tensor) -> None:
-        """Halve ends of the ranges as long as the output moves less, for maps as `calibrate` is given.
+        """Halve ends of the ranges, so often that the output moves least, for maps as `calibrate` is given.
+
+        Steps far too wide move it by any number, wherever they are, so that one halving can seem to do harm:
+        `PATIENCE` of them without a gain end the search.
 
         What a network adds up to a rectifier can be far below zero and never matter, or matter where it goes
         next; no statistics of the numbers tell which. So each result is rounded, and the output says which
@@ -185,13 +191,14 @@ class QuantizedNetwork(nn.Module):
             while better:
                 better = False
                 for end in (self.low, self.high):
-                    while end[number] != 0:
-                        end[number] /= 2
+                    whole, best, halvings = end[number].clone(), 0, 0
+                    while whole != 0 and halvings < best + PATIENCE:
+                        halvings += 1
+                        end[number] = whole / 2**halvings
                         made = error()
-                        if not made < least:  # or NaN
-                            end[number] *= 2
-                            break
-                        least, better = made, True
+                        if made < least:  # not if NaN
+                            least, best, better = made, halvings, True
+                    end[number] = whole / 2**best
             rounded = self._after_rounding(node, rounded)
 
     def _after_rounding(self, node: Node, values: Mapping[str, Tensor]) -> dict[str, Tensor]:

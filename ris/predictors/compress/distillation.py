@@ -91,14 +91,19 @@ def taught_loss(
     """Return the loss above, for `train.optimise`; the student may be one in simulated integers."""
     if non_negative("alpha", alpha) == 0:
         return partial(loss_of, student, bits=recipe.bits)
-    return partial(_loss, student, teacher.eval(), alpha, recipe.bits)
+    teacher.eval()
 
+    # Some trainings ask for the loss of a batch more than once a step.
+    asked: list[tuple[Batch, Tensor]] = []
 
-def _loss(student: nn.Module, teacher: nn.Module, alpha: float, bits: int, batch: Batch) -> Tensor:
-    with torch.no_grad():
-        theirs = phasors(teacher.to(batch.maps.device), batch, bits)
-    ours = phasors(student, batch, bits)
-    return task_loss(ours, batch) + alpha * disagreement(ours, theirs)
+    def loss(batch: Batch) -> Tensor:
+        if not asked or asked[0][0] is not batch:
+            with torch.no_grad():
+                asked[:] = [(batch, phasors(teacher.to(batch.maps.device), batch, recipe.bits))]
+        ours = phasors(student, batch, recipe.bits)
+        return task_loss(ours, batch) + alpha * disagreement(ours, asked[0][1])
+
+    return loss
 
 
 def disagreement(ours: Tensor, theirs: Tensor) -> Tensor:

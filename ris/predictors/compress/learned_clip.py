@@ -194,7 +194,8 @@ class ClippedNetwork(QuantizedNetwork):
 class _Rounded(torch.autograd.Function):
     """Results y = s rint(clip(x / s, low, high)), with gradients in few passes.
 
-    As if nothing was rounded, dy / dx is 1 inside and 0 beyond, and dy / ds is y / s, less x / s inside.
+    As if nothing was rounded, dy / dx is 1 inside and 0 beyond, and dy / ds is y / s, less x / s inside. The
+    former is that of torch's `hardtanh`, which has a kernel for it.
     """
 
     @staticmethod
@@ -208,7 +209,7 @@ class _Rounded(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, *slopes: Tensor) -> tuple[Tensor, Tensor, None, None]:
         (slope,), (ratio, codes, scale), (low, high) = slopes, context.saved_tensors, context.ends
-        of_values = slope * ((ratio >= low) & (ratio <= high))
+        of_values: Tensor = torch.ops.aten.hardtanh_backward(slope, ratio, low, high)
         of_scale = torch.dot(slope.flatten(), codes.flatten()) - torch.dot(
             of_values.flatten(), ratio.flatten()
         )

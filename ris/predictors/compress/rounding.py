@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from channels.checks import integer
-from ris.predictors.folding import part_sums
 from ris.predictors.module import Network
-from ris.predictors.publish import calibrated
+from ris.predictors.publish import calibrated, parted
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.train import Recipe
 
@@ -43,9 +42,7 @@ def rounded(
     """
     batches = batches_of(recipe, systems)
     how: dict[str, Any] = {"bits": bits, "activation_bits": activation_bits}
-    parted = Network(part_sums(network.graph), 0, network.rows, network.columns)
-    parted.load_arrays(network.arrays())
-    return calibrated(parted, recipe, "output", batches=batches, **how)
+    return calibrated(parted(network), recipe, "output", batches=batches, **how)
 
 
 def batches_of(recipe: Recipe, systems: int) -> int:

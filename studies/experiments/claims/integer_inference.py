@@ -2,14 +2,14 @@
 
 The reference network on the statistical task, from several first weights. Weights have a scale for each
 output channel, activations one for each tensor (Krishnamoorthi, "Quantizing deep convolutional networks for
-efficient inference", 2018), with ranges from quantiles over systems of the training; before, channels of a
-tensor are brought to like sizes (`ris.predictors.equalize`), without which the networks that trained longest
-lose most, and after, the network is trained on with the rounding in it. The claims: eight bits keep 99.5 % of
-the rate of a float network that was trained as many steps further, on the same systems with the same learning
-rate, on systems like those of the training and on unseen geometry, in a file 3.8 times smaller; weights of
-four bits keep 99 % of it; surfaces of one and of two bits are better served by a network trained
-with their phases in it, gradients passing straight through (Bengio, Leonard and Courville, 2013), than by
-rounding what one makes that was trained as long without.
+efficient inference", 2018): first as it is, with ranges from quantiles over systems of the training; then
+with channels of a tensor brought to like sizes before (`ris.predictors.equalize`), a range for each use of a
+sum, and the ranges that move the output least; and then trained on with the rounding in it. The claims: eight
+bits keep 99.5 % of the rate of a float network that was trained as many steps further, on the same systems
+with the same learning rate, on systems like those of the training and on unseen geometry, in a file 3.8 times
+smaller; weights of four bits keep 99 % of it; surfaces of one and of two bits are better served by a network
+trained with their phases in it, gradients passing straight through (Bengio, Leonard and Courville, 2013),
+than by rounding what one makes that was trained as long without.
 
 All rates of integers are those of the runtime, which is held against onnxruntime besides: the same codes
 before the last convolution, of the reference network and of a graph network, on systems of the test.
@@ -48,9 +48,9 @@ EXACT = "the arithmetic of onnxruntime"
 
 PAIRS = {
     "8 bits, as trained": "float",
-    "8 bits, equalized": "float",
+    "8 bits, fitted": "float",
     "8 bits, trained": "float, trained on",
-    "4-bit weights, equalized": "float",
+    "4-bit weights, fitted": "float",
     "4-bit weights, trained": "float, trained on",
     "1-bit phases, trained": "1-bit phases, rounded",
     "2-bit phases, trained": "2-bit phases, rounded",
@@ -174,8 +174,8 @@ def _trained(
     network, _ = networks["float"]
     note("8 bits, as trained", calibrated(network, recipe).export())
     for bits, kind in ((8, "8 bits"), (4, "4-bit weights")):
-        options: dict[str, Any] = {"bits": bits, "equalize": True, "follow": False}
-        note(f"{kind}, equalized", calibrated(network, recipe, **options).export())
+        options: dict[str, Any] = {"observer": "output", "ready": True, "bits": bits, "follow": False}
+        note(f"{kind}, fitted", calibrated(network, recipe, **options).export())
         note(f"{kind}, trained", trained_integers([recipe], further, progress, **options))
     for bits in (1, 2):
         network, size = networks["float, trained on"]

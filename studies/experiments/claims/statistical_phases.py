@@ -6,10 +6,10 @@ which begin at superposed steering, each user's steering and random phases (`ris
 
 The reference is the residual network with gates whose two surfaces tell each other what they see: it begins
 with the trained network with gates, `se`, and is trained on small surfaces and then, with the same weights,
-on those of the claim. The optimum serves some of the users and leaves out the others, so that both surfaces
-have to choose the same ones. In integers of eight bits it is what comes with the package. The other networks
-are trained on small surfaces alone, but for the perceptron, which knows one size only; `unrolled1` begins
-with `se` and takes one learned step up the rate.
+on those of the claim, last at a low rate. The optimum serves some of the users and leaves out the others, so
+that both surfaces have to choose the same ones. In integers of eight bits it is what comes with the package.
+The other networks are trained on small surfaces alone, but for the perceptron, which knows one size only;
+`unrolled1` begins with `se` and takes one learned step up the rate.
 
 The claims: the reference reaches 97 % of the optimum on systems like those of the training, and 95 % on
 unseen geometry, in at most a thousandth of the time that the optimum takes for one system on one core; and
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 __all__ = ["EXPERIMENT"]
 
 SPLITS: "tuple[Split, ...]" = ("test", "unseen")
+APART = 1000
+"""Between seeds of rounds."""
+
 SHARES = {"test": 0.97, "unseen": 0.95}
 FASTER = 1e-3
 
@@ -78,6 +81,8 @@ class Settings:
         Systems a step, on small surfaces and on those of the claim.
     base_steps, paired_steps, large_steps : int
         Of `se`, with which the reference begins, and of the reference on small and on large surfaces.
+    large_rounds : int
+        Trainings on large surfaces, one after the other, each on systems of its own.
     integer_steps : int
         Of the training with the rounding to eight bits in it.
     """
@@ -97,6 +102,7 @@ class Settings:
     base_steps: int = 3000
     paired_steps: int = 1500
     large_steps: int = 600
+    large_rounds: int = 2
     integer_steps: int = 150
 
     def recipes(self, network: str, seed: int) -> "list[Recipe]":
@@ -106,11 +112,9 @@ class Settings:
         base = Recipe("statistical", "se", seed, self.small, self.base_steps, self.batch)
         if network == REFERENCE:
             paired = replace(base, network=network, steps=self.paired_steps, rate=1e-3)
-            return [
-                base,
-                paired,
-                replace(paired, side=self.side, steps=self.large_steps, batch=self.large_batch),
-            ]
+            large = replace(paired, side=self.side, steps=self.large_steps, batch=self.large_batch)
+            rounds = (replace(large, seed=seed + APART * i) for i in range(self.large_rounds))
+            return [base, paired, *rounds]
         recipe = replace(base, network=network, steps=self.networks[network])
         if network == PERCEPTRON:
             return [replace(recipe, side=self.side, batch=self.large_batch)]
