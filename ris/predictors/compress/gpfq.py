@@ -103,7 +103,7 @@ def gpfq(
     """
     one_of("radius", radius, Radius)
     positive("stretch", stretch)
-    quantized = rounded(network, recipe, bits, activation_bits, systems=systems)
+    quantized = rounded(network, recipe, bits, activation_bits, systems=systems, equalize=False)
     layer = _Layer(quantized, radius, stretch, rounding, correct_bias)
     maps = [torch.from_numpy(one) for one in training_maps(recipe, batches_of(recipe, systems))]
     weights = sensitivities(quantized, maps) if weighted else {}

@@ -36,7 +36,7 @@ def mixed_bits(network: Network, recipe: Recipe, mean: float) -> dict[str, int]:
     mean : float
         Bits of these weights on average, at most.
     """
-    quantized = rounded(network, recipe, 8, None, systems=1)
+    quantized = rounded(network, recipe, 8, None, systems=1, equalize=False)
     maps = torch.from_numpy(next(training_maps(recipe, 1)))
     exact = as_phasors(quantized(maps))
     between = [name for name, bits in weight_bits(quantized.graph, 4).items() if bits == 4]

@@ -1,4 +1,4 @@
-"""Post-training quantization as it is: weights rounded to nearest, ranges of results from some systems."""
+"""Post-training quantization: weights rounded to nearest, ranges of results from some systems."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +22,7 @@ def rounded(
     activation_bits: int | None = 8,
     *,
     systems: int = SYSTEMS,
+    equalize: bool = True,
 ) -> QuantizedNetwork:
     """Round a network's weights to nearest, in steps of the largest one of each output channel.
 
@@ -39,10 +40,14 @@ def rounded(
     systems : int
         Systems of the training from which the ranges are read, rounded down to whole batches; those of the
         first batch tell which ranges move the output least.
+    equalize : bool
+        Whether channels are brought to like sizes before (`ris.predictors.equalize`), or weights stay as they
+        are, to be compared with or to be set one by one.
     """
     batches = batches_of(recipe, systems)
     how: dict[str, Any] = {"bits": bits, "activation_bits": activation_bits}
-    return calibrated(parted(network), recipe, "output", batches=batches, **how)
+    given = network if equalize else parted(network)
+    return calibrated(given, recipe, "output", ready=equalize, batches=batches, **how)
 
 
 def batches_of(recipe: Recipe, systems: int) -> int:

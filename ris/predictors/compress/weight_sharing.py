@@ -171,7 +171,7 @@ def weight_sharing(
 ) -> QuantizedNetwork:
     """Share weights as `weights_shared`, in codes of 8 bits: a layer has at most 2^bits different ones."""
     shared = weights_shared(network, recipe, bits, steps=steps, rate=rate)
-    made = rounded(shared.plain(), recipe, 8)
+    made = rounded(shared.plain(), recipe, 8, equalize=False)
     for name in shared.bits:
         made.set_weights(name, *shared.codes(name), made.network.own(made.graph[name])["bias"])
     return made

@@ -114,7 +114,8 @@ def _rates(settings: Settings, recipe: Any, network: Any) -> tuple[Real, Real]:
                 how: dict[str, Any] = {"bits": bits, "activation_bits": results, "per_channel": False}
                 made = [calibrated(network, recipe, "min-max", **how)]
             else:
-                made = [rounded(network, recipe, bits, results, systems=settings.calibration)]
+                seen = settings.calibration
+                made = [rounded(network, recipe, bits, results, systems=seen, equalize=False)]
             for weighted in (False, True):
                 made.append(
                     gpfq(

@@ -79,8 +79,8 @@ class Settings:
     steps: int = 3000
     batch: int = 64
     further_steps: int = 300
-    further_batch: int = 16
-    further_rate: float = 1e-3
+    further_batch: int = 32
+    further_rate: float = 3e-4
     graph_steps: int = 40
     systems: int = 1000
     codes: int = 1_000_000
