@@ -127,23 +127,45 @@ def _dask(scheduler: str) -> Iterator[Engine]:
     with client:
         workers = max(1, sum(client.nthreads().values()))
         lost = (distributed.scheduler.KilledWorker, CancelledError)
-        with ClusterExecutor(client.get_executor(pure=False)) as executor:
+        with ClusterExecutor(client) as executor:
             yield Engine(executor, 2 * workers + 2, 1, lost)
 
 
 class ClusterExecutor(Executor):
-    """Sends calls to the workers of a cluster, each a process of one BLAS and one Numba thread."""
+    """Sends calls to the workers of a cluster, each a process of one BLAS and one Numba thread.
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+    The executor of dask takes what a call returned for an error if the worker dies between the return and
+    the look at how the call ended. Here a result is asked for until it is there.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Of the cluster.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._sent: set[Any] = set()
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Submit a call."""
-        return self._executor.submit(call_single_threaded, fn, *args, **kwargs)
+        made: Future[T] = Future()
+        sent = self._client.submit(call_single_threaded, fn, *args, pure=False, **kwargs)
+        self._sent.add(sent)
+
+        def end(sent: Any) -> None:
+            self._sent.discard(sent)
+            try:
+                made.set_result(sent.result())
+            except BaseException as error:
+                made.set_exception(error)
+
+        sent.add_done_callback(end)
+        return made
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Cancel what is left: blocks that nobody waits for."""
-        self._executor.shutdown(wait=False)
+        self._client.cancel(list(self._sent))
 
 
 def call_single_threaded(fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:

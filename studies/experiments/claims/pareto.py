@@ -16,7 +16,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -126,7 +126,7 @@ def _without_training(method: str, bits: int, given: Trainings) -> "Model":
 
 
 def _aware(bits: int, given: Trainings) -> "Model":
-    options = {"bits": bits, "equalize": True, "follow": False}
+    options: dict[str, Any] = {"observer": "output", "ready": True, "bits": bits, "follow": False}
     return trained_integers([given.recipe], given.further, given.progress, **options)
 
 
