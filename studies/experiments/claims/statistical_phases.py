@@ -104,7 +104,7 @@ class Settings:
     paired_steps: int = 600
     paired_rate: float = 2e-3
     large_steps: int = 350
-    large_rounds: int = 3
+    large_rounds: int = 2
     large_rate: float = 1e-3
     integer_steps: int = 150
 
