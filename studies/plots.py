@@ -1,7 +1,7 @@
 """Pictures of results, sized for a two-column paper: closed form as lines, simulation as markers."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ __all__ = [
     "STYLE",
     "draw",
     "draw_series",
+    "log_axis",
     "make_panels",
     "save",
     "write_figure",
@@ -196,6 +197,14 @@ def make_panels(count: int, height: float = 2.6) -> tuple[Figure, list[Axes]]:
     return figure, panels
 
 
+def log_axis(axes: Axes, ticks: Iterable[float]) -> None:
+    """Make the x axis logarithmic, with ticks at these values, written as plain numbers, and no others."""
+    ticks = list(ticks)
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+
+
 def _curves(panel: Panel, result: StudyResult) -> Iterator[_Curve]:
     schemes = panel.schemes or result.study.schemes
     return (_Curve(metric, scheme) for metric in panel.metrics for scheme in schemes)
@@ -294,11 +303,10 @@ def _finish(axes: Axes, result: StudyResult, panel: Panel) -> None:
     name = shown[0].alone if len(shown) == 1 else shown[0].axis
     axes.set_xlabel(f"{plot.x_label} ({plot.x_unit})" if plot.x_unit else plot.x_label)
     axes.set_ylabel(f"{name[0].upper()}{name[1:]} ({units})")
-    if result.values.dtype != object:
-        axes.set_xscale(plot.x_scale)
     if plot.x_scale == "log" and len(result.values) <= MOST_TICKS:
-        axes.set_xticks(result.values, [f"{value:g}" for value in result.values])
-        axes.set_xticks([], minor=True)
+        log_axis(axes, result.values)
+    elif result.values.dtype != object:
+        axes.set_xscale(plot.x_scale)
     axes.set_yscale(panel.y_scale)
     if panel.title:
         axes.set_title(panel.title)

@@ -31,7 +31,7 @@ from ris.predictors.bootstrap import Estimate, ratio
 from studies.errors import UsageError
 from studies.experiment import Check, Experiment, Outcome, Progress, Values
 from studies.netcdf import Variables
-from studies.plots import COLOURS, make_panels
+from studies.plots import COLOURS, MARKERS, log_axis, make_panels
 
 # torch takes long to import, and only measurements need it.
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ PAIRS = {
     "2-bit phases, trained": "2-bit phases, rounded",
 }
 """Ways to set the phases, and what each is held against."""
+
+KILOBYTES = (50, 100, 200, 400)
+"""Ticks of the picture."""
 
 BOUNDS = {
     "8 bits, trained": (0.995, KRISHNAMOORTHI),
@@ -229,13 +232,14 @@ def draw(values: Values) -> Figure:
     left.set_yticks(places, [str(pair) for pair in pairs])
     left.legend(title="bars: 95 % interval", title_fontsize=7)
     shown = [i for i, way in enumerate(values["way"]) if "phases" not in way]
-    for i, colour in zip(shown, COLOURS, strict=False):
+    for i, colour, marker in zip(shown, COLOURS, MARKERS, strict=False):
         rate = values["rate"][i, 0]
         right.plot(
-            np.full(rate.size, values["bytes"][i] / 1000), rate, color=colour, marker="o", markersize=4,
+            np.full(rate.size, values["bytes"][i] / 1000), rate, color=colour, marker=marker, markersize=4,
             markerfacecolor="none", linestyle="none", label=values["way"][i],
         )  # fmt: skip
-    right.set(xlabel="Model file (kB)", ylabel="Mean sum rate, test (bit/s/Hz)", xscale="log")
+    log_axis(right, KILOBYTES)
+    right.set(xlabel="Model file (kB)", ylabel="Mean sum rate, test (bit/s/Hz)")
     right.legend(fontsize=6)
     return figure
 

@@ -27,7 +27,7 @@ from ris.predictors.bootstrap import Estimate, ratio
 from studies.experiment import Check, Experiment, Outcome, Progress, Values
 from studies.experiments.claims import adder, saq, ternary
 from studies.netcdf import Variables
-from studies.plots import COLOURS, MARKERS, make_panels
+from studies.plots import COLOURS, MARKERS, log_axis, make_panels
 from studies.trained import (
     compressed_integers,
     float_model_of,
@@ -346,8 +346,7 @@ def draw(values: Values) -> Figure:
             label="claims: left and above" if kept == "KEEPS_99" else None,
         )  # fmt: skip
     panels[0].set(xlabel="Model file (kB)")
-    panels[0].set_xticks(KILOBYTES, [str(one) for one in KILOBYTES])
-    panels[0].set_xticks([], minor=True)
+    log_axis(panels[0], KILOBYTES)
     panels[1].set(xlabel="Bit operations for a system ($10^9$)")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=6.5)
     return figure

@@ -30,7 +30,7 @@ from channels.streams import Stream
 from ris.predictors.bootstrap import Estimate, ratio
 from studies.experiment import Check, Experiment, Outcome, Progress, Values
 from studies.netcdf import Variables
-from studies.plots import COLOURS, MARKERS, make_panels
+from studies.plots import COLOURS, MARKERS, log_axis, make_panels
 from studies.trained import file_of, float_model_of, kept_model, trained_graph
 
 # torch takes long to import, and only measuring needs it.
@@ -241,9 +241,8 @@ def draw(values: Values) -> Figure:
         [LESS, values["fewer"].max()], [100 * SHARE] * 2, color="0.4", linestyle=":", label="claim at 4 bits"
     )
     left.axhline(100, color="0.5", linewidth=0.8)
-    left.set(xlabel="Bit operations of floats over these", ylabel="Sum rate (% of the control)", xscale="log")
-    left.set_xticks((50, 70, 100, 140), labels=("50", "70", "100", "140"))
-    left.set_xticks((), minor=True)
+    left.set(xlabel="Bit operations of floats over these", ylabel="Sum rate (% of the control)")
+    log_axis(left, (50, 70, 100, 140))
     bits = values["layer_bits"]
     layer = np.arange(1, bits.shape[1] + 1)
     right.vlines(layer, bits.min(0), bits.max(0), color=COLOURS[2], linewidth=0.8)

@@ -30,7 +30,7 @@ from channels.streams import Stream
 from ris.predictors.bootstrap import Estimate, ratio
 from studies.experiment import Check, Experiment, Outcome, Progress, Values
 from studies.netcdf import Variables
-from studies.plots import COLOURS, MARKERS, make_panels
+from studies.plots import COLOURS, MARKERS, log_axis, make_panels
 from studies.trained import file_of, float_model_of, kept_model, trained_graph
 
 # torch takes long to import, and only measuring needs it.
@@ -288,12 +288,10 @@ def draw(values: Values) -> Figure:
             )
     left.axhline(100 * SHARE, color="0.4", linestyle=":", linewidth=1.0)
     left.axvline(LESS, color="0.4", linestyle=":", linewidth=1.0)
-    left.set(xlabel="Bytes of floats over these", ylabel="Sum rate (% of the control)", xscale="log")
+    left.set(xlabel="Bytes of floats over these", ylabel="Sum rate (% of the control)")
     # Room for the legend.
     left.set_xlim(values["smaller"].min() / 1.2, 6 * values["most"].max())
-    ticks = (10, 20, 40, 80)
-    left.set_xticks(ticks, labels=map(str, ticks))
-    left.set_xticks((), minor=True)
+    log_axis(left, (10, 20, 40, 80))
     left.legend(title="bars: 95 % intervals; dotted: claims;\ndashed: no weights between the ends",
                 title_fontsize=6, fontsize=6)  # fmt: skip
     right.margins(y=0.08)  # room for the shares
