@@ -251,7 +251,7 @@ def draw(values: Values) -> Figure:
         label="mean, and range of trainings",
     )  # fmt: skip
     right.set(xlabel="Convolution", ylabel="Generated bits", ylim=(1.5, 8.5))
-    right.legend(loc="upper center")
+    right.legend(loc="center", bbox_to_anchor=(0.5, 0.75))  # where no layer is
     figure.legend(
         *left.get_legend_handles_labels(), loc="outside lower left", ncols=2, title="bars: 95 % intervals"
     )
