@@ -22,6 +22,7 @@ __all__ = [
     "FOLDER",
     "OPTIMA",
     "compressed_integers",
+    "compressed_network",
     "file_of",
     "float_model_of",
     "kept_model",
@@ -138,15 +139,32 @@ def compressed_integers(
     from ris.predictors.compress.methods import FLOATS, METHODS
     from ris.predictors.compress.rounding import rounded
 
-    path = file_of([recipe], method, options)
-    if method not in FLOATS:
-        return kept_model(
-            path, lambda _: METHODS[method](trained_graph([recipe], progress), recipe, **options).export()
-        )
-    network = kept_network(
-        path, lambda _: FLOATS[method](trained_graph([recipe], progress), recipe, **options)
+    if method in FLOATS:
+        return rounded(compressed_network(recipe, method, progress, **options), recipe, 8).export()
+    return kept_model(
+        file_of([recipe], method, options),
+        lambda _: METHODS[method](trained_graph([recipe], progress), recipe, **options).export(),
     )
-    return rounded(network, recipe, 8).export()
+
+
+def compressed_network(
+    recipe: "Recipe", method: str, progress: Progress = tell_nothing, **options: Any
+) -> "Network":
+    """Compress a trained network in floats, or take what that trains from `FOLDER`.
+
+    Parameters
+    ----------
+    recipe, progress, **options
+        As for `compressed_integers`.
+    method : str
+        A key of `ris.predictors.compress.methods.FLOATS`.
+    """
+    from ris.predictors.compress.methods import FLOATS
+
+    return kept_network(
+        file_of([recipe], method, options),
+        lambda _: FLOATS[method](trained_graph([recipe], progress), recipe, **options),
+    )
 
 
 def taught_network(recipe: "Recipe", progress: Progress = tell_nothing) -> "tuple[Network, Network]":

@@ -6,7 +6,8 @@ weights between the first and the last convolutions become zero on a cubic sched
 Li et al., ICLR 2017); and the weights of each of them are replaced by 16 numbers, which train together
 (Han, Mao and Dally, "Deep compression", ICLR 2016). All end in codes of 8 bits, and are measured as the
 integer runtime executes them, on systems of the test. The control is the network in floats after as many
-further steps; its own 8 bits, without any of the three, say what rounding costs by itself.
+further steps; its own 8 bits, without any of the three, and the network with zeros in floats say what
+rounding costs by itself.
 
 That literature finds no loss for any of them, in networks for the classification of images. Here a loss of at
 most one percent is asked for: with 80 % zeros, with half of the products between the ends, and with 16
@@ -29,12 +30,11 @@ from ris.predictors.bootstrap import Estimate, ratio
 from studies.experiment import Check, Experiment, Outcome, Progress, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, make_panels
-from studies.trained import compressed_integers, trained_graph
+from studies.trained import compressed_integers, compressed_network, float_model_of, trained_graph
 
 # torch takes long to import, and only measuring needs it.
 if TYPE_CHECKING:
     from ris.predictors.model import Model
-    from ris.predictors.module import Network
     from ris.predictors.train import Recipe
 
 __all__ = ["EXPERIMENT"]
@@ -80,13 +80,12 @@ class Settings:
 
 def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     """Make every network smaller, and measure it."""
-    from ris.predictors.model import FloatModel
     from ris.predictors.publish import rates_of
     from ris.predictors.runtime import Predictor
     from ris.predictors.train import Recipe
 
     count = len(settings.seeds)
-    rates = np.empty((1 + len(WAYS), count, settings.systems))
+    rates = np.empty((2 + len(WAYS), count, settings.systems))
     sizes, left, told = (np.empty((len(WAYS), count, *rest)) for rest in ((len(SIZES),), (), ()))
     of_float = 0.0
     for i, seed in enumerate(settings.seeds):
@@ -95,23 +94,25 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
         def tell(share: float, text: str, first: int = i) -> None:
             progress((first + share) / count, text)
 
-        control, models = _models(settings, recipe, tell)
-        reference = FloatModel(control.graph, control.arrays(), recipe.side, recipe.side)
+        control, with_zeros, *models = _models(settings, recipe, tell)
         task = recipe.make_task()
         rates[:, i] = rates_of(
-            [Predictor(model).run for model in (reference, *models)], task, "test", settings.systems
+            [Predictor(model).run for model in (control, with_zeros, *models)],
+            task,
+            "test",
+            settings.systems,
         )
-        of_float = _sizes(reference)[0]
+        of_float = _sizes(control)[0]
         for way, model in enumerate(models):
             sizes[way, i], told[way, i] = _sizes(model), _bits(model)
-            left[way, i] = _products(model, task.users) / _products(reference, task.users)
-    shares = np.array([ratio(way, rates[0]) for way in rates[1:]])
-    data = _data(settings, rates, shares, sizes, left, told, of_float)
-    return Outcome(data, tuple(_checks(settings, shares, left, told)))
+            left[way, i] = _products(model, task.users) / _products(control, task.users)
+    in_floats, *shares = (np.array(ratio(way, rates[0])) for way in rates[1:])
+    data = _data(settings, rates, in_floats, np.array(shares), sizes, left, told, of_float)
+    return Outcome(data, tuple(_checks(settings, in_floats, np.array(shares), left, told)))
 
 
-def _models(settings: Settings, recipe: "Recipe", tell: Progress) -> "tuple[Network, list[Model]]":
-    """The control, and the models of all ways; those that are trained are kept in files."""
+def _models(settings: Settings, recipe: "Recipe", tell: Progress) -> "list[Model]":
+    """The control, the pruned network in floats, and those of all ways; what is trained is kept in files."""
     from ris.predictors.compress.further import stages
     from ris.predictors.compress.rounding import rounded
 
@@ -121,15 +122,17 @@ def _models(settings: Settings, recipe: "Recipe", tell: Progress) -> "tuple[Netw
         return lambda share, text: tell((number + share) / (1 + len(WAYS)), text)
 
     control = trained_graph([recipe, *stages(recipe, settings.steps, settings.rate, 1)], stage(0))
+    zeros = {"share": settings.zeros}
+    with_zeros = compressed_network(recipe, "pruning", stage(0), **zeros, **further)
     models: list[Model] = [rounded(control, recipe, 8).export()]
     for method, options in (
-        ("pruning", {"share": settings.zeros}),
+        ("pruning", zeros),
         ("filter-pruning", {"share": settings.fewer}),
         ("weight-sharing", {"bits": settings.bits}),
     ):
         stage(len(models))(0.0, method)
         models.append(compressed_integers(recipe, method, stage(len(models)), **options, **further))
-    return control, models
+    return [float_model_of(control), float_model_of(with_zeros), *models]
 
 
 def _sizes(model: "Model") -> tuple[int, int, int]:
@@ -159,9 +162,16 @@ def _products(model: "Model", users: int) -> int:
 
 
 def _data(
-    settings: Settings, rates: Real, shares: Real, sizes: Real, left: Real, told: Real, of_float: float
+    settings: Settings,
+    rates: Real,
+    in_floats: Real,
+    shares: Real,
+    sizes: Real,
+    left: Real,
+    told: Real,
+    of_float: float,
 ) -> Variables:
-    """Labelled arrays; the last axis of share is that of an `Estimate`."""
+    """Labelled arrays; the last axis of shares is that of an `Estimate`."""
     one, rate = {"units": "1"}, {"units": "bit/s/Hz"}
     return {
         "way": (("way",), np.array(WAYS, object), {"long_name": "what makes the network smaller"}),
@@ -169,7 +179,8 @@ def _data(
         "seed": (("seed",), np.array(settings.seeds, float), one | {"long_name": "training"}),
         "end": (("end",), np.array(Estimate._fields, object), {"long_name": "of a 95 % interval"}),
         "control": (("seed",), rates[0].mean(1), rate | {"long_name": "rate of the control"}),
-        "rate": (("way", "seed"), rates[1:].mean(2), rate | {"long_name": "mean sum rate"}),
+        "rate": (("way", "seed"), rates[2:].mean(2), rate | {"long_name": "mean sum rate"}),
+        "share_in_floats": (("end",), in_floats, one | {"long_name": "the same of pruning, in floats"}),
         "share": (("way", "end"), shares, one | {"long_name": "rate over the control's"}),
         "bytes": (("way", "seed", "size"), sizes, {"units": "B", "long_name": "bytes of a model"}),
         "float_bytes": ((), np.array(of_float), {"units": "B", "long_name": "bytes of the control"}),
@@ -178,8 +189,13 @@ def _data(
     }
 
 
-def _checks(settings: Settings, shares: Real, left: Real, told: Real) -> Iterator[Check]:
+def _checks(settings: Settings, in_floats: Real, shares: Real, left: Real, told: Real) -> Iterator[Check]:
     trainings = f"{len(settings.seeds)} trainings, {settings.systems} systems"
+    value, low, _ = in_floats
+    yield Check(
+        f"rate over the control's, {WAYS[PRUNED]}, in floats, {trainings}", value, KEPT, SOURCES[PRUNED],
+        "at least", half_width=value - low,
+    )  # fmt: skip
     for way, source in SOURCES.items():
         value, low, _ = shares[way]
         yield Check(
@@ -209,6 +225,11 @@ def draw(values: Values) -> Figure:
     left.errorbar(
         places - 0.1, value, [value - low, high - value], color=COLOURS[1], marker="o", markersize=4,
         markerfacecolor="white", linestyle="none", capsize=2, label="all, 95 % interval",
+    )  # fmt: skip
+    value, low, high = 100 * values["share_in_floats"]
+    left.errorbar(
+        [PRUNED - 0.25], [value], [[value - low], [high - value]], color=COLOURS[2], marker="^", markersize=4,
+        markerfacecolor="white", linestyle="none", capsize=2, label="in floats",
     )  # fmt: skip
     left.axhline(100 * KEPT, color="0.4", linestyle=":", label="claims")
     left.axhline(100, color="0.5", linewidth=0.8)
