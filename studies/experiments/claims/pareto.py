@@ -328,16 +328,17 @@ def draw(values: Values) -> Figure:
             series = [one for one in some if values["label"][one].endswith(" bits")]
             axes.plot(places[series], share[series, 0], color=colour, linewidth=0.6, linestyle=":")
         lines = 100 * values["line_share"][:, 0]
-        top = max(share[:, 2].max(), 101) + 1
+        bottom, top = share[:, 1].min() - 1, max(share[:, 2].max(), 101) + 1
         for k, (name, line) in enumerate(zip(values["line"], lines, strict=True)):
-            # One that lies above the picture is drawn near its edge.
+            # One that lies outside of the picture is drawn near its edge.
+            where = " (far above)" if line > top else " (far below)" if line < bottom else ""
             axes.axhline(
-                min(line, top - 0.4), color="0.3", linewidth=1.2, linestyle=("--", "-.")[k],
-                label=f"{name}: {line:.0f} %" + (" (far above)" if line > top else ""),
+                np.clip(line, bottom + 0.2, top - 0.2), color="0.3", linewidth=1.2, linestyle=("--", "-.")[k],
+                label=f"{name}: {line:.0f} %{where}",
             )  # fmt: skip
         axes.axhline(100, color="0.6", linewidth=0.6)
         axes.set(xscale="log", ylabel="Sum rate (% of the reference in floats)")
-        axes.set_ylim(min(share[:, 1].min(), lines[0]) - 1, top)
+        axes.set_ylim(bottom, top)
     for kept, (most, least) in KEPT.items():
         # The corner to the left and above which the claim holds.
         corner = np.array([[0.7, 1, 1], [0, 0, 1.2]])
