@@ -219,21 +219,23 @@ def draw(values: Values) -> Figure:
     of_seeds = 100 * values["rate"] / values["control"]
     left.plot(
         np.repeat(places + 0.15, of_seeds.shape[1]), of_seeds.ravel(), color="0.5", marker="_", markersize=6,
-        linestyle="none", label="single trainings",
+        linestyle="none", label="single trainings, 8 bits",
     )  # fmt: skip
     value, low, high = 100 * values["share"].T
     left.errorbar(
         places - 0.1, value, [value - low, high - value], color=COLOURS[1], marker="o", markersize=4,
-        markerfacecolor="white", linestyle="none", capsize=2, label="all, 95 % interval",
+        markerfacecolor="white", linestyle="none", capsize=2, label="8 bits, 95 % interval",
     )  # fmt: skip
     value, low, high = 100 * values["share_in_floats"]
     left.errorbar(
         [PRUNED - 0.25], [value], [[value - low], [high - value]], color=COLOURS[2], marker="^", markersize=4,
-        markerfacecolor="white", linestyle="none", capsize=2, label="in floats",
+        markerfacecolor="white", linestyle="none", capsize=2, label="floats, 95 % interval",
     )  # fmt: skip
     left.axhline(100 * KEPT, color="0.4", linestyle=":", label="claims")
     left.axhline(100, color="0.5", linewidth=0.8)
     left.set(ylabel="Sum rate (% of the control)")
+    bottom, top = left.get_ylim()
+    left.set_ylim(bottom - 0.3 * (top - bottom), top)  # room for the legend
     kilobytes = values["bytes"].mean(1) / 1000
     for i, name in enumerate(values["size"]):
         right.plot(
@@ -247,10 +249,11 @@ def draw(values: Values) -> Figure:
     ticks = [tick for tick in (2, 5, 10, 20, 50, 100, 200, 500) if kilobytes.min() / 2 < tick < 1.6 * whole]
     right.set_yticks(ticks, labels=map(str, ticks))
     right.set_yticks((), minor=True)
+    left.legend(loc="lower right")
+    right.legend(loc="lower left")
     for axes in (left, right):
         axes.set_xticks(places, ["\n".join(name.rsplit(" ", 1)) for name in values["way"]])
         axes.set_xlim(-0.5, places[-1] + 0.5)
-        axes.legend()
     return figure
 
 
