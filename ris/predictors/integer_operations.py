@@ -23,6 +23,9 @@ from ris.predictors.moves import MOVES
 
 __all__ = ["Codes", "codes_of", "integer_operation"]
 
+SHORT = 256
+"""Sums of shorter runs of codes take longer than to copy what broadcasts and to sum all in one run."""
+
 
 @dataclass(frozen=True)
 class Codes:
@@ -259,6 +262,8 @@ def _add(node: Node, own: Any, inputs: Sequence[Codes], out: Codes) -> Callable[
 
     def run(*values: Array) -> Array:
         shape, merged = _merged(values)
+        if merged[0].shape[2] < SHORT:
+            merged = [_full(x, shape).reshape(1, 1, -1) for x in values]
         y = np.empty(shape, np.uint8)
         view = y.reshape(merged[0].shape[0], -1, merged[0].shape[2])
         add(view, tuple(merged), zeros, own["multiplier"], *ends)

@@ -74,15 +74,16 @@ def add(y, inputs, zeros, multipliers, zero, highest):
             for begin in range(0, inner, BLOCK):
                 end = min(begin + BLOCK, inner)
                 sums[:] = zero - moved
-                for n in range(len(inputs) - 1, -1, -1):
+                for n in range(len(inputs) - 1, 0, -1):
                     x = inputs[n][i, min(j, inputs[n].shape[1] - 1), begin:end]
                     multiplier = multipliers[n]
                     for t in range(end - begin):
                         sums[t] = _fused(np.float32(x[t]), multiplier, sums[t])
+                x, multiplier = inputs[0][i, min(j, inputs[0].shape[1] - 1), begin:end], multipliers[0]
                 made = y[i, j, begin:end]
                 for t in range(end - begin):
-                    v = min(max(sums[t], np.float32(0.0)), highest)
-                    made[t] = np.uint8(np.int32(np.rint(v)))
+                    v = _fused(np.float32(x[t]), multiplier, sums[t])
+                    made[t] = np.uint8(np.int32(np.rint(min(max(v, np.float32(0.0)), highest))))
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
