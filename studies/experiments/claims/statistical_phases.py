@@ -80,9 +80,9 @@ class Settings:
     base_steps, paired_steps, large_steps : int
         Of `se`, with which the reference begins, and of the reference on small and on large surfaces.
     further_rate : float
-        Highest learning rate of both trainings of the reference. At twice as much, behind an `se` trained at
-        3e-3, three trainings reached 97.2, 96.7 and 94.5 % of the optimum: less on average, and no more
-        steps on large surfaces helped either.
+        Highest learning rate of both trainings of the reference. With 3e-3 for `se`, 2e-3 on small surfaces
+        and about half of the steps behind it, three trainings reached 97.2, 96.7 and 94.5 % of the optimum:
+        two percent apart, and no more on average.
     integer_steps : int
         Of the training with the rounding to eight bits in it.
     """
