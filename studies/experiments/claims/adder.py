@@ -56,7 +56,7 @@ class Settings:
 
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     side: int = 8
-    steps: int = 1000
+    steps: int = 1500
     batch: int = 32
     systems: int = 1000
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from channels.streams import Stream
 from ris.predictors.bootstrap import Estimate, ratio
 from studies.experiment import Check, Experiment, Outcome, Progress, Values
-from studies.experiments.claims import adder, saq, ternary
+from studies.experiments.claims import saq, ternary
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, log_axis, make_panels
 from studies.trained import (
@@ -171,8 +171,7 @@ def _sharpness(way: saq.Way, given: Trainings) -> "Model":
 def _adders(given: Trainings) -> "Model":
     from ris.predictors.compress.rounding import rounded
 
-    steps = min(adder.EXPERIMENT.settings.steps, given.recipe.steps)
-    recipe = dataclasses.replace(given.recipe, network="adder", steps=steps)
+    recipe = dataclasses.replace(given.recipe, network="adder")
     student, _ = taught_network(recipe, given.progress)
     return rounded(student, recipe, 8).export()
 
