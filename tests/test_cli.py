@@ -368,7 +368,7 @@ def test_progress_is_told_without_a_terminal(capsys, monkeypatch):
         progress(Status(4, 1, 0.25, 1000, "a, x = 1", None))
         progress(Status(4, 4, 1.0, 3000, "b, x = 2", 0.125))
     told = capsys.readouterr().err.splitlines()
-    assert told[0].startswith("label: 25%, ")
+    assert told[0].startswith("label: 25%; 1/4 points, ")  # no time is known yet
     assert told[1].startswith("label: 100%, about 0 s left; 4/4 points, ")
     assert told[1].endswith(" realizations/s, at b, x = 2, half-width 0.125")
     with console.show_progress("label", quiet=True) as progress:

@@ -78,8 +78,9 @@ def show_bar(label: str) -> Iterator[Callable[[float, str], None]]:
         nonlocal told, start
         start = share if start is None else start
         if (now := time.monotonic()) - told >= SECONDS_BETWEEN_LINES:
-            told = now
-            left = (now - begin) * (1 - share) / (share - start) if share > start else float("inf")
-            print(f"{label}: {share:.0%}, about {left:.0f} s left; {text}", file=sys.stderr, flush=True)
+            told, left = now, ""
+            if share > start:
+                left = f", about {(now - begin) * (1 - share) / (share - start):.0f} s left"
+            print(f"{label}: {share:.0%}{left}; {text}", file=sys.stderr, flush=True)
 
     yield tell
