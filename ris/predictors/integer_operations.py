@@ -257,7 +257,11 @@ def _middle(shapes: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], tuple
 
 
 def _full(x: Array, shape: tuple[int, ...]) -> Array:
-    return x if x.shape == shape else np.broadcast_to(x, shape).copy()
+    """The input at the full shape: repeated from the last axis on, so that ever longer runs are copied."""
+    for axis in reversed(range(len(shape))):
+        if x.shape[axis] != shape[axis]:
+            x = np.repeat(x, shape[axis], axis)
+    return x
 
 
 def _add(node: Node, own: Any, inputs: Sequence[Codes], out: Codes) -> Callable[..., Array]:
