@@ -16,6 +16,7 @@ Intervals are those of 95 % by the bootstrap over trainings and, within them, sy
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,8 +91,8 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
         def tell(share: float, text: str, first: int = i) -> None:
             progress((first + share) / count, text)
 
-        network = trained_network([recipe], tell)
-        floats[i], rates[..., i, :] = _rates(settings, recipe, network)
+        network = trained_network([recipe], partial(_halved, tell))
+        floats[i], rates[..., i, :] = _rates(settings, recipe, network, tell)
     shares = np.array([[[ratio(way, floats) for way in ways] for ways in rows] for rows in rates])
     recovered = np.array(
         [[[ratio(way - ways[0], floats - ways[0]) for way in ways[1:]] for ways in rows] for rows in rates]
@@ -100,16 +101,24 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     return Outcome(data, tuple(_checks(settings, recovered)))
 
 
-def _rates(settings: Settings, recipe: Any, network: Any) -> tuple[Real, Real]:
-    """Sum rates of a network, shape (systems,), and of it quantized, (cases, bits, methods, systems)."""
+def _halved(tell: Progress, share: float, text: str) -> None:
+    tell(share / 2, text)
+
+
+def _rates(settings: Settings, recipe: Any, network: Any, tell: Progress) -> tuple[Real, Real]:
+    """Sum rates of a network, shape (systems,), and of it quantized, (cases, bits, methods, systems).
+
+    The second half of the progress of a training is told.
+    """
     from ris.predictors.compress.gpfq import gpfq
     from ris.predictors.compress.rounding import rounded
     from ris.predictors.publish import calibrated, rates_of
     from ris.predictors.runtime import Predictor
 
     outputs = [_output(network)]
-    for steps, results in CASES.values():
-        for bits in LEAST:
+    for i, (case, (steps, results)) in enumerate(CASES.items()):
+        for j, bits in enumerate(LEAST):
+            tell(0.5 + 0.5 * (i + j / len(LEAST)) / len(CASES), f"codes of {bits} bits, {case}")
             if steps == "layer":
                 how: dict[str, Any] = {"bits": bits, "activation_bits": results, "per_channel": False}
                 made = [calibrated(network, recipe, "min-max", **how)]
