@@ -214,20 +214,27 @@ def test_patches_times_weights_are_the_layer(op):
 @pytest.mark.parametrize(("radius", "weighted"), [("row", False), ("layer", False), ("row", True)])
 def test_codes_of_a_grouped_layer_are_those_of_its_patches(radius, weighted, monkeypatch):
     monkeypatch.setattr(walk, "PATCHES", 10**9)
-    graph = one_layer("groups")
+    net = GraphBuilder(6)
+    net.conv(net.conv(net.input, 6, 1), 4, groups=2)
+    graph = net.graph()
     network, family = random_network(graph), Family(6, (5, 5))
-    bits = {graph.nodes[-1].name: 3}
+    _, first, node = graph.nodes
+    bits = {first.name: 3, node.name: 3}
     quantized = gpfq(network, family, bits, systems=8, radius=radius, weighted=weighted)
-    model, node = quantized.export(), graph.nodes[-1]
+    model = quantized.export()
     batches = [torch.from_numpy(family.training_batch(step, 4, 0).maps) for step in range(2)]
-    met = [quantized.simulated(graph.nodes[0], one) for one in batches]
+    # What the layer meets without codes, and behind those of the first one; results are real for both.
+    whole = walk.rounded(network, family, bits, None, equalize=False)
+    coded = gpfq(network, family, bits, None, systems=8, radius=radius, weighted=weighted)
     exact, rounded = (
-        torch.cat([walk._patches(node, one) for one in some], 1).double().numpy() for some in (batches, met)
+        torch.cat([walk._patches(node, layer(first, one)) for one in batches], 1).detach().double().numpy()
+        for layer in (whole.exact, coded.simulated)
     )
+    assert not np.array_equal(exact, rounded)
     weight = network.own(node)["weight"].detach().double().flatten(1).numpy()
     importance = np.ones((4, exact.shape[1]))
     if weighted:
-        slopes = sensitivities(walk.rounded(network, family, bits), batches)[node.name]
+        slopes = sensitivities(whole, batches)[node.name]
         slopes = torch.cat([one.movedim(2, 0).flatten(1) for one in slopes], 1).double().numpy()
         importance = slopes / slopes.mean(1, keepdims=True) + walk.DAMPING
     largest = np.abs(weight).max(1)

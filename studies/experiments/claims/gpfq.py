@@ -97,7 +97,7 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     recovered = np.array(
         [[[ratio(way - ways[0], floats - ways[0]) for way in ways[1:]] for ways in rows] for rows in rates]
     )
-    data = _data(settings, floats, shares, recovered)
+    data = _data(settings, floats, rates, shares, recovered)
     return Outcome(data, tuple(_checks(settings, recovered)))
 
 
@@ -150,7 +150,7 @@ def _output(network: "nn.Module") -> Any:
     return run
 
 
-def _data(settings: Settings, floats: Real, shares: Real, recovered: Real) -> Variables:
+def _data(settings: Settings, floats: Real, rates: Real, shares: Real, recovered: Real) -> Variables:
     """Labelled arrays; the last axis of shares and recovered is that of an `Estimate`."""
     axes = ("case", "bits", "method")
     percent = {"units": "1"}
@@ -162,6 +162,11 @@ def _data(settings: Settings, floats: Real, shares: Real, recovered: Real) -> Va
         "seed": (("seed",), np.array(settings.seeds, float), {"units": "1", "long_name": "training"}),
         "end": (("end",), np.array(Estimate._fields, object), {"long_name": "of a 95 % interval"}),
         "float_rate": (("seed",), floats.mean(1), {"units": "bit/s/Hz", "long_name": "rate in floats"}),
+        "rate": (
+            (*axes, "seed"),
+            rates.mean(-1),
+            {"units": "bit/s/Hz", "long_name": "rate of the quantized network"},
+        ),
         "share": ((*axes, "end"), shares, percent | {"long_name": "rate over that in floats"}),
         "recovered": (
             (*axes[:2], "feedback", "end"),
