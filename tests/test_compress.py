@@ -238,7 +238,7 @@ def test_codes_of_a_grouped_layer_are_those_of_its_patches(radius, weighted, mon
         slopes = torch.cat([one.movedim(2, 0).flatten(1) for one in slopes], 1).double().numpy()
         importance = slopes / slopes.mean(1, keepdims=True) + walk.DAMPING
     largest = np.abs(weight).max(1)
-    step = walk.STRETCH / 4 * (largest if radius == "row" else np.full(4, largest.mean()))
+    step = walk.STRETCH / 4 * (largest if radius == "row" else np.full(4, largest.max()))
     for g, rows in enumerate((slice(0, 2), slice(2, 4))):
         codes, residual = feed_back(
             weight[rows], exact[g], rounded[g], step[rows], 3, importance=importance[rows]

