@@ -430,6 +430,33 @@ def test_equalizing_changes_nothing(graph, size):
     assert any(np.any(after[name] != before[name]) for name in after)
 
 
+@pytest.mark.parametrize(("factor", "served"), [(100.0, True), (1.0, False)])
+def test_channels_are_equalized_where_the_output_says_so(factor, served, monkeypatch):
+    """Beside a large channel it serves; a division that leaves one channel alone with its scale does not."""
+    net = GraphBuilder(4)
+    net.conv(net.relu(net.conv(net.input, 8, name="first")), 2, name="second")
+    network, maps = trained(net.graph(), (8, 8)), inputs(net.graph(), (8, 8), 8)
+
+    def scaled(one, by):
+        arrays = {name: value.copy() for name, value in one.arrays().items()}
+        for name in ("first/weight", "first/bias"):
+            arrays[name][0] *= by
+        arrays["second/weight"][:, 0] /= by
+        made = Network(one.graph, 0, 8, 8)
+        made.load_arrays(arrays)
+        return made
+
+    network = scaled(network, factor)
+    if not served:
+        monkeypatch.setattr("ris.predictors.publish.equalized", lambda one, batches: scaled(one, 100.0))
+    monkeypatch.setattr("ris.predictors.publish.training_maps", lambda recipe, batches: [maps.numpy()])
+    made = calibrated(network, None, "output", ready=True)
+    with torch.no_grad():
+        ends = [made.network.own(made.graph[name])["weight"] for name in ("first", "second")]
+        whole = [network.own(network.graph[name])["weight"] for name in ("first", "second")]
+    assert all(torch.equal(one, other) != served for one, other in zip(ends, whole, strict=True))
+
+
 def test_equalizing_divides_by_square_roots_of_sizes_and_helps_beside_a_large_channel():
     net = GraphBuilder(4)
     net.conv(net.relu(net.conv(net.input, 8, name="first")), 2, name="second")

@@ -41,8 +41,8 @@ def rounded(
         Systems of the training from which the ranges are read, rounded down to whole batches; those of the
         first batch tell which ranges move the output least.
     equalize : bool
-        Whether channels are brought to like sizes before (`ris.predictors.equalize`), or weights stay as they
-        are, to be compared with or to be set one by one.
+        Whether channels are brought to like sizes before (`ris.predictors.equalize`) where the output says
+        that it serves, or weights stay as they are, to be compared with or to be set one by one.
     """
     batches = batches_of(recipe, systems)
     how: dict[str, Any] = {"bits": bits, "activation_bits": activation_bits}
