@@ -287,6 +287,12 @@ BIBTEX = {
   year   = {2021},
   note   = {arXiv:2111.12273},
 }""",
+    "liu2021ternary": """@misc{liu2021ternary,
+  author = {Liu, Dan and Chen, Xi and Fu, Jie and Ma, Chen and Liu, Xue},
+  title  = {Pruning Ternary Quantization},
+  year   = {2021},
+  note   = {arXiv:2107.10998},
+}""",
     "han2016": """@inproceedings{han2016,
   author    = {Han, Song and Mao, Huizi and Dally, William J.},
   title     = {Deep Compression: Compressing Deep Neural Networks with Pruning, Trained Quantization and

@@ -50,7 +50,8 @@ def run_named_experiment(
     plots.write_figure(result.draw, paths["png"], paths["pdf"])
     print_experiment(result, console)
     console.print("Written: " + ", ".join(map(str, paths.values())), soft_wrap=True)
-    console.print(f"Papers to cite (BibTeX: ris cite {name}): {', '.join(load_experiment(name).papers)}")
+    if papers := load_experiment(name).papers:
+        console.print(f"Papers to cite (BibTeX: ris cite {name}): {', '.join(papers)}")
     return 0 if result.passed else FAILED_VERIFICATION
 
 

@@ -1,8 +1,9 @@
 """Weights of -1, 0 and 1: trained while the smallest ones, more and more of them, become zero.
 
-Pruning ternary quantization, after its idea: among weights of one size, a vector and its signs have nearly
-the same direction, so that pruning the small ones turns the rest towards its own ternary image. Of the |w| of
-a layer those up to a threshold are pruned, the quantile of a share that rises from stage to stage,
+Pruning ternary quantization, after the idea of Liu, Chen, Fu, Ma and Liu (arXiv 2107.10998): among weights
+of one size, a vector and its signs have nearly the same direction, so that pruning the small ones turns the
+rest towards its own ternary image. Of the |w| of a layer those up to a threshold are pruned, the quantile of
+a share that rises from stage to stage,
 
     T(w) = s sign(w) [|w| > threshold],   s = mean of the |w| that are left, for each output channel,
 
