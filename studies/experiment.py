@@ -11,8 +11,9 @@ import dataclasses
 import importlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -38,6 +39,7 @@ __all__ = [
     "farthest",
     "is_experiment_file",
     "load_experiment",
+    "parts",
     "read_experiment",
     "run_experiment",
     "tell_nothing",
@@ -265,6 +267,24 @@ def load_experiment(name: str) -> Experiment[Any]:
 
 def tell_nothing(share: float, text: str) -> None:
     """Take note of no progress."""
+
+
+def parts(progress: Progress, lengths: Sequence[float]) -> list[Progress]:
+    """Divide a progress into parts that follow one another.
+
+    Parameters
+    ----------
+    progress : callable
+        That of all parts together.
+    lengths : sequence of float
+        How long each part takes, in any unit.
+    """
+
+    def part(begin: float, end: float) -> Progress:
+        return lambda share, text: progress((begin + share * (end - begin)) / ends[-1], text)
+
+    ends = list(accumulate(lengths, initial=0.0))
+    return [part(*two) for two in pairwise(ends)]
 
 
 def run_experiment(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from channels.errors import InvalidArgumentError
-from studies.experiment import Progress, tell_nothing
+from studies.experiment import Progress, parts, tell_nothing
 from studies.results import versions
 
 # torch takes long to import, and only trainings need it.
@@ -59,20 +59,28 @@ def trained_network(recipes: "Sequence[Recipe]", progress: Progress = tell_nothi
         raise InvalidArgumentError("recipes", "one recipe or more", "none")
     recipe, path = recipes[-1], file_of(recipes)
     if not path.exists():
-        start = trained_network(recipes[:-1], progress).state_dict() if len(recipes) > 1 else None
+        earlier, last = parts(progress, [_steps_left(recipes[:-1]), recipe.steps])
+        start = trained_network(recipes[:-1], earlier).state_dict() if len(recipes) > 1 else None
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         trained = train(
             recipe,
             start=start,
             checkpoint=partial,
-            progress=lambda step, text: progress(step / recipe.steps, f"{recipe.network}: {text}"),
+            progress=lambda step, text: last(step / recipe.steps, f"{recipe.network}: {text}"),
         )
         save(path, recipe, trained, {})
         partial.unlink(missing_ok=True)
     network = recipe.make_network()
     load(path, network)
     return network
+
+
+def _steps_left(recipes: "Sequence[Recipe]") -> int:
+    """Steps of trainings one after the other that no file keeps."""
+    if not recipes or file_of(recipes).exists():
+        return 0
+    return recipes[-1].steps + _steps_left(recipes[:-1])
 
 
 def trained_graph(recipes: "Sequence[Recipe]", progress: Progress = tell_nothing) -> "Network":
@@ -107,22 +115,21 @@ def trained_integers(
 
     path = file_of([*recipes, tuning], options)
     if not path.exists():
-        network, partial = trained_graph(recipes, progress), path.with_suffix(".partial")
+        earlier, last = parts(progress, [_steps_left(recipes), tuning.steps])
+        network, partial = trained_graph(recipes, earlier), path.with_suffix(".partial")
         quantized = calibrated(network, recipes[-1], **options)
         optimise(
             quantized,
             tuning,
             checkpoint=partial,
-            progress=lambda step, text: progress(step / tuning.steps, f"integers: {text}"),
+            progress=lambda step, text: last(step / tuning.steps, f"integers: {text}"),
         )
         write_model(quantized.export(), path)
         partial.unlink(missing_ok=True)
     return read_model(path)
 
 
-def compressed_integers(
-    recipe: "Recipe", method: str, progress: Progress = tell_nothing, **options: Any
-) -> "Model":
+def compressed_integers(recipe: "Recipe", method: str, **options: Any) -> "Model":
     """Compress a trained network to 8 bits; what the method trains is kept in `FOLDER`.
 
     Parameters
@@ -131,8 +138,6 @@ def compressed_integers(
         Training of the float network.
     method : str
         A key of `ris.predictors.compress.methods.METHODS`, of methods that have 8 bits by default.
-    progress : callable
-        As for `trained_network`; not told of what the method itself trains.
     **options
         Of the method.
     """
@@ -140,21 +145,19 @@ def compressed_integers(
     from ris.predictors.compress.rounding import rounded
 
     if method in FLOATS:
-        return rounded(compressed_network(recipe, method, progress, **options), recipe, 8).export()
+        return rounded(compressed_network(recipe, method, **options), recipe, 8).export()
     return kept_model(
         file_of([recipe], method, options),
-        lambda _: METHODS[method](trained_graph([recipe], progress), recipe, **options).export(),
+        lambda _: METHODS[method](trained_graph([recipe]), recipe, **options).export(),
     )
 
 
-def compressed_network(
-    recipe: "Recipe", method: str, progress: Progress = tell_nothing, **options: Any
-) -> "Network":
+def compressed_network(recipe: "Recipe", method: str, **options: Any) -> "Network":
     """Compress a trained network in floats, or take what that trains from `FOLDER`.
 
     Parameters
     ----------
-    recipe, progress, **options
+    recipe, **options
         As for `compressed_integers`.
     method : str
         A key of `ris.predictors.compress.methods.FLOATS`.
@@ -163,7 +166,7 @@ def compressed_network(
 
     return kept_network(
         file_of([recipe], method, options),
-        lambda _: FLOATS[method](trained_graph([recipe], progress), recipe, **options),
+        lambda _: FLOATS[method](trained_graph([recipe]), recipe, **options),
     )
 
 
@@ -230,8 +233,9 @@ def trained_student(
     if alpha == 0:
         return trained_graph([student], progress).eval()
     path = file_of([recipe, student], {"alpha": alpha})
+    earlier, last = parts(progress, [_steps_left([recipe]), student.steps])
     if not path.exists():
-        teacher = trained_graph([recipe], progress)
+        teacher = trained_graph([recipe], earlier)
     return kept_network(
         path,
         lambda partial: taught(
@@ -239,7 +243,7 @@ def trained_student(
             student,
             alpha,
             checkpoint=partial,
-            progress=lambda step, text: progress(step / student.steps, f"student {network}: {text}"),
+            progress=lambda step, text: last(step / student.steps, f"student {network}: {text}"),
         ),
     )
 
@@ -266,9 +270,10 @@ def trained_combination(
     student = dataclasses.replace(recipe, network=name)
     tuning = dataclasses.replace(tuning, network=name)
     path = file_of([recipe, student, tuning], dataclasses.asdict(combination))
+    first, second, last = parts(progress, [_steps_left([recipe]), student.steps, tuning.steps])
     if not path.exists():
-        teacher = trained_graph([recipe], progress)
-        small = trained_student(recipe, name, progress, combination.alpha)
+        teacher = trained_graph([recipe], first)
+        small = trained_student(recipe, name, second, combination.alpha)
     return kept_model(
         path,
         lambda partial: integers(
@@ -278,7 +283,7 @@ def trained_combination(
             tuning,
             combination,
             checkpoint=partial,
-            progress=lambda step, text: progress(step / tuning.steps, f"integers of {name}: {text}"),
+            progress=lambda step, text: last(step / tuning.steps, f"integers of {name}: {text}"),
         ).export(),
     )
 

@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import ellipe, ellipk, j0, k1
 
 import channels
+from studies.citations import BIBTEX
 from studies.cli import run_command
 from studies.cli.catalogue import named_experiments, title_of
 from studies.errors import OutputError, ResultFileError
@@ -90,7 +91,10 @@ def test_named_experiments_agree_and_are_drawn(name, tmp_path):
 def test_claims_are_measured_and_drawn(name, tmp_path, monkeypatch):
     """Networks of a few steps show that all works, not that a claim holds."""
     monkeypatch.chdir(tmp_path)
-    result = run_experiment(name, seed=20, quick=True)
+    done = [0.0]
+    result = run_experiment(name, seed=20, quick=True, progress=lambda share, _: done.append(share))
+    assert done == sorted(done)
+    assert done[-1] <= 1
     assert all(math.isfinite(check.ours) for check in result.outcome.checks)
     is_kept_and_drawn(result, name, tmp_path)
 
@@ -117,6 +121,7 @@ def test_titles_are_read_without_import(name):
     title, description = title_of(named_experiments()[name])
     module = importlib.import_module("studies.experiments." + name.replace("/", "."))
     assert module.__doc__.startswith(title)
+    assert set(module.EXPERIMENT.papers) <= set(BIBTEX)
     assert 20 < len(title) <= 109
     assert len(description) > 200
 

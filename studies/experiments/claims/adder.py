@@ -15,7 +15,6 @@ over trainings and, within them, systems of the test.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 
 from channels.streams import Stream
 from ris.predictors.bootstrap import Estimate, ratio
-from studies.experiment import Check, Experiment, Outcome, Progress, Values
+from studies.experiment import Check, Experiment, Outcome, Progress, Values, parts
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, make_panels
 from studies.trained import float_model_of, taught_network, trained_graph
@@ -67,14 +66,12 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
 
     count = len(settings.seeds)
     rates = np.empty((len(NETWORKS), count, settings.systems))
-    for i, seed in enumerate(settings.seeds):
+    for i, (seed, training) in enumerate(zip(settings.seeds, parts(progress, [1] * count), strict=True)):
         recipe = Recipe("instantaneous", "adder", seed, settings.side, settings.steps, settings.batch)
-
-        def tell(half: int, share: float, text: str, first: int = i) -> None:
-            progress((first + (half + share) / 2) / count, text)
-
-        plain = trained_graph([recipe], partial(tell, 0))
-        student, teacher = taught_network(recipe, partial(tell, 1))
+        # A teacher beside it takes half as long again.
+        of_plain, of_taught = parts(training, [2, 3])
+        plain = trained_graph([recipe], of_plain)
+        student, teacher = taught_network(recipe, of_taught)
         rates[:, i] = _rates(recipe, settings.systems, teacher, plain, student)
     shares = np.array([ratio(one, rates[0]) for one in rates[1:]])
     closed = [_closed(*of_seed) for of_seed in np.moveaxis(rates[:3], 1, 0)]

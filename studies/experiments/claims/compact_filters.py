@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from channels.streams import Stream
 from ris.predictors.bootstrap import Estimate, ratio
-from studies.experiment import Check, Experiment, Outcome, Progress, Values
+from studies.experiment import Check, Experiment, Outcome, Progress, Values, parts
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, make_panels
 from studies.trained import float_model_of, trained_graph
@@ -72,26 +72,23 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     count = len(settings.seeds)
     rates = np.empty((2, len(NETWORKS), count, settings.systems))
     sizes = np.empty((len(MEASURES), len(NETWORKS), count))
-    for n, s in np.ndindex(len(NETWORKS), count):
-
-        def tell(share: float, text: str, done: int = n * count + s) -> None:
-            progress((done + share) / len(NETWORKS) / count, text)
-
+    places = list(np.ndindex(len(NETWORKS), count))
+    for (n, s), told in zip(places, parts(progress, [1] * len(places)), strict=True):
         recipe = settings.recipe(NETWORKS[n], settings.seeds[s])
-        rates[:, n, s], sizes[:, n, s] = _measured(recipe, settings.systems, tell)
+        rates[:, n, s], sizes[:, n, s] = _measured(recipe, settings.systems, told)
     shares = np.array([[ratio(one, rates[0, 0]) for one in row] for row in rates])
     data = _data(settings, rates, shares, sizes)
     return Outcome(data, tuple(_checks(settings, shares[1], sizes[0].mean(1))))
 
 
-def _measured(recipe: "Recipe", systems: int, tell: Progress) -> tuple[Real, Real]:
+def _measured(recipe: "Recipe", systems: int, progress: Progress) -> tuple[Real, Real]:
     """Sum rates of a network in floats and in 8 bits, shape (2, systems), and its `MEASURES`."""
     from ris.predictors.compress.methods import size_of
     from ris.predictors.compress.rounding import rounded
     from ris.predictors.publish import rates_of
     from ris.predictors.runtime import Predictor
 
-    network, task = trained_graph([recipe], tell), recipe.make_task()
+    network, task = trained_graph([recipe], progress), recipe.make_task()
     integers = rounded(network, recipe, 8).export()
     models: tuple[Model, ...] = (float_model_of(network), integers)
     size = size_of(integers, task.users)

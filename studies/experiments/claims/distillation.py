@@ -15,9 +15,8 @@ systems.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 
 from channels.streams import Stream
 from ris.predictors.bootstrap import Estimate, ratio
-from studies.experiment import Check, Experiment, Outcome, Progress, Values
+from studies.experiment import Check, Experiment, Outcome, Progress, Values, parts
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, make_panels
 from studies.trained import file_of, float_model_of, kept_network, trained_graph, trained_student
@@ -77,13 +76,9 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     count = len(settings.seeds)
     rates = np.empty((len(NETWORKS), count, settings.systems))
     sizes, kept = np.empty((len(NETWORKS), count)), 1.0
-    for i, seed in enumerate(settings.seeds):
+    for i, (seed, training) in enumerate(zip(settings.seeds, parts(progress, [1] * count), strict=True)):
         recipe = Recipe("instantaneous", "se", seed, settings.side, settings.steps, settings.batch)
-
-        def tell(part: int, share: float, text: str, first: int = i) -> None:
-            progress((first + (part + share) / 4) / count, text)
-
-        models, task = _trained(settings, recipe, tell), recipe.make_task()
+        models, task = _trained(settings, recipe, training), recipe.make_task()
         sizes[:, i] = [len(encode_model(model)) for model in models]
         rates[:, i] = rates_of([Predictor(one).run for one in models], task, "test", settings.systems)
         graph = models[TEACHER].graph
@@ -94,21 +89,22 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     return Outcome(data, tuple(_checks(settings, gains[:, -1], kept)))
 
 
-def _trained(settings: Settings, recipe: "Recipe", tell: Callable[[int, float, str], None]) -> "list[Model]":
+def _trained(settings: Settings, recipe: "Recipe", progress: Progress) -> "list[Model]":
     """Models of all networks."""
     from ris.predictors.compress.rounding import rounded
     from ris.predictors.compress.stochastic_depth import LAST, stochastic_depth
 
     small = dataclasses.replace(recipe, network=settings.student)
-    teacher = trained_graph([recipe], partial(tell, 0))
-    alone = trained_graph([small], partial(tell, 1))
-    taught = trained_student(recipe, settings.student, partial(tell, 2))
+    of_teacher, of_alone, of_taught, of_shallow = parts(progress, [1] * 4)
+    teacher = trained_graph([recipe], of_teacher)
+    alone = trained_graph([small], of_alone)
+    taught = trained_student(recipe, settings.student, of_taught)
     shallow = kept_network(
         file_of([recipe], {"stochastic depth": LAST}),
         lambda file: stochastic_depth(
             recipe,
             checkpoint=file,
-            progress=lambda step, text: tell(3, step / recipe.steps, f"stochastic depth: {text}"),
+            progress=lambda step, text: of_shallow(step / recipe.steps, f"stochastic depth: {text}"),
         ),
     )
     floats = [float_model_of(one) for one in (teacher, alone, taught, shallow)]

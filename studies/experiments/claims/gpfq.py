@@ -16,7 +16,6 @@ Intervals are those of 95 % by the bootstrap over trainings and, within them, sy
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +27,7 @@ from numpy.typing import NDArray
 
 from channels.streams import Stream
 from ris.predictors.bootstrap import Estimate, ratio
-from studies.experiment import Check, Experiment, Outcome, Progress, Values
+from studies.experiment import Check, Experiment, Outcome, Progress, Values, parts
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, make_panels
 from studies.trained import trained_network
@@ -83,16 +82,13 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     count = len(settings.seeds)
     floats = np.empty((count, settings.systems))
     rates = np.empty((len(CASES), len(LEAST), len(METHODS), count, settings.systems))
-    for i, seed in enumerate(settings.seeds):
+    for i, (seed, told) in enumerate(zip(settings.seeds, parts(progress, [1] * count), strict=True)):
         recipe = Recipe(
             "instantaneous", "se", seed, side=settings.side, steps=settings.steps, batch=settings.batch
         )
-
-        def tell(share: float, text: str, first: int = i) -> None:
-            progress((first + share) / count, text)
-
-        network = trained_network([recipe], partial(_halved, tell))
-        floats[i], rates[..., i, :] = _rates(settings, recipe, network, tell)
+        of_training, of_codes = parts(told, [1, 1])
+        network = trained_network([recipe], of_training)
+        floats[i], rates[..., i, :] = _rates(settings, recipe, network, of_codes)
     shares = np.array([[[ratio(way, floats) for way in ways] for ways in rows] for rows in rates])
     recovered = np.array(
         [[[ratio(way - ways[0], floats - ways[0]) for way in ways[1:]] for ways in rows] for rows in rates]
@@ -101,15 +97,8 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     return Outcome(data, tuple(_checks(settings, recovered)))
 
 
-def _halved(tell: Progress, share: float, text: str) -> None:
-    tell(share / 2, text)
-
-
-def _rates(settings: Settings, recipe: Any, network: Any, tell: Progress) -> tuple[Real, Real]:
-    """Sum rates of a network, shape (systems,), and of it quantized, (cases, bits, methods, systems).
-
-    The second half of the progress of a training is told.
-    """
+def _rates(settings: Settings, recipe: Any, network: Any, progress: Progress) -> tuple[Real, Real]:
+    """Sum rates of a network, shape (systems,), and of it quantized, (cases, bits, methods, systems)."""
     from ris.predictors.compress.gpfq import gpfq
     from ris.predictors.compress.rounding import rounded
     from ris.predictors.publish import calibrated, rates_of
@@ -118,7 +107,7 @@ def _rates(settings: Settings, recipe: Any, network: Any, tell: Progress) -> tup
     outputs = [_output(network)]
     for i, (case, (steps, results)) in enumerate(CASES.items()):
         for j, bits in enumerate(LEAST):
-            tell(0.5 + 0.5 * (i + j / len(LEAST)) / len(CASES), f"codes of {bits} bits, {case}")
+            progress((i + j / len(LEAST)) / len(CASES), f"codes of {bits} bits, {case}")
             if steps == "layer":
                 how: dict[str, Any] = {"bits": bits, "activation_bits": results, "per_channel": False}
                 made = [calibrated(network, recipe, "min-max", **how)]

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 import channels
 from ris.predictors.bootstrap import Estimate, ratio
 from studies.errors import UsageError
-from studies.experiment import Check, Experiment, Outcome, Progress, Values
+from studies.experiment import Check, Experiment, Outcome, Progress, Values, parts
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, log_axis, make_panels
 
@@ -112,12 +112,8 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
     systems = Systems(settings.recipe(0), settings.systems)
     rates: dict[str, list[Real]] = {}
     sizes: dict[str, list[int]] = {}
-    for number, seed in enumerate(settings.seeds):
-
-        def tell(share: float, text: str, number: int = number) -> None:
-            progress((number + share) / len(settings.seeds), f"seed {settings.seeds[number]}, {text}")
-
-        for name, (reached, size) in _trained(settings, seed, systems, tell).items():
+    for seed, told in zip(settings.seeds, parts(progress, [1] * len(settings.seeds)), strict=True):
+        for name, (reached, size) in _trained(settings, seed, systems, told).items():
             rates.setdefault(name, []).append(reached)
             sizes.setdefault(name, []).append(size)
     # Axes (split, seed, system).
@@ -161,9 +157,11 @@ def _trained(
     recipe, further = settings.recipe(seed), settings.further(seed)
     networks: dict[str, tuple[Network, int]] = {}
     made: dict[str, tuple[Real, int]] = {}
+    # The first one is longer than what follows it.
+    told = iter(parts(progress, [2, *[1] * 5]))
 
     def take(name: str, *recipes: "Recipe") -> None:
-        network = trained_graph(recipes, progress)
+        network = trained_graph(recipes, next(told))
         model = FloatModel(network.graph, network.arrays(), settings.side, settings.side)
         networks[name] = network, len(encode_model(model))
 
@@ -179,7 +177,7 @@ def _trained(
     for bits, kind in ((8, "8 bits"), (4, "4-bit weights")):
         options: dict[str, Any] = {"observer": "output", "ready": True, "bits": bits, "follow": False}
         note(f"{kind}, fitted", calibrated(network, recipe, **options).export())
-        note(f"{kind}, trained", trained_integers([recipe], further, progress, **options))
+        note(f"{kind}, trained", trained_integers([recipe], further, next(told), **options))
     for bits in (1, 2):
         network, size = networks["float, trained on"]
         made[f"{bits}-bit phases, rounded"] = systems.rates(network, bits), size

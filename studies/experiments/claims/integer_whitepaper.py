@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 import channels
 from ris.predictors.bootstrap import ratio
-from studies.experiment import Check, Experiment, Outcome, Progress, Values
+from studies.experiment import Check, Experiment, Outcome, Progress, Values, parts
 from studies.netcdf import Variables
 from studies.plots import COLOURS, make_panels
 
@@ -107,25 +107,26 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
     of_float, of_control = (np.empty((len(NETWORKS), *shape)) for _ in range(2))
     rounded = np.empty((len(NETWORKS), len(SCALES), len(BITS), *shape))
     trained = np.empty((len(TRAINED), *shape))
-    for n, s in np.ndindex(len(NETWORKS), len(settings.seeds)):
+    places = list(np.ndindex(len(NETWORKS), len(settings.seeds)))
+    for (n, s), told in zip(places, parts(progress, [1] * len(places)), strict=True):
         name, seed = NETWORKS[n], settings.seeds[s]
-
-        def tell(share: float, text: str, done: int = n * len(settings.seeds) + s) -> None:
-            progress((done + share) / len(of_float) / len(settings.seeds), text)
-
+        # About as long as they take.
+        of_floats, of_rounded, of_trained = parts(told, [5, 2, 3])
         recipe = settings.recipe(name, seed)
         further = settings.further(recipe)
-        network = trained_graph([recipe], tell)
+        of_control[n, s] = systems.rates(trained_graph([recipe, further], of_floats))[0]
+        network = trained_graph([recipe])
         of_float[n, s] = systems.rates(network)[0]
-        of_control[n, s] = systems.rates(trained_graph([recipe, further], tell))[0]
         ranges = {bits: calibrated(network, recipe, "output", activation_bits=bits) for bits in RESULTS}
         for i, j in np.ndindex(len(SCALES), len(BITS)):
-            tell(0.5, f"{name}, seed {seed}: weights of {BITS[j][0]} bits, scales of {SCALES[i]}")
+            done = (i + j / len(BITS)) / len(SCALES)
+            of_rounded(done, f"{name}, seed {seed}: weights of {BITS[j][0]} bits, scales of {SCALES[i]}")
             rounded[n, i, j, s] = _rounded(network, ranges[BITS[j][1] or 8], BITS[j], SCALES[i], systems)
         for i, (one, scale) in enumerate(TRAINED):
             if one == name:
                 options = settings.options(name, scale)
-                trained[i, s] = systems.rates_of(trained_integers([recipe], further, tell, **options))[0]
+                model = trained_integers([recipe], further, of_trained, **options)
+                trained[i, s] = systems.rates_of(model)[0]
     kept = np.array(
         [[[ratio(one, of_float[n]) for one in scale] for scale in rounded[n]] for n in range(len(NETWORKS))]
     )

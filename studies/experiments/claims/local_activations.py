@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import channels
-from studies.experiment import Check, Experiment, Outcome, Progress, Values
+from studies.experiment import Check, Experiment, Outcome, Progress, Values, parts
 from studies.netcdf import Variables
 from studies.plots import COLOURS, make_panels
 
@@ -52,15 +52,12 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
     from studies.trained import trained_network
 
     rates = np.empty((len(PILOTS), len(NETWORKS), settings.seeds, settings.test))
-    parts = len(NETWORKS) * settings.seeds
-    for part, (seed, i) in enumerate(np.ndindex(settings.seeds, len(NETWORKS))):
+    places = list(np.ndindex(settings.seeds, len(NETWORKS)))
+    for (seed, i), told in zip(places, parts(progress, [1] * len(places)), strict=True):
         recipe = Recipe(
             "instantaneous-corrupted", NETWORKS[i], seed, settings.side, settings.steps, settings.batch
         )
-        network = trained_network(
-            [recipe],
-            lambda share, text, part=part: progress((part + share) / parts, text),  # type: ignore[misc]
-        )
+        network = trained_network([recipe], told)
         rates[0, i, seed] = rates_on(recipe, network, "test", settings.test)
         clean = dataclasses.replace(recipe, task="instantaneous")
         rates[1, i, seed] = rates_on(clean, network, "test", settings.test)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from channels.streams import Stream
 from ris.predictors.bootstrap import Estimate, ratio
-from studies.experiment import Check, Experiment, Outcome, Progress, Values
+from studies.experiment import Check, Experiment, Outcome, Progress, Values, parts
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, make_panels
 from studies.trained import compressed_integers, float_model_of, trained_graph
@@ -29,7 +29,6 @@ from studies.trained import compressed_integers, float_model_of, trained_graph
 # torch takes long to import, and only measuring needs it.
 if TYPE_CHECKING:
     from ris.predictors.model import Model
-    from ris.predictors.module import Network
     from ris.predictors.train import Recipe
 
 __all__ = ["EXPERIMENT"]
@@ -72,14 +71,8 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     control = np.empty((count, settings.systems))
     rates = np.empty((2, len(factors), *control.shape))
     ranks = []
-    for i, seed in enumerate(settings.seeds):
-        recipe = settings.recipe(seed)
-
-        def tell(share: float, text: str, first: int = i) -> None:
-            progress((first + share) / count, text)
-
-        network = trained_graph([recipe], tell)
-        made, of_factors = _factored(settings, recipe, network, tell)
+    for i, told in enumerate(parts(progress, [1] * count)):
+        made, of_factors = _factored(settings, settings.recipe(settings.seeds[i]), told)
         control[i], rates[:, :, i] = made[0], made[1:].reshape(2, len(factors), -1)
         ranks.append(of_factors)
     kept = np.array([[ratio(one, control) for one in row] for row in rates])
@@ -87,9 +80,7 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     return Outcome(data, tuple(_checks(settings, kept[1])))
 
 
-def _factored(
-    settings: Settings, recipe: "Recipe", network: "Network", tell: Progress
-) -> tuple[Real, NDArray[np.int64]]:
+def _factored(settings: Settings, recipe: "Recipe", progress: Progress) -> tuple[Real, NDArray[np.int64]]:
     """Sum rates of control, factors and their integers, and ranks, shape (factors, layers)."""
     from ris.predictors.compress.further import stages
     from ris.predictors.compress.low_rank import factored, inner_convolutions
@@ -97,13 +88,15 @@ def _factored(
     from ris.predictors.runtime import Predictor
 
     further = stages(recipe, settings.further_steps, settings.further_rate, 1)
-    models: list[Model] = [float_model_of(trained_graph([recipe, *further], tell))]
+    of_control, *of_each = parts(progress, [2, *[1] * len(settings.factors)])
+    models: list[Model] = [float_model_of(trained_graph([recipe, *further], of_control))]
+    network = trained_graph([recipe])
     plain = [factored(network, factor) for factor in settings.factors]
     models += [float_model_of(one) for one in plain]
     options = {"steps": settings.further_steps, "rate": settings.further_rate}
-    for factor in settings.factors:
-        tell(0.5, f"seed {recipe.seed}: {factor:g} times fewer weights")
-        models.append(compressed_integers(recipe, "low-rank", tell, factor=factor, **options))
+    for factor, told in zip(settings.factors, of_each, strict=True):
+        told(0, f"seed {recipe.seed}: {factor:g} times fewer weights")
+        models.append(compressed_integers(recipe, "low-rank", factor=factor, **options))
     runs = [Predictor(one).run for one in models]
     channels = [
         [one.arrays()[f"{name}/weight"].shape[1] for name in inner_convolutions(network.graph)]

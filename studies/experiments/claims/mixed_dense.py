@@ -29,9 +29,10 @@ from numpy.typing import NDArray
 
 import channels
 from ris.predictors.bootstrap import ratio
-from studies.experiment import Check, Experiment, Outcome, Progress, Values
+from studies.experiment import Check, Experiment, Outcome, Progress, Values, parts
 from studies.netcdf import Variables
 from studies.plots import COLOURS, make_panels
+from studies.trained import trained_network
 
 # torch takes long to import, and a list of the experiments does without.
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ class Settings:
 def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> Outcome:
     """Train all networks; the systems of training and test have fixed seeds of their own."""
     seeds = range(settings.seeds)
-    found = [_Trainings(settings, seed, progress) for seed in seeds]
+    found = [_Trainings(settings, seed) for seed in seeds]
+    for one, told in zip(found, parts(progress, [1] * len(found)), strict=True):
+        one.train(told)
     sizes = np.array([[one.rates_of_inputs(side) for one in found] for side in settings.sides])
     separate = np.array([one.rates_of_separate() for one in found])
     blocks = np.array([one.rates_of_blocks() for one in found])
@@ -114,10 +117,10 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
 class _Trainings:
     """The networks of one seed, and their rates on the test systems."""
 
-    def __init__(self, settings: Settings, seed: int, progress: Progress) -> None:
+    def __init__(self, settings: Settings, seed: int) -> None:
         from studies.experiments.claims._coarse import CoarseRecipe, CombinedRecipe
 
-        self._settings, self._seed, self._progress = settings, seed, progress
+        self._settings = settings
         first = CoarseRecipe(
             seed=seed,
             side=settings.map_side,
@@ -137,6 +140,12 @@ class _Trainings:
         self._blocks = [[replace(first, network=name)] for name in BLOCKS]
         several = replace(moving, frames=settings.frames)
         self._frames: list[list[CoarseRecipe]] = [[several], [CombinedRecipe(**vars(several))], [moving]]
+
+    def train(self, progress: Progress) -> None:
+        """Train all networks that no file keeps."""
+        every = [self._shared, self._full, self._separate, *self._blocks, *self._frames]
+        for recipes, told in zip(every, parts(progress, [1] * len(every)), strict=True):
+            trained_network(recipes, told)
 
     def rates_of_inputs(self, side: int) -> list[Rates]:
         """Rates with each of `INPUTS` at one size."""
@@ -166,24 +175,18 @@ class _Trainings:
         """Count those of the modules that quadruple, shared and separate, and of the kinds of blocks."""
         doubling = ("stem", "up2", "head")
         counts = {
-            "shared": _count(self._trained(self._shared), doubling),
-            "separate": _count(self._trained(self._separate)),
+            "shared": _count(trained_network(self._shared), doubling),
+            "separate": _count(trained_network(self._separate)),
         }
         for name, recipes in zip(BLOCKS, self._blocks, strict=True):
-            counts[name] = _count(self._trained(recipes), doubling)
+            counts[name] = _count(trained_network(recipes), doubling)
         return counts
 
     def _rates(self, recipes: "list[CoarseRecipe]", test: "CoarseRecipe") -> Rates:
         """Rates of a network on the test systems of a recipe."""
         from ris.predictors.train import rates_on
 
-        return rates_on(test, self._trained(recipes), "test", self._settings.systems)
-
-    def _trained(self, recipes: "list[CoarseRecipe]") -> Any:
-        from studies.trained import trained_network
-
-        done = self._seed / self._settings.seeds
-        return trained_network(recipes, lambda _, text: self._progress(done, f"seed {self._seed}, {text}"))
+        return rates_on(test, trained_network(recipes), "test", self._settings.systems)
 
 
 def _count(network: Any, parts: tuple[str, ...] | None = None) -> int:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from channels.streams import Stream
 from ris.predictors.bootstrap import Estimate, ratio
-from studies.experiment import Check, Experiment, Outcome, Progress, Values
+from studies.experiment import Check, Experiment, Outcome, Progress, Values, parts
 from studies.experiments.claims import saq, ternary
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, log_axis, make_panels
@@ -133,7 +133,7 @@ def _aware(bits: int, given: Trainings) -> "Model":
 def _further(method: str, options: Mapping[str, float], given: Trainings) -> "Model":
     """A method that trains further as `claims/pruning` and `claims/low_rank` do."""
     further = {"steps": given.further.steps, "rate": given.further.rate}
-    return compressed_integers(given.recipe, method, given.progress, **options, **further)
+    return compressed_integers(given.recipe, method, **options, **further)
 
 
 def _other(network: str, given: Trainings) -> "Model":
@@ -225,17 +225,13 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     count = len(settings.seeds)
     rates = np.empty((len(MODELS), count, settings.systems))
     sizes, operations = np.empty((2, len(MODELS), count))
-    for i, seed in enumerate(settings.seeds):
+    for i, (seed, training) in enumerate(zip(settings.seeds, parts(progress, [1] * count), strict=True)):
         recipe = Recipe("instantaneous", "se", seed, settings.side, settings.steps, settings.batch)
         (further,) = stages(recipe, settings.further_steps, settings.further_rate, 1)
         models = []
-        for k, entry in enumerate(MODELS):
-
-            def tell(share: float, text: str, done: float = (i + k / len(MODELS)) / count) -> None:
-                progress(done + share / len(MODELS) / count, text)
-
-            tell(0, f"{entry.family}, {entry.label}")
-            models.append(entry.make(Trainings(recipe, further, settings.calibration, tell)))
+        for entry, told in zip(MODELS, parts(training, [1] * len(MODELS)), strict=True):
+            told(0, f"{entry.family}, {entry.label}")
+            models.append(entry.make(Trainings(recipe, further, settings.calibration, told)))
         task = recipe.make_task()
         rates[:, i] = rates_of([Predictor(one).run for one in models], task, "test", settings.systems)
         of_models = [size_of(model, task.users) for model in models]
@@ -368,5 +364,9 @@ EXPERIMENT = Experiment(
         screening=2,
         polishing=2,
     ),
-    papers=("hinton2015", "lybrand2021", "krishnamoorthi2018"),
-)
+    papers=(
+        "krishnamoorthi2018", "lybrand2021", "zhang2023gpfq", "liu2021saq", "liu2021ternary", "zhu2017",
+        "li2017", "han2016", "kim2016", "delathauwer2000", "howard2017", "shang2016", "cohen2016",
+        "chen2020", "xu2020", "hinton2015",
+    ),
+)  # fmt: skip

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from channels.streams import Stream
 from ris.predictors.bootstrap import Estimate, ratio
-from studies.experiment import Check, Experiment, Outcome, Progress, Values
+from studies.experiment import Check, Experiment, Outcome, Progress, Values, parts
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, make_panels
 from studies.trained import compressed_integers, compressed_network, float_model_of, trained_graph
@@ -88,13 +88,9 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     rates = np.empty((2 + len(WAYS), count, settings.systems))
     sizes, left, told = (np.empty((len(WAYS), count, *rest)) for rest in ((len(SIZES),), (), ()))
     of_float = 0.0
-    for i, seed in enumerate(settings.seeds):
+    for i, (seed, training) in enumerate(zip(settings.seeds, parts(progress, [1] * count), strict=True)):
         recipe = Recipe("instantaneous", "se", seed, settings.side, settings.first_steps, settings.batch)
-
-        def tell(share: float, text: str, first: int = i) -> None:
-            progress((first + share) / count, text)
-
-        control, with_zeros, *models = _models(settings, recipe, tell)
+        control, with_zeros, *models = _models(settings, recipe, training)
         task = recipe.make_task()
         rates[:, i] = rates_of(
             [Predictor(model).run for model in (control, with_zeros, *models)],
@@ -111,27 +107,28 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     return Outcome(data, tuple(_checks(settings, in_floats, np.array(shares), left, told)))
 
 
-def _models(settings: Settings, recipe: "Recipe", tell: Progress) -> "list[Model]":
+def _models(settings: Settings, recipe: "Recipe", progress: Progress) -> "list[Model]":
     """The control, the pruned network in floats, and those of all ways; what is trained is kept in files."""
     from ris.predictors.compress.further import stages
     from ris.predictors.compress.rounding import rounded
 
     further: dict[str, Any] = {"steps": settings.steps, "rate": settings.rate}
-
-    def stage(number: int) -> Progress:
-        return lambda share, text: tell((number + share) / (1 + len(WAYS)), text)
-
-    control = trained_graph([recipe, *stages(recipe, settings.steps, settings.rate, 1)], stage(0))
+    of_control, of_zeros, *of_others = parts(progress, [2, 1, 1, 1])
+    control = trained_graph([recipe, *stages(recipe, settings.steps, settings.rate, 1)], of_control)
     zeros = {"share": settings.zeros}
-    with_zeros = compressed_network(recipe, "pruning", stage(0), **zeros, **further)
-    models: list[Model] = [rounded(control, recipe, 8).export()]
-    for method, options in (
-        ("pruning", zeros),
-        ("filter-pruning", {"share": settings.fewer}),
-        ("weight-sharing", {"bits": settings.bits}),
-    ):
-        stage(len(models))(0.0, method)
-        models.append(compressed_integers(recipe, method, stage(len(models)), **options, **further))
+    of_zeros(0, "pruning")
+    with_zeros = compressed_network(recipe, "pruning", **zeros, **further)
+    models: list[Model] = [
+        rounded(control, recipe, 8).export(),
+        compressed_integers(recipe, "pruning", **zeros, **further),
+    ]
+    others: dict[str, dict[str, float]] = {
+        "filter-pruning": {"share": settings.fewer},
+        "weight-sharing": {"bits": settings.bits},
+    }
+    for (method, options), told in zip(others.items(), of_others, strict=True):
+        told(0, method)
+        models.append(compressed_integers(recipe, method, **options, **further))
     return [float_model_of(control), float_model_of(with_zeros), *models]
 
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from channels.streams import Stream
 from ris.predictors.bootstrap import Estimate, ratio
-from studies.experiment import Check, Experiment, Outcome, Progress, Values
+from studies.experiment import Check, Experiment, Outcome, Progress, Values, parts
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, log_axis, make_panels
 from studies.trained import file_of, float_model_of, kept_model, trained_graph
@@ -97,13 +97,9 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     count = len(settings.seeds)
     rates = np.empty((1 + len(WAYS), count, settings.systems))
     less, layers = np.empty((len(WAYS), count)), []
-    for i, seed in enumerate(settings.seeds):
+    for i, (seed, training) in enumerate(zip(settings.seeds, parts(progress, [1] * count), strict=True)):
         recipe = Recipe("instantaneous", "se", seed, settings.side, settings.first_steps, settings.batch)
-
-        def tell(share: float, text: str, first: int = i) -> None:
-            progress((first + share) / count, text)
-
-        control, models = _trained(settings, recipe, tell)
+        control, models = _trained(settings, recipe, training)
         task, size = recipe.make_task(), (settings.side, settings.side)
         outputs = [Predictor(model).run for model in (control, *models)]
         rates[:, i] = rates_of(outputs, task, "unseen", settings.systems)
@@ -118,18 +114,18 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     return Outcome(data, tuple(_checks(settings, rates[1:], shares, less)))
 
 
-def _trained(settings: Settings, recipe: "Recipe", tell: Progress) -> "tuple[Model, list[Model]]":
+def _trained(settings: Settings, recipe: "Recipe", progress: Progress) -> "tuple[Model, list[Model]]":
     """The control, and the models of all ways."""
     from ris.predictors.compress.saq import FiniteRecipe
 
     tuning = FiniteRecipe.after(recipe, settings.finite, settings.steps, settings.control_rate)
-
-    def stage(number: int) -> Progress:
-        return lambda share, text: tell((number + share) / (2 + len(WAYS)), text)
-
-    network = trained_graph([recipe], stage(0))
-    control = trained_graph([recipe, tuning], stage(1))
-    models = [quantized(settings, network, [recipe, tuning], way, stage(2 + i)) for i, way in enumerate(WAYS)]
+    of_control, *of_ways = parts(progress, [2, *[1] * len(WAYS)])
+    control = trained_graph([recipe, tuning], of_control)
+    network = trained_graph([recipe])
+    models = [
+        quantized(settings, network, [recipe, tuning], way, told)
+        for way, told in zip(WAYS, of_ways, strict=True)
+    ]
     return float_model_of(control), models
 
 

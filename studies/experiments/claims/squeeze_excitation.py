@@ -14,7 +14,6 @@ convolution, on instantaneous channels. In all of them blocks mix in the mean of
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 import channels
 from ris.predictors.bootstrap import Estimate, ratio
-from studies.experiment import Check, Experiment, Outcome, Progress, Values
+from studies.experiment import Check, Experiment, Outcome, Progress, Values, parts
 from studies.netcdf import Variables
 from studies.plots import COLOURS, make_panels
 
@@ -75,13 +74,13 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
     cases = settings.cases
     rates = np.empty((len(cases), len(NETWORKS), settings.seeds, settings.systems))
     parameters = np.empty((len(cases), len(NETWORKS)))
-    for place in np.ndindex(*rates.shape[:3]):
+    places = list(np.ndindex(*rates.shape[:3]))
+    for place, told in zip(places, parts(progress, [1] * len(places)), strict=True):
         case, network, seed = cases[place[0]], NETWORKS[place[1]], place[2]
-        share = float(np.ravel_multi_index(place, rates.shape[:3])) / np.prod(rates.shape[:3])
-        progress(share, f"{case.name}: {network}, seed {seed}")
+        told(0, f"{case.name}: {network}, seed {seed}")
         kind = PlainRecipe if case.plain else Recipe
         recipe = kind(case.task, network, seed, settings.side, case.steps, settings.batch)
-        trained = trained_network([recipe], partial(_at, progress, share))
+        trained = trained_network([recipe], told)
         rates[place] = rates_on(recipe, trained, "test", settings.systems)
         parameters[place[:2]] = sum(one.numel() for one in trained.parameters())
     gains = [[ratio(of_case[2], of_case[i]) for i in (0, 1)] for of_case in rates]
@@ -102,10 +101,6 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
         ),
     }
     return Outcome(data, tuple(_checks(names, gains, parameters)))
-
-
-def _at(progress: Progress, share: float, _: float, text: str) -> None:
-    progress(share, text)
 
 
 def _checks(
