@@ -61,6 +61,7 @@ Progress = Callable[[float, str], None]
 """Told the share that is done, and what is next."""
 
 Relation = Literal["equals", "at least", "at most"]
+Verdict = Literal["passed", "not sure", "FAILED"]
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,19 @@ class Check:
         """Whether the interval meets the reference, or lies beyond the threshold as a whole; not for NaN."""
         if self.relation == "equals":
             return abs(self.deviation) <= self.tolerance + self.half_width
-        ahead = self.deviation if self.relation == "at least" else -self.deviation
-        return ahead + self.tolerance >= self.half_width
+        return self._ahead >= self.half_width
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether it passed, failed, or is not sure, as the interval holds the threshold."""
+        if self.passed:
+            return "passed"
+        return "not sure" if self.relation != "equals" and abs(self._ahead) < self.half_width else "FAILED"
+
+    @property
+    def _ahead(self) -> float:
+        """How far ours is on the right side of the threshold."""
+        return self.tolerance + (self.deviation if self.relation == "at least" else -self.deviation)
 
 
 def farthest(checks: Iterable[Check]) -> Check:

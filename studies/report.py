@@ -213,14 +213,16 @@ def check_table(result: ExperimentResult) -> RenderableType:
             f"{check.reference:.7g}",
             f"{check.deviation:+.2g}",
             f"{check.tolerance:.2g}",
-            "passed" if check.passed else "FAILED",
+            check.verdict,
             check.source,
         )
-    failed = sum(not check.passed for check in result.outcome.checks)
-    verdict = f"{failed} of {len(result.outcome.checks)} checks FAILED" if failed else "All checks passed"
+    verdicts = [check.verdict for check in result.outcome.checks]
+    others = [one for one in ("FAILED", "not sure") if one in verdicts]
+    told = ", ".join(f"{verdicts.count(one)} of {len(verdicts)} checks {one}" for one in others)
+    verdict = told or "All checks passed"
     made = ", ".join(f"{name} {version}" for name, version in result.versions.items())
     line = f"{verdict}. Seed {result.seed}, {result.wall_time_s:.1f} s; {made}; settings {result.settings}."
-    return Group(table, Text(line, style="bold red" if failed else ""))
+    return Group(table, Text(line, style="bold red" if told else ""))
 
 
 def verification_table(found: Verification) -> RenderableType:

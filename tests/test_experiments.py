@@ -69,6 +69,25 @@ def test_checks(passes, one):
     assert one.passed == passes
 
 
+@pytest.mark.parametrize(
+    ("verdict", "one"),
+    [
+        ("passed", check(2.3, "at least", half_width=0.2)),
+        ("not sure", check(2.1, "at least", half_width=0.2)),
+        ("not sure", check(1.9, "at least", half_width=0.2)),
+        ("FAILED", check(1.7, "at least", half_width=0.2)),
+        ("not sure", check(1.7, "at least", half_width=0.2, tolerance=0.2)),
+        ("not sure", check(2.1, "at most", half_width=0.2)),
+        ("FAILED", check(2.3, "at most", half_width=0.2)),
+        ("FAILED", check(2.1, "at most")),
+        ("FAILED", check(2.3, half_width=0.2)),
+        ("FAILED", check(2.1, "at least", half_width=math.nan)),
+    ],
+)
+def test_verdicts(verdict, one):
+    assert one.verdict == verdict
+
+
 def test_farthest_is_the_one_nearest_to_failure():
     passed = [check(2.01, tolerance=0.1), check(2.02, tolerance=0.03), check(1.95, tolerance=0.2)]
     assert farthest(passed) == dataclasses.replace(passed[1], quantity="x (farthest of 3)")
@@ -317,15 +336,17 @@ def test_options_of_studies_are_refused(capsys, option, value):
 
 def test_a_failed_check_is_told_and_ends_with_1(capsys, tmp_path, monkeypatch):
     def measure(settings, stream, progress):
-        return Outcome({}, (check(2.0), check(3.0)))
+        return Outcome({}, (check(2.0), check(3.0), check(2.1, "at least", half_width=0.2)))
 
     wrong = Experiment(measure, load_experiment("double_scaling").draw, Settings(), Settings())
     monkeypatch.setattr("studies.experiments.double_scaling.EXPERIMENT", wrong)
     monkeypatch.setattr("studies.experiment.ExperimentResult.draw", lambda self: _blank())
     told = ends(capsys, 1, "run", "double_scaling", "--out", str(tmp_path))
-    assert "1 of 2 checks FAILED" in told
+    assert "1 of 3 checks FAILED, 1 of 3 checks not sure" in told
     # A result that is there and failed, fails again.
-    assert "1 of 2 checks FAILED" in ends(capsys, 1, "run", "double_scaling", "--out", str(tmp_path))
+    assert "1 of 3 checks FAILED, 1 of 3 checks not sure" in ends(
+        capsys, 1, "run", "double_scaling", "--out", str(tmp_path)
+    )
 
 
 @dataclasses.dataclass(frozen=True)
