@@ -67,6 +67,7 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     count = len(settings.seeds)
     rates = np.empty((len(NETWORKS), count, settings.systems))
     for i, (seed, training) in enumerate(zip(settings.seeds, parts(progress, [1] * count), strict=True)):
+        training(0, f"seed {seed}")
         recipe = Recipe("instantaneous", "adder", seed, settings.side, settings.steps, settings.batch)
         # A teacher beside it takes half as long again.
         of_plain, of_taught = parts(training, [2, 3])

@@ -74,6 +74,7 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     sizes = np.empty((len(MEASURES), len(NETWORKS), count))
     places = list(np.ndindex(len(NETWORKS), count))
     for (n, s), told in zip(places, parts(progress, [1] * len(places)), strict=True):
+        told(0, f"{NETWORKS[n]}, seed {settings.seeds[s]}")
         recipe = settings.recipe(NETWORKS[n], settings.seeds[s])
         rates[:, n, s], sizes[:, n, s] = _measured(recipe, settings.systems, told)
     shares = np.array([[ratio(one, rates[0, 0]) for one in row] for row in rates])

@@ -77,6 +77,7 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     rates = np.empty((len(NETWORKS), count, settings.systems))
     sizes, kept = np.empty((len(NETWORKS), count)), 1.0
     for i, (seed, training) in enumerate(zip(settings.seeds, parts(progress, [1] * count), strict=True)):
+        training(0, f"seed {seed}")
         recipe = Recipe("instantaneous", "se", seed, settings.side, settings.steps, settings.batch)
         models, task = _trained(settings, recipe, training), recipe.make_task()
         sizes[:, i] = [len(encode_model(model)) for model in models]

@@ -89,6 +89,7 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     sizes, left, told = (np.empty((len(WAYS), count, *rest)) for rest in ((len(SIZES),), (), ()))
     of_float = 0.0
     for i, (seed, training) in enumerate(zip(settings.seeds, parts(progress, [1] * count), strict=True)):
+        training(0, f"seed {seed}")
         recipe = Recipe("instantaneous", "se", seed, settings.side, settings.first_steps, settings.batch)
         control, with_zeros, *models = _models(settings, recipe, training)
         task = recipe.make_task()

@@ -98,6 +98,7 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     rates = np.empty((1 + len(WAYS), count, settings.systems))
     less, layers = np.empty((len(WAYS), count)), []
     for i, (seed, training) in enumerate(zip(settings.seeds, parts(progress, [1] * count), strict=True)):
+        training(0, f"seed {seed}")
         recipe = Recipe("instantaneous", "se", seed, settings.side, settings.first_steps, settings.batch)
         control, models = _trained(settings, recipe, training)
         task, size = recipe.make_task(), (settings.side, settings.side)

@@ -130,6 +130,7 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
     angles, apart = [], 0.0
     for (p, s), told in zip(np.ndindex(*shape), parts(progress, [1] * math.prod(shape)), strict=True):
         plan, seed = settings.plans[p], settings.seeds[s]
+        told(0, f"{plan.name} network, seed {seed}")
         recipe = Recipe("instantaneous", plan.network, seed, settings.side, plan.steps, settings.batch)
         steps = plan.stage * (1 + len(plan.shares))
         of_floats, of_ternary = parts(told, [plan.steps + steps, steps])
