@@ -49,6 +49,7 @@ CONTROL_RATE = 1e-3
 
 IDEA = "Liu et al. 2021: 49 times smaller, from 32 bits a weight, costs at most 4 %"
 FORTY = "forty times smaller"
+TURNED = "Liu et al. 2021: pruning turns weights towards their images"
 
 STORED = ("five weights a byte", "coded", "file on disk")
 
@@ -255,7 +256,7 @@ def _checks(
         "at least",
     )  # fmt: skip
     rise = np.diff(angles).min()
-    yield Check("least rise of the cosine of weights and images in a stage", rise, 0.0, IDEA, "at least")
+    yield Check("least rise of the cosine of weights and images in a stage", rise, 0.0, TURNED, "at least")
     yield Check(
         "largest difference between sums alone and products", apart, 0.0, "the same integers", "at most"
     )
