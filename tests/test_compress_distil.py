@@ -468,11 +468,11 @@ def test_sizes_are_judged():
     labels = [entry.label for entry in pareto.MODELS]
     assert len({(entry.family, entry.label) for entry in pareto.MODELS}) == len(labels)
     shares, sizes = np.ones((len(labels), 3)), np.full((len(labels), 2), 99.0)
-    for name, (most, least) in pareto.KEPT.items():
+    for name, (most, least) in pareto.CLAIMS.items():
         shares[labels.index(name)] = least + 0.01, least, least + 0.02
         sizes[labels.index(name)] = most - 1, most
     assert all(check.passed for check in pareto._checks(pareto.Settings(), shares, sizes))
-    for name in pareto.KEPT:
+    for name in pareto.CLAIMS:
         shares[labels.index(name), 1] -= 1e-6
         sizes[labels.index(name), 0] += 2
     assert not any(check.passed for check in pareto._checks(pareto.Settings(), shares, sizes))
