@@ -26,6 +26,7 @@ from ris.predictors.runtime import Predictor
 from ris.predictors.statistical import StatisticalTask
 from ris.predictors.train import Recipe, backward, build, loss_of, on_device
 from studies.benchmarks import onnx_graph
+from studies.experiments.claims import saq as claim
 
 CNN = residual_cnn(8, 1)
 
@@ -510,8 +511,12 @@ def test_training_lowers_the_loss_and_is_reproducible():
 
     teacher = control(network, stages(TINY, 5, 1e-2, 1))
     other = saq(network, TINY, 3, systems=8, steps=12, rate=3e-3, teacher=teacher)
+    alone = [
+        saq(network, TINY, 3, systems=8, steps=12, rate=3e-3, teacher=one, alpha=0) for one in (None, teacher)
+    ]
     assert loss(made) < loss(begun) - 0.02
     assert loss(other) != loss(made)
+    assert loss(alone[0]) == loss(alone[1]) != loss(made)
     assert loss(again) == loss(made) != loss(plain)
     assert isinstance(made.export(), IntegerModel)
 
@@ -540,6 +545,7 @@ def test_bits_are_generated_within_the_budget():
         (lambda: ClippedNetwork(tiny_network(), 3).export(), "calibrated"),
         (lambda: saq(tiny_network(), TINY, 3, systems=3), "systems"),
         (lambda: saq(tiny_network(), TINY, 3, radius=-0.1), "radius"),
+        (lambda: saq(tiny_network(), TINY, 3, alpha=-0.1), "alpha"),
         (lambda: generated_bits(tiny_network(), TINY, 1.9), "mean"),
         (lambda: generated_bits(tiny_network(), TINY, systems=4), "systems"),
         (lambda: BitWidthGenerator(0), "choices"),
@@ -553,3 +559,22 @@ def test_bits_are_generated_within_the_budget():
 def test_bad_input_is_refused(call, message):
     with pytest.raises(InvalidArgumentError, match=message):
         call()
+
+
+def test_sharpness_is_held_against_rounding_alike():
+    """Each way with the step against one that differs by nothing else; a loss fails where it is claimed."""
+    assert len(claim.PAIRS) == sum(way.sharp and not way.generated for way in claim.WAYS)
+    for sharp, plain in claim.PAIRS:
+        assert claim.WAYS[sharp]._replace(name="", sharp=False) == claim.WAYS[plain]._replace(name="")
+    rates = np.ones((len(claim.WAYS), 2, 50))
+    shares, fewer = np.full((len(rates), 3), 1.0), np.full((len(rates), 2), 60.0)
+    assert all(check.passed for check in claim._checks(claim.Settings(), rates, shares, fewer))
+    for sharp, _ in claim.PAIRS:
+        worse = rates.copy()
+        worse[sharp] = 0.99
+        failed = [
+            one.quantity for one in claim._checks(claim.Settings(), worse, shares, fewer) if not one.passed
+        ]
+        way = claim.WAYS[sharp]
+        assert len(failed) == (way.bits <= 3)
+        assert all(f"{way.name} over rounding alone, {way.bits} bits" in one for one in failed)

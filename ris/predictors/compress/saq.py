@@ -20,7 +20,7 @@ from channels.draws import uniform
 from channels.errors import InvalidArgumentError
 from channels.streams import Stream
 from ris.predictors.compress.bit_widths import BitWidthGenerator, Budget, Draw, PolicyGradient
-from ris.predictors.compress.distillation import taught_loss
+from ris.predictors.compress.distillation import ALPHA, taught_loss
 from ris.predictors.compress.learned_clip import ClippedNetwork
 from ris.predictors.compress.sharpness import sharpness_aware, shift_uphill
 from ris.predictors.finite import FiniteTask
@@ -39,7 +39,8 @@ RATE = 2e-3
 """Highest learning rate."""
 
 RADIUS = 0.001
-"""How far the worst weights may be. Fifty times as far, one loss at 4 bits was nine times as high."""
+"""How far the worst weights may be. Fifty times as far, one loss at 4 bits was nine times as high with a
+teacher; without one that serves better (`ris run claims/saq`)."""
 
 CHOICES = (2, 3, 4, 5)
 """Bits that the generator chooses from."""
@@ -88,6 +89,7 @@ def saq(
     rate: float = RATE,
     radius: float = RADIUS,
     teacher: Network | None = None,
+    alpha: float = ALPHA,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> ClippedNetwork:
@@ -108,6 +110,8 @@ def saq(
         How far the worst weights may be; 0 for training with the rounding alone.
     teacher : Network, optional
         In floats, whose phases are followed: the network itself, if nothing else is said.
+    alpha : float
+        Weight of the teacher's phases in the loss; 0 for training without a teacher.
     checkpoint, progress
         As for `ris.predictors.train.optimise`.
 
@@ -121,7 +125,7 @@ def saq(
     optimise(
         quantized,
         tuning,
-        loss=taught_loss(quantized, teacher or network, tuning),
+        loss=taught_loss(quantized, teacher or network, tuning, alpha),
         gradients=sharpness_aware(quantized, radius),
         checkpoint=checkpoint,
         progress=progress,

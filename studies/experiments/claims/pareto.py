@@ -206,7 +206,7 @@ MODELS = (
     *(
         Entry("sharpness-aware", f"{way.bits} bits" + ", generated" * way.generated, partial(_sharpness, way))
         for way in saq.WAYS
-        if way.sharp
+        if way.sharp and way.taught
     ),
     Entry("pruned", "80 % zeros", partial(_further, "pruning", {"share": 0.8})),
     Entry("pruned", "half of the products", partial(_further, "filter-pruning", {"share": 0.5})),

@@ -8,6 +8,10 @@ everywhere. The control is the network in floats after as many further steps on 
 teacher of all others. All are measured on users and surfaces in directions outside the ranges of the training
 ("unseen"), the quantized ones as the integer runtime executes them.
 
+A teacher keeps what coarse rounding loses by itself, and leaves flat minima nothing to mend. So the
+sharpness-aware steps are held against the rounding alone without one as well, as in that paper, on fewer
+systems and with the worst weights further away.
+
 The claims: with 4 bits, at least 99.5 % of the control's mean rate for at most a fiftieth of its bit
 operations (products times bits of both factors, 32 and 32 in floats); at 2 and at 3 bits, at least the rate
 of training with the rounding alone; and with generated bits, at least the rate of 3 bits everywhere.
@@ -44,6 +48,9 @@ __all__ = ["EXPERIMENT", "WAYS", "quantized"]
 SHARE, LESS = 0.995, 50.0
 """Of the control's rate, and of bit operations."""
 
+FEW_BITS = 3
+"""Most bits at which sharpness-aware steps are claimed to gain."""
+
 PAPER = "Liu, Cai & Zhuang 2021: flat minima keep what coarse rounding loses"
 
 Real = NDArray[np.float64]
@@ -56,14 +63,28 @@ class Way(NamedTuple):
     bits: int
     sharp: bool
     generated: bool = False
+    taught: bool = True
 
 
 WAYS = (
     *(Way("rounding alone", bits, False) for bits in (2, 3, 4)),
     *(Way("sharpness-aware", bits, True) for bits in (2, 3, 4)),
     Way("sharpness-aware, generated bits", 3, True, True),
+    *(Way("rounding alone, no teacher", bits, False, taught=False) for bits in (2, 3)),
+    *(Way("sharpness-aware, no teacher", bits, True, taught=False) for bits in (2, 3)),
 )
-PLAIN2, PLAIN3, PLAIN4, SHARP2, SHARP3, SHARP4, GENERATED = range(len(WAYS))
+SHARP3, SHARP4, GENERATED = (
+    WAYS.index(Way("sharpness-aware", 3, True)),
+    WAYS.index(Way("sharpness-aware", 4, True)),
+    WAYS.index(Way("sharpness-aware, generated bits", 3, True, True)),
+)
+PAIRS = tuple(
+    (WAYS.index(sharp), i)
+    for i, plain in enumerate(WAYS)
+    for sharp in WAYS
+    if not plain.sharp and sharp == plain._replace(name=sharp.name, sharp=True)
+)
+"""Those with sharpness-aware steps, and what each is held against."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +93,8 @@ class Settings:
 
     `side`, `batch` and `first_steps` are those of the recipes, one for each of `seeds`. `finite` systems are
     those of the further training, of `steps` steps, and of the search for bits, of `search` ones; at `rate`,
-    and at `control_rate` in floats. Within `radius` the worst weights are nearby.
+    and at `control_rate` in floats. Within `radius` the worst weights are nearby. `few` and `far` take the
+    places of `finite` and `radius` where there is no teacher.
     """
 
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
@@ -84,6 +106,8 @@ class Settings:
     rate: float = 2e-3
     control_rate: float = 1e-3
     radius: float = 0.001
+    few: int = 512
+    far: float = 0.05
     search: int = 250
     systems: int = 1000
 
@@ -111,7 +135,8 @@ def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
         bits = models[GENERATED].arrays["weight_bits"]
         layers.append(bits[bits > 0].astype(float))
     shares = np.array([ratio(way, rates[0]) for way in rates[1:]])
-    data = _data(settings, rates, shares, less, np.array(layers))
+    gains = np.array([ratio(rates[1 + sharp], rates[1 + plain]) for sharp, plain in PAIRS])
+    data = _data(settings, rates, shares, gains, less, np.array(layers))
     return Outcome(data, tuple(_checks(settings, rates[1:], shares, less)))
 
 
@@ -134,37 +159,42 @@ def quantized(
     settings: Settings, network: Any, recipes: "list[Recipe | FiniteRecipe]", way: Way, tell: Progress
 ) -> "Model":
     """The model of a way; kept in a file, as networks are."""
+    from ris.predictors.compress.distillation import ALPHA
     from ris.predictors.compress.saq import generated_bits, saq
 
-    how = {one: getattr(settings, one) for one in ("finite", "radius", "rate", "search")}
+    systems, radius = (settings.finite, settings.radius) if way.taught else (settings.few, settings.far)
+    how = {"finite": systems, "radius": radius, "rate": settings.rate, "search": settings.search}
     text = f"{way.name}, {way.bits} bits"
-    further: dict[str, Any] = {"systems": settings.finite, "rate": settings.rate}
+    further: dict[str, Any] = {"systems": systems, "rate": settings.rate}
 
     def make(partial: Path) -> "IntegerModel":
         bits: int | Mapping[str, int] = way.bits
         if way.generated:
             tell(0, f"{text}: search")
             bits = generated_bits(
-                network, recipes[0], way.bits, steps=settings.search, radius=settings.radius, **further
+                network, recipes[0], way.bits, steps=settings.search, radius=radius, **further
             )
         made = saq(
             network,
             recipes[0],
             bits,
             steps=settings.steps,
-            radius=settings.radius if way.sharp else 0.0,
+            radius=radius if way.sharp else 0.0,
             teacher=trained_graph(recipes),
+            alpha=ALPHA if way.taught else 0.0,
             checkpoint=partial,
             progress=lambda step, told: tell(step / settings.steps, f"{text}: {told}"),
             **further,
         )
         return made.export()
 
-    return kept_model(file_of(recipes, way._asdict(), how), make)
+    # The name says whether there is a teacher.
+    named = {name: value for name, value in way._asdict().items() if name != "taught"}
+    return kept_model(file_of(recipes, named, how), make)
 
 
-def _data(settings: Settings, rates: Real, shares: Real, less: Real, layers: Real) -> Variables:
-    """Labelled arrays; the last axis of share is that of an `Estimate`."""
+def _data(settings: Settings, rates: Real, shares: Real, gains: Real, less: Real, layers: Real) -> Variables:
+    """Labelled arrays; the last axis of share and gain is that of an `Estimate`."""
     one = {"units": "1"}
     return {
         "way": (("way",), np.array([way.name for way in WAYS], object), {"long_name": "further training"}),
@@ -173,7 +203,10 @@ def _data(settings: Settings, rates: Real, shares: Real, less: Real, layers: Rea
         "end": (("end",), np.array(Estimate._fields, object), {"long_name": "of a 95 % interval"}),
         "control": (("seed",), rates[0].mean(1), {"units": "bit/s/Hz", "long_name": "rate of the control"}),
         "rate": (("way", "seed"), rates[1:].mean(2), {"units": "bit/s/Hz", "long_name": "mean sum rate"}),
+        "taught": (("way",), np.array([way.taught for way in WAYS], float), one | {"long_name": "teacher"}),
         "share": (("way", "end"), shares, one | {"long_name": "rate over the control's"}),
+        "sharp": (("pair",), np.array([sharp for sharp, _ in PAIRS], float), one | {"long_name": "its way"}),
+        "gain": (("pair", "end"), gains, one | {"long_name": "rate over that by rounding alone"}),
         "fewer": (("way", "seed"), less, one | {"long_name": "bit operations of floats over these"}),
         "layer_bits": (("seed", "layer"), layers, one | {"long_name": "generated bits, layer by layer"}),
     }
@@ -193,10 +226,12 @@ def _checks(settings: Settings, rates: Real, shares: Real, less: Real) -> Iterat
     yield Check(
         "bit operations in floats over those with 4 bits", less[SHARP4].min(), LESS, PAPER, "at least"
     )
-    for bits, sharp, plain in ((2, SHARP2, PLAIN2), (3, SHARP3, PLAIN3)):
+    for sharp, plain in PAIRS:
+        if WAYS[sharp].bits > FEW_BITS:
+            continue
         gain = ratio(rates[sharp], rates[plain])
         yield Check(
-            f"rate, sharpness-aware over rounding alone, {bits} bits, {trainings}",
+            f"rate, {WAYS[sharp].name} over rounding alone, {WAYS[sharp].bits} bits, {trainings}",
             gain.value,
             1.0,
             PAPER,
@@ -223,9 +258,10 @@ def _checks(settings: Settings, rates: Real, shares: Real, less: Real) -> Iterat
 
 def draw(values: Values) -> Figure:
     """Rates against bit operations, and the bits of the layers."""
-    figure, (left, right) = make_panels(2, height=3.2)
+    figure, (left, middle, right) = make_panels(3, height=3.2)
     fewer, share = values["fewer"].mean(1), 100 * values["share"]
-    for i, name in enumerate(dict.fromkeys(values["way"])):
+    taught = values["taught"] == 1
+    for i, name in enumerate(dict.fromkeys(values["way"][taught])):
         some = values["way"] == name
         # Beside each other, where operations are the same.
         place = fewer[some] * 1.02 ** (i - 1)
@@ -240,6 +276,18 @@ def draw(values: Values) -> Figure:
     left.axhline(100, color="0.5", linewidth=0.8)
     left.set(xlabel="Bit operations of floats over these", ylabel="Sum rate (% of the control)")
     log_axis(left, (50, 70, 100, 140))
+    sharp = values["sharp"].astype(int)
+    for i, (with_one, text) in enumerate(((1, "teacher"), (0, "no teacher"))):
+        some = values["taught"][sharp] == with_one
+        gain = 100 * (values["gain"][some] - 1)
+        middle.errorbar(
+            values["bits"][sharp[some]] + 0.06 * (2 * i - 1), gain[:, 0],
+            [gain[:, 0] - gain[:, 1], gain[:, 2] - gain[:, 0]], color=COLOURS[i], marker=MARKERS[i],
+            markersize=4, markerfacecolor="white", linestyle="none", elinewidth=0.8, capsize=1.5, label=text,
+        )  # fmt: skip
+    middle.axhline(0, color="0.5", linewidth=0.8)
+    middle.set(xlabel="Bits", ylabel="Gain by sharpness-aware steps (%)", xticks=np.unique(values["bits"]))
+    middle.legend()
     bits = values["layer_bits"]
     layer = np.arange(1, bits.shape[1] + 1)
     right.vlines(layer, bits.min(0), bits.max(0), color=COLOURS[2], linewidth=0.8)
@@ -265,6 +313,7 @@ EXPERIMENT = Experiment(
         batch=4,
         first_steps=5,
         finite=8,
+        few=8,
         steps=3,
         search=5,
         systems=32,
