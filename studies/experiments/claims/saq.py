@@ -145,7 +145,7 @@ def _trained(settings: Settings, recipe: "Recipe", progress: Progress) -> "tuple
     from ris.predictors.compress.saq import FiniteRecipe
 
     tuning = FiniteRecipe.after(recipe, settings.finite, settings.steps, settings.control_rate)
-    of_control, *of_ways = parts(progress, [2, *[1] * len(WAYS)])
+    of_control, *of_ways = parts(progress, [1, *(1 + way.sharp for way in WAYS)])
     control = trained_graph([recipe, tuning], of_control)
     network = trained_graph([recipe])
     models = [
