@@ -39,8 +39,7 @@ RATE = 2e-3
 """Highest learning rate."""
 
 RADIUS = 0.001
-"""How far the worst weights may be. Fifty times as far, one loss at 4 bits was nine times as high with a
-teacher; without one that serves better (`ris run claims/saq`)."""
+"""How far the worst weights may be. Fifty times as far, one loss at 4 bits was nine times as high."""
 
 CHOICES = (2, 3, 4, 5)
 """Bits that the generator chooses from."""
