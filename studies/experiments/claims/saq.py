@@ -8,9 +8,9 @@ everywhere. The control is the network in floats after as many further steps on 
 teacher of all others. All are measured on users and surfaces in directions outside the ranges of the training
 ("unseen"), the quantized ones as the integer runtime executes them.
 
-A teacher keeps what coarse rounding loses by itself, and leaves flat minima nothing to mend. So the
+A teacher alone may keep what coarse rounding loses, and leave flat minima nothing to mend. So the
 sharpness-aware steps are held against the rounding alone without one as well, as in that paper, on fewer
-systems and with the worst weights further away.
+systems and with the worst weights further away; the control stays the same.
 
 The claims: with 4 bits, at least 99.5 % of the control's mean rate for at most a fiftieth of its bit
 operations (products times bits of both factors, 32 and 32 in floats); at 2 and at 3 bits, at least the rate
@@ -203,9 +203,9 @@ def _data(settings: Settings, rates: Real, shares: Real, gains: Real, less: Real
         "end": (("end",), np.array(Estimate._fields, object), {"long_name": "of a 95 % interval"}),
         "control": (("seed",), rates[0].mean(1), {"units": "bit/s/Hz", "long_name": "rate of the control"}),
         "rate": (("way", "seed"), rates[1:].mean(2), {"units": "bit/s/Hz", "long_name": "mean sum rate"}),
-        "taught": (("way",), np.array([way.taught for way in WAYS], float), one | {"long_name": "teacher"}),
+        "taught": (("way",), np.array([way.taught for way in WAYS], float), one | {"long_name": "teachers"}),
         "share": (("way", "end"), shares, one | {"long_name": "rate over the control's"}),
-        "sharp": (("pair",), np.array([sharp for sharp, _ in PAIRS], float), one | {"long_name": "its way"}),
+        "sharp": (("pair",), np.array([sharp for sharp, _ in PAIRS], float), one | {"long_name": "its row"}),
         "gain": (("pair", "end"), gains, one | {"long_name": "rate over that by rounding alone"}),
         "fewer": (("way", "seed"), less, one | {"long_name": "bit operations of floats over these"}),
         "layer_bits": (("seed", "layer"), layers, one | {"long_name": "generated bits, layer by layer"}),
@@ -257,7 +257,7 @@ def _checks(settings: Settings, rates: Real, shares: Real, less: Real) -> Iterat
 
 
 def draw(values: Values) -> Figure:
-    """Rates against bit operations, and the bits of the layers."""
+    """Rates against bit operations, what sharpness-aware steps gain, and the bits of the layers."""
     figure, (left, middle, right) = make_panels(3, height=3.2)
     fewer, share = values["fewer"].mean(1), 100 * values["share"]
     taught = values["taught"] == 1
