@@ -54,8 +54,13 @@ def _convolved(x: Array, weight: Array, bias: Array) -> Array:
     kernel = weight.shape[2]
     edge = (kernel // 2, kernel // 2)
     wide = np.pad(x, ((0, 0), (0, 0), edge, edge, (0, 0)))
-    windows = sliding_window_view(wide, (kernel, kernel), (2, 3))
-    made: Array = windows.reshape(*x.shape[:4], -1) @ weight.reshape(len(weight), -1).T + bias
+    # Channels last of all: runs of memory are copied. One by one: copies of all systems left the cache.
+    windows = np.moveaxis(sliding_window_view(wide, (kernel, kernel), (2, 3)), 4, -1)
+    columns = weight.transpose(0, 2, 3, 1).reshape(len(weight), -1).T
+    made = np.empty((*x.shape[:4], len(weight)), np.result_type(x, weight))
+    for y, one in zip(made, windows, strict=True):
+        y[...] = (one.reshape(-1, len(columns)) @ columns).reshape(y.shape)
+    made += bias
     return made
 
 
