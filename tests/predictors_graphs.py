@@ -31,6 +31,15 @@ def residual_cnn(channels: int = 32, blocks: int = 4, inputs: int = 13, kernel: 
     return net.graph()
 
 
+def one_adder(channels: int, out: int, kernel: int = 3, normalised: bool = False) -> Graph:
+    """Return a network of one adder."""
+    net = GraphBuilder(channels)
+    made = net.adder(net.input, out, kernel, name="adder")
+    if normalised:
+        net.add_node("batch_norm", made)
+    return net.graph()
+
+
 def every_operation() -> Graph:
     """Return a graph with every operation, for surfaces of 4 x 6."""
     net = GraphBuilder(3)

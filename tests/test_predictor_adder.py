@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from predictors_graphs import one_adder
 from predictors_models import operation, oracle, random_codes, random_model
 
 from channels.errors import InvalidArgumentError
@@ -83,14 +84,6 @@ def test_sums_do_not_depend_on_how_maps_are_cut():
     whole = sums_of_differences(maps, weight)
     apart = torch.cat([sums_of_differences(one[None], weight) for one in maps])
     assert torch.equal(whole, apart)
-
-
-def one_adder(channels, out, kernel=3, normalised=False):
-    net = GraphBuilder(channels)
-    made = net.adder(net.input, out, kernel, name="adder")
-    if normalised:
-        net.add_node("batch_norm", made)
-    return net.graph()
 
 
 def test_an_adder_is_scaled_and_shifted():

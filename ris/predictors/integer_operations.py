@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ris.predictors._kernels.adder import sum_code_differences
 from ris.predictors._kernels.convolution import convolve
 from ris.predictors._kernels.elementwise import add, look_up, multiply, quantize, sum_middle
 from ris.predictors._kernels.ternary import add_and_subtract, requantize
@@ -142,12 +141,13 @@ class _Ternary:
 
 
 class _Convolution:
-    """A convolution whose weights are bytes."""
+    """A convolution whose weights are bytes: by products if they are signed, by differences if not."""
 
     def __init__(self, weight: Array, bias: Array, multiplier: Array, source: Codes, out: Codes) -> None:
-        self.channels, self.inputs, self.kernel, _ = weight.shape
+        self.channels, _, self.kernel, _ = weight.shape
         self.zero, self.out = np.uint8(source.zero), out
-        self.weights = _blocks(weight)
+        # What is read beyond the channels is the code of zero, and adds nothing.
+        self.weights = _blocks(weight, self.zero if weight.dtype == np.uint8 else 0)
         padding = (0, -self.channels % 32)
         self.bias, self.multiplier = np.pad(bias, padding), np.pad(multiplier, padding)
 
@@ -180,14 +180,15 @@ def _bordered(x: Array, edge: int, zero: np.uint8, more: int = 0) -> Array:
     return wide
 
 
-def _blocks(weight: Array) -> Array:
-    """Weights (O, I, kernel, kernel) in the order of `convolve`."""
+def _blocks(weight: Array, beyond: int | np.uint8) -> Array:
+    """Weights (O, I, kernel, kernel) in the order of `convolve`; more channels have weights `beyond`."""
     channels, inputs, kernel, _ = weight.shape
     blocks = []
     for first in range(0, channels, 32):
         block = weight[first : first + 32].transpose(0, 2, 3, 1)
         lanes = 16 if len(block) <= 16 else 32
-        block = np.pad(block, ((0, lanes - len(block)), (0, 0), (0, 0), (0, -inputs % 4)))
+        padding = (0, lanes - len(block)), (0, 0), (0, 0), (0, -inputs % 4)
+        block = np.pad(block, padding, constant_values=beyond)
         fours = block.reshape(lanes, kernel, kernel, -1, 4)
         blocks.append(fours.transpose(1, 2, 3, 0, 4).ravel())
     return np.concatenate(blocks)
@@ -199,20 +200,7 @@ def _conv(node: Node, own: Any, inputs: Sequence[Codes], out: Codes) -> Callable
 
 
 def _adder(node: Node, own: Any, inputs: Sequence[Codes], out: Codes) -> Callable[..., Array]:
-    kernel, channels = node.attributes["kernel"], node.attributes["channels"]
-    weights = np.ascontiguousarray(own["weight"].transpose(0, 2, 3, 1)).reshape(channels, kernel, -1)
-    zero = np.uint8(inputs[0].zero)
-
-    def run(x: Array) -> Array:
-        maps, (rows, columns) = x.shape[0] * x.shape[1], x.shape[2:4]
-        y = np.empty((*x.shape[:4], channels), out.dtype)
-        wide = _bordered(x, kernel // 2, zero)
-        wide = wide.reshape(maps, *wide.shape[2:])
-        made = y.reshape(maps, rows, columns, channels)
-        sum_code_differences(made, wide, weights, kernel, own["bias"], own["multiplier"], *out.clip)
-        return y
-
-    return run
+    return _Convolution(own["weight"], own["bias"], own["multiplier"], inputs[0], out)
 
 
 def _rank_conv(node: Node, own: Any, inputs: Sequence[Codes], out: Codes) -> Callable[..., Array]:

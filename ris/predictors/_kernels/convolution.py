@@ -1,8 +1,8 @@
-"""Convolutions of bytes."""
+"""Convolutions of bytes, by products or by differences."""
 
 from numba import njit
 
-from ris.predictors._kernels.tile import add_products, clear_tile, store_tile
+from ris.predictors._kernels.tile import add_terms, clear_tile, store_tile
 
 __all__ = ["PIXELS", "convolve"]
 
@@ -20,9 +20,10 @@ def convolve(y, x, weights, kernel, bias, multiplier, low, high, zero):
         Overwritten.
     x : uint8 array, shape (maps, rows + kernel - 1, columns + kernel - 1, channels in)
         With its border; the channels are a multiple of 4.
-    weights : int8 array, one axis
-        Signed bytes w[block of 32 channels out, row of the kernel, column of the kernel, four channels in,
-        channel out, channel in], C order; the last block has 16 channels if 16 are enough.
+    weights : int8 or uint8 array, one axis
+        Bytes w[block of 32 channels out, row of the kernel, column of the kernel, four channels in,
+        channel out, channel in], C order; the last block has 16 channels if 16 are enough. Sums are those of
+        products x w if they are signed, and of |x - w| if not.
     kernel : int
         Rows and columns of the kernel.
     bias, multiplier : int32 and float32 arrays, shape (channels out, up to a multiple of 16)
@@ -67,7 +68,7 @@ def _fill_row(empty, y, y_row, x, x_row, weights, first, at, affine):
             # A row of the kernel covers one run of bytes.
             x_at = x_row + i * pitch + column * stride
             for j in range(quads):
-                tile = add_products(tile, x, x_at + 4 * j, stride, weights, w_at)
+                tile = add_terms(tile, x, x_at + 4 * j, stride, weights, w_at)
                 w_at += bytes_of_step
         y_at = y_row + column * channels + first
         store_tile(tile, y, y_at, channels, channels - first, bias, multiplier, first, low, high, zero)

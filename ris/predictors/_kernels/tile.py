@@ -1,9 +1,10 @@
-"""Products of bytes summed in registers: what Numba's own loops do not reach.
+"""Products and differences of bytes summed in registers: what Numba's own loops do not reach.
 
 A tile holds 32-bit sums for some pixels and 16 or 32 output channels. One step adds, for every pixel p and
-every channel o, the four products sum_i x[p, i] w[o, i] of unsigned and signed bytes. Processors with the
-AVX-512 VNNI instructions do 16 channels of a step in one instruction; elsewhere the same sums come from
-multiplications of 16-bit pairs. No sum saturates on either way.
+every channel o, four products sum_i x[p, i] w[o, i] of unsigned and signed bytes, or four differences
+sum_i |x[p, i] - w[o, i]| of unsigned ones, which are products with ones. Processors with the AVX-512 VNNI
+instructions do 16 channels of a step in one instruction, or four with differences; elsewhere the same sums
+come from multiplications of 16-bit pairs. No sum saturates on either way.
 """
 
 from llvmlite import ir
@@ -13,7 +14,7 @@ from numba.extending import models, register_model
 
 from channels._kernels.vectors import address, features, intrinsic, spread
 
-__all__ = ["LANES", "add_products", "clear_tile", "store_tile"]
+__all__ = ["LANES", "add_terms", "clear_tile", "store_tile"]
 
 LANES = 16
 """Output channels of one vector."""
@@ -69,6 +70,19 @@ def _dot_pairs(builder, x, w):
     return builder.add(*halves)
 
 
+def _apart(builder, x, w):
+    """Magnitudes of the differences of bytes; all come as 32-bit lanes."""
+    binary = ir.FunctionType(BYTES, [BYTES, BYTES])
+    larger, smaller = (
+        builder.call(
+            cgutils.get_or_insert_function(builder.module, binary, f"llvm.{name}.v{BYTES.count}i8"),
+            [builder.bitcast(x, BYTES), builder.bitcast(w, BYTES)],
+        )
+        for name in ("umax", "umin")
+    )
+    return builder.bitcast(builder.sub(larger, smaller), SUMS)
+
+
 @intrinsic(prefer_literal=True)
 def clear_tile(typing_context, pixels, vectors):
     """Return a tile of zeros for so many pixels and vectors of 16 channels (both literal)."""
@@ -81,16 +95,18 @@ def clear_tile(typing_context, pixels, vectors):
 
 
 @intrinsic
-def add_products(typing_context, tile, x, at, stride, w, w_at):
-    """Return the tile plus four products for every pixel and channel.
+def add_terms(typing_context, tile, x, at, stride, w, w_at):
+    """Return the tile plus four terms for every pixel and channel.
 
     Pixel p has its four bytes at index `at` + p `stride` of `x` (uint8, contiguous); the weights of vector v
-    are the 64 bytes at index `w_at` + 64 v of `w` (int8, contiguous), four for each channel.
+    are the 64 bytes at index `w_at` + 64 v of `w` (contiguous), four for each channel. Terms are products if
+    `w` is int8, and magnitudes of differences if it is uint8.
     """
 
     def generate(context, builder, signature, arguments):
         sums, x_array, x_at, x_stride, w_array, first = arguments
         kind, x_type, w_type = signature.args[0], signature.args[1], signature.args[4]
+        products, ones = w_type.dtype == types.int8, _lanes(SUMS, 0x01010101)
         weights = []
         for v in range(kind.vectors):
             place = builder.add(first, ir.Constant(first.type, 4 * LANES * v))
@@ -101,7 +117,8 @@ def add_products(typing_context, tile, x, at, stride, w, w_at):
             wide = spread(builder, four, SUMS)
             for v, weight in enumerate(weights):
                 i = p * kind.vectors + v
-                made = _dot(builder, builder.extract_value(sums, i), wide, weight)
+                factors = (wide, weight) if products else (_apart(builder, wide, weight), ones)
+                made = _dot(builder, builder.extract_value(sums, i), *factors)
                 sums = builder.insert_value(sums, made, i)
         return sums
 
