@@ -50,14 +50,16 @@ Real = NDArray[np.float64]
 class Settings:
     """Which trainings, and on how many systems of the test they are measured.
 
-    `side`, `steps` and `batch` are those of the recipes, one for each of `seeds`.
+    `side`, `steps` and `batch` are those of the recipes, one for each of `seeds`. The rates of student and
+    teacher differ by less than half a percent, which the first 1,000 systems know to 0.3 % for a training,
+    and 4,000 to 0.15 % (halves of 95 % intervals), which is less than trainings differ by.
     """
 
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     side: int = 8
-    steps: int = 1500
+    steps: int = 3000
     batch: int = 32
-    systems: int = 1000
+    systems: int = 4000
 
 
 def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
