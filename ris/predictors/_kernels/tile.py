@@ -70,8 +70,8 @@ def _dot_pairs(builder, x, w):
     return builder.add(*halves)
 
 
-def _apart(builder, x, w):
-    """Magnitudes of the differences of bytes; all come as 32-bit lanes."""
+def _differences(builder, x, w):
+    """|x - w| of unsigned bytes; all three come as 32-bit lanes."""
     binary = ir.FunctionType(BYTES, [BYTES, BYTES])
     larger, smaller = (
         builder.call(
@@ -117,7 +117,7 @@ def add_terms(typing_context, tile, x, at, stride, w, w_at):
             wide = spread(builder, four, SUMS)
             for v, weight in enumerate(weights):
                 i = p * kind.vectors + v
-                factors = (wide, weight) if products else (_apart(builder, wide, weight), ones)
+                factors = (wide, weight) if products else (_differences(builder, wide, weight), ones)
                 made = _dot(builder, builder.extract_value(sums, i), *factors)
                 sums = builder.insert_value(sums, made, i)
         return sums
