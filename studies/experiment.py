@@ -11,9 +11,8 @@ import dataclasses
 import importlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -22,6 +21,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from channels.streams import Stream
+from ris.progress import Progress, tell_nothing
 from studies.errors import ResultFileError
 from studies.files import replace_file
 from studies.netcdf import Variables, read_netcdf, write_netcdf
@@ -34,15 +34,12 @@ __all__ = [
     "Experiment",
     "ExperimentResult",
     "Outcome",
-    "Progress",
     "Values",
     "farthest",
     "is_experiment_file",
     "load_experiment",
-    "parts",
     "read_experiment",
     "run_experiment",
-    "tell_nothing",
 ]
 
 FORMAT = "double-ris experiment result"
@@ -56,9 +53,6 @@ CLAIM = 2.5758293035489004
 
 Values = Mapping[str, NDArray[Any]]
 """Values of the labelled arrays by name."""
-
-Progress = Callable[[float, str], None]
-"""Told the share that is done, and what is next."""
 
 Relation = Literal["equals", "at least", "at most"]
 Verdict = Literal["passed", "not sure", "FAILED"]
@@ -275,28 +269,6 @@ def load_experiment(name: str) -> Experiment[Any]:
     module = importlib.import_module("studies.experiments." + name.replace("/", "."))
     experiment: Experiment[Any] = module.EXPERIMENT
     return experiment
-
-
-def tell_nothing(share: float, text: str) -> None:
-    """Take note of no progress."""
-
-
-def parts(progress: Progress, lengths: Sequence[float]) -> list[Progress]:
-    """Divide a progress into parts that follow one another.
-
-    Parameters
-    ----------
-    progress : callable
-        That of all parts together.
-    lengths : sequence of float
-        How long each part takes, in any unit.
-    """
-
-    def part(begin: float, end: float) -> Progress:
-        return lambda share, text: progress((begin + share * (end - begin)) / ends[-1], text)
-
-    ends = list(accumulate(lengths, initial=0.0))
-    return [part(*two) for two in pairwise(ends)]
 
 
 def run_experiment(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from channels.errors import InvalidArgumentError
-from studies.experiment import Progress, parts, tell_nothing
+from ris.progress import Progress, labelled, parts, tell_nothing
 from studies.results import versions
 
 # torch takes long to import, and only trainings need it.
@@ -67,7 +67,7 @@ def trained_network(recipes: "Sequence[Recipe]", progress: Progress = tell_nothi
             recipe,
             start=start,
             checkpoint=partial,
-            progress=lambda step, text: last(step / recipe.steps, f"{recipe.network}: {text}"),
+            progress=labelled(last, recipe.network),
         )
         save(path, recipe, trained, {})
         partial.unlink(missing_ok=True)
@@ -122,14 +122,16 @@ def trained_integers(
             quantized,
             tuning,
             checkpoint=partial,
-            progress=lambda step, text: last(step / tuning.steps, f"integers: {text}"),
+            progress=labelled(last, "integers"),
         )
         write_model(quantized.export(), path)
         partial.unlink(missing_ok=True)
     return read_model(path)
 
 
-def compressed_integers(recipe: "Recipe", method: str, **options: Any) -> "Model":
+def compressed_integers(
+    recipe: "Recipe", method: str, progress: Progress = tell_nothing, **options: Any
+) -> "Model":
     """Compress a trained network to 8 bits; what the method trains is kept in `FOLDER`.
 
     Parameters
@@ -137,7 +139,9 @@ def compressed_integers(recipe: "Recipe", method: str, **options: Any) -> "Model
     recipe : Recipe
         Training of the float network.
     method : str
-        A key of `ris.predictors.compress.methods.METHODS`, of methods that have 8 bits by default.
+        A key of `ris.predictors.compress.methods.METHODS`, of methods that train and have 8 bits by default.
+    progress : callable
+        Told the share that is done, and the validations.
     **options
         Of the method.
     """
@@ -145,28 +149,34 @@ def compressed_integers(recipe: "Recipe", method: str, **options: Any) -> "Model
     from ris.predictors.compress.rounding import rounded
 
     if method in FLOATS:
-        return rounded(compressed_network(recipe, method, **options), recipe, 8).export()
+        return rounded(compressed_network(recipe, method, progress, **options), recipe, 8).export()
+    followed = {"progress": labelled(progress, method), **options}
     return kept_model(
         file_of([recipe], method, options),
-        lambda _: METHODS[method](trained_graph([recipe]), recipe, **options).export(),
+        lambda partial: METHODS[method](
+            trained_graph([recipe]), recipe, checkpoint=partial, **followed
+        ).export(),
     )
 
 
-def compressed_network(recipe: "Recipe", method: str, **options: Any) -> "Network":
+def compressed_network(
+    recipe: "Recipe", method: str, progress: Progress = tell_nothing, **options: Any
+) -> "Network":
     """Compress a trained network in floats, or take what that trains from `FOLDER`.
 
     Parameters
     ----------
-    recipe, **options
+    recipe, progress, **options
         As for `compressed_integers`.
     method : str
         A key of `ris.predictors.compress.methods.FLOATS`.
     """
     from ris.predictors.compress.methods import FLOATS
 
+    followed = {"progress": labelled(progress, method), **options}
     return kept_network(
         file_of([recipe], method, options),
-        lambda _: FLOATS[method](trained_graph([recipe]), recipe, **options),
+        lambda partial: FLOATS[method](trained_graph([recipe]), recipe, checkpoint=partial, **followed),
     )
 
 
@@ -197,7 +207,7 @@ def taught_network(recipe: "Recipe", progress: Progress = tell_nothing) -> "tupl
         made = distil(
             recipe,
             checkpoint=partial,
-            progress=lambda step, text: progress(step / recipe.steps, f"student: {text}"),
+            progress=labelled(progress, "student"),
         )
         for name, file in files.items():
             write_model(float_model_of(getattr(made, name)), file)
@@ -243,7 +253,7 @@ def trained_student(
             student,
             alpha,
             checkpoint=partial,
-            progress=lambda step, text: last(step / student.steps, f"student {network}: {text}"),
+            progress=labelled(last, f"student {network}"),
         ),
     )
 
@@ -283,7 +293,7 @@ def trained_combination(
             tuning,
             combination,
             checkpoint=partial,
-            progress=lambda step, text: last(step / tuning.steps, f"integers of {name}: {text}"),
+            progress=labelled(last, f"integers of {name}"),
         ).export(),
     )
 
@@ -298,13 +308,14 @@ def kept_model(path: Path, make: "Callable[[Path], Model]") -> "Model":
     make : callable
         Given a file for the state of its training (see `ris.predictors.train.optimise`), makes the model.
     """
+    from ris.predictors.checkpoints import forget
     from ris.predictors.model_file import read_model, write_model
 
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         write_model(make(partial), path)
-        partial.unlink(missing_ok=True)
+        forget(partial)
     return read_model(path)
 
 

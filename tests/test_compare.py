@@ -9,11 +9,12 @@ from predictors_graphs import residual_cnn
 
 from channels.errors import InvalidArgumentError
 from ris.predictors.compare import OPTIMUM, SPLITS, Comparison, Entry, Settings, compare
+from ris.predictors.compress.methods import compressed
 from ris.predictors.model import FloatModel
 from ris.predictors.model_file import read_model, write_model
 from ris.predictors.module import Network
 from ris.predictors.optimum import Search
-from ris.predictors.publish import float_model, integer_model
+from ris.predictors.publish import float_model
 from ris.predictors.statistical import StatisticalTask
 from ris.predictors.train import Recipe, on_device, sum_rates, train
 from ris.predictors.trained_range import TrainedRange
@@ -32,8 +33,8 @@ def models(tmp_path_factory):
     paths = {}
     made = {
         "tiny": float_model(network, [RECIPE], "a command", 4),
-        "tiny-int8": integer_model(network, [RECIPE], "a command", 4, steps=2),
     }
+    made["tiny-int8"] = compressed(made["tiny"], "qat", 8, "a command", 4, steps=2)
     for name, model in made.items():
         paths[name] = folder / f"{name}.h5"
         write_model(model, paths[name])
@@ -125,7 +126,7 @@ def test_unrolled_networks_and_weights_of_four_bits(models, tmp_path):
     alone = train(RECIPE).network
     trained = train(recipe, start=alone.state_dict())
     save(tmp_path / "climbing.h5", recipe, trained, {})
-    four = integer_model(alone, [RECIPE], "a command", 2, bits=4, steps=0)
+    four = compressed(float_model(alone, [RECIPE], "", 1), "qat", 4, "a command", 2, steps=0)
     write_model(four, tmp_path / "tiny-int4.h5")
     paths = {name: tmp_path / f"{name}.h5" for name in ("climbing", "tiny-int4")}
     found = compare("statistical", {**models, **paths}, dataclasses.replace(SMALL, systems=2, budgets=()))

@@ -595,18 +595,23 @@ def test_training_through_ternary_weights_mends_and_keeps_the_support(monkeypatc
     recipe, graph = tiny()
     network, seen = random_network(graph, (4, 4)), []
 
-    def optimise(made, stage, loss, progress):
+    def optimise(made, stage, **how):
         seen.append((made.zeros, bool(made._support), stage.seed, stage.steps, stage.rate))
         before = float(made.mean_cosine().detach())
-        train.optimise(made, stage, loss=loss, progress=progress)
+        train.optimise(made, stage, **how)
         angles.append((before, float(made.mean_cosine().detach())))
 
     monkeypatch.setattr(ternary_module, "optimise", optimise)
     angles, told = [], []
     made = ternary(
-        network, recipe, steps=40, rate=3e-3, shares=(0.3, 0.5), progress=lambda step, text: told.append(step)
+        network,
+        recipe,
+        steps=40,
+        rate=3e-3,
+        shares=(0.3, 0.5),
+        progress=lambda share, text: told.append(share),
     )
-    assert told == [40, 80, 120]
+    assert told == [1 / 3, 2 / 3, 1]
     assert made.angles == angles
     # In every stage weights turn towards their images.
     assert all(before < behind for before, behind in angles)

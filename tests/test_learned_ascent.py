@@ -14,13 +14,14 @@ from ris.predictors import zoo
 from ris.predictors.baselines import best_steering, superposed_steering, user_steering
 from ris.predictors.climb import INPUTS, STATE, climb, predicted_phasors
 from ris.predictors.compare import Settings, compare
+from ris.predictors.compress.methods import compressed
 from ris.predictors.instantaneous import InstantaneousTask
 from ris.predictors.model import IntegerModel
 from ris.predictors.model_file import read_model, write_model
 from ris.predictors.networks.learned_ascent import LEARNED_ASCENTS, LearnedAscent
 from ris.predictors.networks.unrolled import log_slopes
 from ris.predictors.pilots import estimate_rows
-from ris.predictors.publish import float_model, integer_model
+from ris.predictors.publish import float_model
 from ris.predictors.runtime import Predictor
 from ris.predictors.statistical import StatisticalTask
 from ris.predictors.train import Recipe, Trained, loss_of, on_device, phasors, train
@@ -172,7 +173,7 @@ def test_bit_operations_count_the_slopes(trained, tmp_path):
 
 
 def test_moves_in_integers(trained):
-    model = integer_model(trained, [RECIPE], "a command", 4, steps=2)
+    model = compressed(float_model(trained, [RECIPE], "", 1), "qat", 8, "a command", 4, steps=2)
     assert isinstance(model, IntegerModel)
     batch = RECIPE.make_task().systems("test", 20)
     float_rates = batch.rates(predicted_phasors(Predictor(float_model(trained, [RECIPE], "", 1)), batch))

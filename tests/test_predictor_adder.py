@@ -357,7 +357,7 @@ class StoppedError(Exception):
     pass
 
 
-def stop(step, text):
+def stop(share, text):
     raise StoppedError
 
 

@@ -30,6 +30,7 @@ from ris.predictors.task import Batch, Split, unit
 from ris.predictors.train import on_device, phasors
 from ris.predictors.weights import PARTS, files_of, read_network
 from ris.predictors.zoo import load_predictor
+from ris.progress import Progress, tell_nothing
 
 __all__ = [
     "FULL",
@@ -62,7 +63,6 @@ TIMED, FEWEST = 0.3, 5
 Kind = Literal["without training", "ascent", "float", "integer", "unrolled"]
 Phasors = NDArray[np.complex128]
 Real = NDArray[np.float64]
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def compare(
     task: Literal["statistical", "instantaneous"],
     models: Mapping[str, Path],
     settings: Settings = FULL,
-    progress: Progress = lambda share, text: None,
+    progress: Progress = tell_nothing,
     kept: Path | None = None,
 ) -> Comparison:
     """Measure models and what to hold them against, on fixed systems.

@@ -1,6 +1,5 @@
 """From trained networks to model files that say what they are for, what made them and what they reach."""
 
-import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -9,23 +8,31 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ris.predictors.climb import MOVES, predicted_phasors
 from ris.predictors.equalize import equalized
 from ris.predictors.folding import part_sums
-from ris.predictors.model import FloatModel, IntegerModel, Model
+from ris.predictors.model import FloatModel, Model
 from ris.predictors.module import Network
 from ris.predictors.networks.learned_ascent import LEARNED_ASCENTS, LearnedAscent
 from ris.predictors.quantize import Observer, QuantizedNetwork
 from ris.predictors.runtime import Predictor
 from ris.predictors.statistical import ANTENNAS
 from ris.predictors.task import Split, Task, unit
-from ris.predictors.train import AT_ONCE, Recipe, on_device, optimise
+from ris.predictors.train import AT_ONCE, Recipe, on_device
 from ris.predictors.trained_range import TrainedRange
 
-__all__ = ["calibrated", "described", "float_model", "integer_model", "parted", "rates_of", "training_maps"]
+__all__ = [
+    "calibrated",
+    "calibrated_moves",
+    "described",
+    "float_model",
+    "parted",
+    "rates_of",
+    "training_maps",
+]
 
 Described = TypeVar("Described", bound=Model)
 
@@ -36,9 +43,6 @@ SPLITS: tuple[Split, ...] = ("test", "unseen")
 
 FIRST = 8
 """Systems whose own rates a model keeps."""
-
-RATE = 3e-4
-"""Highest learning rate of the steps with rounding."""
 
 
 def float_model(
@@ -60,44 +64,6 @@ def float_model(
     made = network.step if isinstance(network, LearnedAscent) else network
     model = FloatModel(made.graph, made.arrays(), recipes[-1].side, recipes[-1].side)
     return described(model, recipes, command, test_systems)
-
-
-def integer_model(
-    network: Network | LearnedAscent,
-    recipes: Sequence[Recipe],
-    command: str,
-    test_systems: int = 1000,
-    bits: int = 8,
-    steps: int = 200,
-) -> IntegerModel:
-    """Return a model in integers: ranges from systems of the training, then steps with the rounding in it.
-
-    The network is made ready to be rounded (`calibrated`), ranges are those that move the output least. Of a
-    network for 16x16 surfaces, before any further step, such ranges kept 99.7 % of the rate where quantiles
-    kept 87.
-
-    Parameters
-    ----------
-    network, recipes, command, test_systems
-        As for `float_model`.
-    bits : int
-        Of the weights.
-    steps : int
-        Of a training as the last recipe's, in which the ranges stay.
-    """
-    recipe = recipes[-1]
-    trained: nn.Module
-    if isinstance(network, LearnedAscent):
-        # A few elements are steep, and have to move far: no slopes are cut off.
-        quantized = _calibrated(
-            network.step, _inputs_of_moves(network, recipe), "min-max", bits=bits, follow=False
-        )
-        trained = copy.deepcopy(network)
-        trained.register_module("step", quantized)
-    else:
-        trained = quantized = calibrated(network, recipe, "output", ready=True, bits=bits, follow=False)
-    optimise(trained, dataclasses.replace(recipe, steps=steps, rate=RATE))
-    return described(quantized.export(), recipes, f"{command}; {steps} steps in integers", test_systems)
 
 
 def calibrated(
@@ -130,6 +96,14 @@ def calibrated(
     """
     inputs = [torch.from_numpy(maps) for maps in training_maps(recipe, batches)]
     return _calibrated(network, inputs, observer, ready, **options)
+
+
+def calibrated_moves(network: LearnedAscent, recipe: Recipe, **options: Any) -> QuantizedNetwork:
+    """Return the network that makes the moves in simulated integers, its ranges read as for `calibrated`.
+
+    A few elements are steep, and have to move far: no slopes are cut off.
+    """
+    return _calibrated(network.step, _inputs_of_moves(network, recipe), "min-max", **options)
 
 
 def _calibrated(

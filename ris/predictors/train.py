@@ -23,10 +23,10 @@ from ris.predictors.networks.unrolled import UNROLLED, Unrolled, as_phasors
 from ris.predictors.optimiser import Optimiser
 from ris.predictors.statistical import StatisticalTask
 from ris.predictors.task import Batch, Split, Task, converted
+from ris.progress import Progress, tell_nothing
 
 __all__ = [
     "Gradients",
-    "Progress",
     "Recipe",
     "Trained",
     "backward",
@@ -60,9 +60,6 @@ AT_ONCE = 64
 
 
 Predictor = Network | Composed
-
-Progress = Callable[[int, str], None]
-"""Told the step and a line about it."""
 
 Gradients = Callable[[Callable[[], Tensor]], None]
 """Given a function that works out the loss: sets the gradients for one step."""
@@ -152,7 +149,7 @@ def train(
     *,
     start: Mapping[str, Tensor] | None = None,
     checkpoint: Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress = tell_nothing,
 ) -> Trained:
     """Train a network from its first weights, or from those of `start`.
 
@@ -194,7 +191,7 @@ def optimise(
     parts: Sequence[nn.Module] | None = None,
     gradients: Gradients = backward,
     checkpoint: Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress = tell_nothing,
 ) -> list[tuple[int, float]]:
     """Train a network as it is, to its best validation, and return the history of validations.
 
@@ -214,7 +211,7 @@ def optimise(
         How the gradients of a step follow from the loss: by backpropagation, if nothing else is said.
     checkpoint : Path, optional
         File that keeps the state at every validation, and from which an interrupted training goes on.
-    progress : callable, optional
+    progress : callable
         Told of every validation.
     """
     task, device = recipe.make_task(), "cuda" if torch.cuda.is_available() else "cpu"
@@ -239,8 +236,8 @@ def optimise(
             state.note(step + 1, score)
             if checkpoint is not None:
                 state.save(checkpoint)
-            if progress is not None:
-                progress(step + 1, f"validation {score:.4f} bit/s/Hz, best {state.best:.4f}")
+            told = f"step {step + 1}, validation {score:.4f} bit/s/Hz, best {state.best:.4f}"
+            progress((step + 1) / recipe.steps, told)
     network.load_state_dict(state.best_weights)
     return state.history
 

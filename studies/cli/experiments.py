@@ -25,8 +25,9 @@ def run_named_experiment(
 
     A result that is there is drawn again. The seed is 1 by default.
     """
+    from ris.progress import tell_nothing
     from studies import plots
-    from studies.experiment import load_experiment, read_experiment, run_experiment, tell_nothing
+    from studies.experiment import load_experiment, read_experiment, run_experiment
     from studies.files import prepare_outputs
 
     paths = {kind: out / f"{name}{'-quick' * quick}.{kind}" for kind in ("h5", "csv", "png", "pdf")}

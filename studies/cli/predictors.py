@@ -1,8 +1,9 @@
 """Commands that make phase predictors: train and compress."""
 
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -92,7 +93,7 @@ def train(
             recipe,
             start=None if start is None else read_weights(start),
             checkpoint=partial,
-            progress=lambda step, text: bar(step / steps, text),
+            progress=bar,
         )
     measured = measure(recipe, trained.network)
     save(target, recipe, trained, measured)
@@ -106,6 +107,7 @@ def compress(
     method: Literal[
         "rounding",
         "gpfq",
+        "qat",
         "ternary",
         "saq",
         "adder",
@@ -123,6 +125,7 @@ def compress(
     share: Annotated[float | None, Parameter(validator=Number(gt=0, lt=1))] = None,
     bytes: Count | None = None,
     factor: Annotated[float | None, Parameter(validator=Number(gt=1))] = None,
+    steps: Annotated[int | None, Parameter(validator=Number(gte=0))] = None,
     systems: Count = 1000,
     out: Path | None = None,
     force: Flag = False,
@@ -132,9 +135,12 @@ def compress(
     Prints rate, size and operations beside those of the network in floats, on the same systems. "packed" are
     the bytes of its numbers, "coded" those with weights as a Huffman code tells them, "file" those of the
     model file, where gzip codes them. The first and the last layers keep 8 bits, as do all results but for
-    saq. Needs torch (`pip install double-ris[train]`).
+    saq. Files whose names begin with that of OUT keep the state of what trains: after an interruption, run
+    the command again to go on. Needs torch (`pip install double-ris[train]`).
 
     Example: `ris compress gpfq --bits 4`
+
+    Example: `ris compress qat --model se8.h5 --bits 8`
 
     Example: `ris compress gpfq --model se8.h5 --bits 3.5 --out se8-int3.5.h5`
 
@@ -151,18 +157,20 @@ def compress(
     method
         rounding: every weight to the nearest code. gpfq: error feedback, without training, from 256 systems;
         each code mends what those before it broke (Lybrand and Saab, 2021), as far as the output is sensitive
-        to it. ternary: -1, 0 and 1, by training on in stages while more and more weights become zero; it
-        takes minutes. saq: weights and inputs of so many bits, by training on at the worst weights nearby; it
-        takes minutes too (Liu, Cai, Zhuang, 2021). adder: sums of absolute differences in place of most
-        convolutions, trained anew as the network was, beside a teacher (Xu et al., 2020); it takes as long as
-        two trainings. pruning: small weights become zero, by training on while more and more of them do (Zhu
-        and Gupta, 2017). filter-pruning: small channels are removed, and what is left is trained on; fewer
-        operations (Li et al., 2017). weight-sharing: few different weights in a layer, trained on together
-        (Han, Mao, Dally, 2016). low-rank: inner convolutions as products of smaller ones (Tucker
-        decomposition; Kim et al., 2016), trained on. These four take minutes, with the network as their
-        teacher. distil: a small network, trained anew, with the network as teacher (Hinton et al., 2015).
-        combined: the best that a search finds among small networks that are taught, pruned and rounded, for a
-        file of so many bytes; it takes as long as several trainings.
+        to it. qat: every weight to the nearest code, and training on with the rounding in it; it takes
+        minutes (Krishnamoorthi, 2018). Of a learned ascent it makes integers too. ternary: -1, 0 and 1, by
+        training on in stages while more and more weights become zero; it takes minutes. saq: weights and
+        inputs of so many bits, by training on at the worst weights nearby; it takes minutes too (Liu, Cai,
+        Zhuang, 2021). adder: sums of absolute differences in place of most convolutions, trained anew as the
+        network was, beside a teacher (Xu et al., 2020); it takes as long as two trainings. pruning: small
+        weights become zero, by training on while more and more of them do (Zhu and Gupta, 2017).
+        filter-pruning: small channels are removed, and what is left is trained on; fewer operations (Li et
+        al., 2017). weight-sharing: few different weights in a layer, trained on together (Han, Mao, Dally,
+        2016). low-rank: inner convolutions as products of smaller ones (Tucker decomposition; Kim et al.,
+        2016), trained on. These four take minutes, with the network as their teacher. distil: a small
+        network, trained anew, with the network as teacher (Hinton et al., 2015). combined: the best that a
+        search finds among small networks that are taught, pruned and rounded, for a file of so many bytes; it
+        takes as long as several trainings.
     model
         Name of a network that comes with the package, or a file that `ris train` wrote; in floats.
     bits
@@ -177,6 +185,9 @@ def compress(
         How many times fewer weights the inner convolutions have by low-rank; 3 by default.
     bytes
         Of the file at most, for combined; 64000 by default.
+    steps
+        Of the training on: by qat 200 by default, 0 for none; by saq 1000; by ternary 100 in each of its
+        stages; by pruning, filter-pruning, weight-sharing and low-rank 500.
     systems
         Fixed systems of each split, test and unseen geometry, on which the rates are means.
     out
@@ -186,9 +197,10 @@ def compress(
     """
     if find_spec("torch") is None:
         raise UsageError("ris compress needs torch: pip install 'double-ris[train]'")
+    from ris.predictors.checkpoints import forget
     from ris.predictors.compress.methods import compressed
     from ris.predictors.model import FloatModel
-    from ris.predictors.model_file import write_model
+    from ris.predictors.model_file import encode_model, write_model
     from ris.predictors.zoo import load_predictor
     from studies.compression import compression_table
 
@@ -199,14 +211,19 @@ def compress(
     target = out or Path(f"{Path(model).stem}-int{asked}-{method}.h5")
     if target.exists() and not force:
         raise OutputError(f"{target} is there already; --force overwrites it")
-    own = {"share": share, "factor": factor, "most_bytes": bytes}
-    options = {name: value for name, value in own.items() if value is not None}
-    told = {"bits": bits, "share": share, "factor": factor, "bytes": bytes}
+    own = {"share": share, "factor": factor, "most_bytes": bytes, "steps": steps}
+    options: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
+    told = {"bits": bits, "share": share, "factor": factor, "bytes": bytes, "steps": steps}
     command = f"ris compress {method} --model {model}"
     command += "".join(f" --{name} {value:g}" for name, value in told.items() if value is not None)
-    made = compressed(source, method, bits, command, systems, **options)
+    # What another command or another network has trained does not go on here.
+    digest = sha256(command.encode() + encode_model(source)).hexdigest()[:16]
+    partial = target.with_name(f"{target.name}.{digest}.partial")
     target.parent.mkdir(parents=True, exist_ok=True)
+    with show_bar(f"compress {method}") as bar:
+        made = compressed(source, method, bits, command, systems, partial, bar, **options)
     write_model(made, target)
+    forget(partial)
     console = make_console()
     console.print(compression_table({"float": source, target.stem: made}, systems))
     console.print(f"Written: {target}", soft_wrap=True)

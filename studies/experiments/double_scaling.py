@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 import channels
 import ris
-from studies.experiment import Check, Experiment, Outcome, Progress, Values, farthest
+from ris.progress import Progress
+from studies.experiment import Check, Experiment, Outcome, Values, farthest
 from studies.netcdf import Variables
 from studies.plots import COLOURS, make_panels
 

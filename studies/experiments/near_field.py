@@ -24,7 +24,8 @@ from scipy.integrate import quad
 from scipy.special import fresnel
 
 import channels
-from studies.experiment import Check, Experiment, Outcome, Progress, Values, farthest
+from ris.progress import Progress
+from studies.experiment import Check, Experiment, Outcome, Values, farthest
 from studies.netcdf import Variables
 from studies.plots import COLOURS, make_panels
 

@@ -30,7 +30,8 @@ from scipy.special import exp1, j0, j1, jn_zeros, k1
 from scipy.stats import binom
 
 import channels
-from studies.experiment import AGREEMENT, CLAIM, Check, Experiment, Outcome, Progress, Values, farthest
+from ris.progress import Progress
+from studies.experiment import AGREEMENT, CLAIM, Check, Experiment, Outcome, Values, farthest
 from studies.netcdf import Variables
 from studies.plots import COLOURS, DASHES, make_panels
 

@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import channels
-from studies.experiment import Check, Experiment, Outcome, Progress, Values
+from ris.progress import Progress
+from studies.experiment import Check, Experiment, Outcome, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, DASHES, make_panels
 

@@ -36,7 +36,8 @@ from ris.predictors.module import Network
 from ris.predictors.networks.unrolled import as_phasors
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.task import Batch
-from ris.predictors.train import Progress, Recipe, build, on_codebook, optimise, task_loss
+from ris.predictors.train import Recipe, build, on_codebook, optimise, task_loss
+from ris.progress import Progress, tell_nothing
 
 __all__ = ["ALPHA", "BETA", "Distilled", "adders", "distil", "teacher_of"]
 
@@ -67,7 +68,14 @@ class Distilled:
     history: list[tuple[int, float]]
 
 
-def adders(network: Network, recipe: Recipe, bits: int | Mapping[str, int] = 8) -> QuantizedNetwork:
+def adders(
+    network: Network,
+    recipe: Recipe,
+    bits: int | Mapping[str, int] = 8,
+    *,
+    checkpoint: Path | None = None,
+    progress: Progress = tell_nothing,
+) -> QuantizedNetwork:
     """Return integer adders that were trained as a network was, taught by a teacher.
 
     Parameters
@@ -79,9 +87,11 @@ def adders(network: Network, recipe: Recipe, bits: int | Mapping[str, int] = 8) 
     bits : int or mapping of str to int
         Of the weights of convolutions that are left, as for `QuantizedNetwork`; adders have the bits of their
         inputs.
+    checkpoint, progress
+        As for `train.optimise`.
     """
     recipe = dataclasses.replace(recipe, network="adder", side=network.rows)
-    return rounded(distil(recipe).student, recipe, bits)
+    return rounded(distil(recipe, checkpoint=checkpoint, progress=progress).student, recipe, bits)
 
 
 def distil(
@@ -90,7 +100,7 @@ def distil(
     beta: float = BETA,
     *,
     checkpoint: Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress = tell_nothing,
 ) -> Distilled:
     """Train a network of adders beside its teacher.
 

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from channels.checks import integer
 from channels.errors import InvalidArgumentError
+from ris.predictors.checkpoints import files_of_stages
 from ris.predictors.compress.distillation import ALPHA, taught, taught_loss
 from ris.predictors.compress.further import stages
 from ris.predictors.compress.sparse import SparseNetwork, sparse
@@ -34,7 +35,8 @@ from ris.predictors.module import Network
 from ris.predictors.networks import cnn
 from ris.predictors.publish import training_maps
 from ris.predictors.quantize import Observer, QuantizedNetwork
-from ris.predictors.train import VALIDATION, Progress, Recipe, build, optimise, rates_on
+from ris.predictors.train import VALIDATION, Recipe, build, optimise, rates_on
+from ris.progress import Progress, labelled, parts, tell_nothing
 
 __all__ = [
     "KEEPS_95",
@@ -94,7 +96,14 @@ SHARE, RATE = 1 / 3, 1e-3
 """Steps of the training as integers over those before, and its highest learning rate."""
 
 
-def combined(network: Network, recipe: Recipe, *, most_bytes: int = 64_000) -> QuantizedNetwork:
+def combined(
+    network: Network,
+    recipe: Recipe,
+    *,
+    most_bytes: int = 64_000,
+    checkpoint: Path | None = None,
+    progress: Progress = tell_nothing,
+) -> QuantizedNetwork:
     """Return the best model that the search finds for a file of at most so many bytes.
 
     Parameters
@@ -105,15 +114,28 @@ def combined(network: Network, recipe: Recipe, *, most_bytes: int = 64_000) -> Q
         What trained it, and but for its network trains the small one.
     most_bytes : int
         Of a model file.
+    checkpoint : Path, optional
+        File by whose name those of all trainings begin (`checkpoints.files_of_stages`).
+    progress : callable
+        As for `train.optimise`.
     """
-    found = search(network, recipe, most_bytes)
-    made = combine(network, recipe, found)
+    files = files_of_stages(checkpoint, 2)
+    of_search, of_best = parts(progress, [3, 1])
+    found = search(network, recipe, most_bytes, checkpoint=files[0], progress=of_search)
+    made = combine(network, recipe, found, checkpoint=files[1], progress=of_best)
     if file_bytes(made) > most_bytes:
         raise InvalidArgumentError("most_bytes", f"{file_bytes(made)} for {found}", repr(most_bytes))
     return made
 
 
-def combine(teacher: Network, recipe: Recipe, combination: Combination) -> SparseNetwork:
+def combine(
+    teacher: Network,
+    recipe: Recipe,
+    combination: Combination,
+    *,
+    checkpoint: Path | None = None,
+    progress: Progress = tell_nothing,
+) -> SparseNetwork:
     """Return what a combination makes of a teacher.
 
     Parameters
@@ -124,10 +146,14 @@ def combine(teacher: Network, recipe: Recipe, combination: Combination) -> Spars
         Training of the small network but for its name; that as integers takes `SHARE` of the steps more.
     combination : Combination
         How.
+    checkpoint, progress
+        As for `combined`.
     """
     recipe = dataclasses.replace(recipe, network=combination.network)
     (tuning,) = stages(recipe, max(1, round(SHARE * recipe.steps)), RATE, 1)
-    return integers(taught(teacher, recipe, combination.alpha), teacher, recipe, tuning, combination)
+    files, told = files_of_stages(checkpoint, 2), parts(labelled(progress, combination.network), [1, SHARE])
+    student = taught(teacher, recipe, combination.alpha, checkpoint=files[0], progress=told[0])
+    return integers(student, teacher, recipe, tuning, combination, checkpoint=files[1], progress=told[1])
 
 
 def integers(
@@ -138,7 +164,7 @@ def integers(
     combination: Combination,
     *,
     checkpoint: Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress = tell_nothing,
 ) -> SparseNetwork:
     """Prune and round a trained student, and train it on.
 
@@ -160,7 +186,15 @@ def integers(
     return made.cpu().eval()
 
 
-def search(teacher: Network, recipe: Recipe, most_bytes: int, tried: int = TRIED) -> Combination:
+def search(
+    teacher: Network,
+    recipe: Recipe,
+    most_bytes: int,
+    tried: int = TRIED,
+    *,
+    checkpoint: Path | None = None,
+    progress: Progress = tell_nothing,
+) -> Combination:
     """Return the combination that does best on systems of the validation after a short training.
 
     Parameters
@@ -169,6 +203,8 @@ def search(teacher: Network, recipe: Recipe, most_bytes: int, tried: int = TRIED
         As for `combined`.
     tried : int
         Networks that are trained.
+    checkpoint, progress
+        As for `combined`.
     """
     left = list(fitting(recipe, integer("most_bytes", most_bytes, minimum=1)))
     if not left:
@@ -176,9 +212,14 @@ def search(teacher: Network, recipe: Recipe, most_bytes: int, tried: int = TRIED
     left = sorted(left, key=lambda one: -_weights(recipe, one))[: integer("tried", tried, minimum=1)]
     left = [dataclasses.replace(one, alpha=alpha) for one in left for alpha in (ALPHA, 0.0)]
     steps = max(1, recipe.steps // len(left))
-    while len(left) > 1:
+    rounds = len(left).bit_length() - 1
+    for file, told in zip(files_of_stages(checkpoint, rounds), parts(progress, [1] * rounds), strict=True):
         short = dataclasses.replace(recipe, steps=steps)
-        scores = {one: _score(combine(teacher, short, one), short) for one in left}
+        each = zip(left, files_of_stages(file, len(left)), parts(told, [1] * len(left)), strict=True)
+        scores = {
+            one: _score(combine(teacher, short, one, checkpoint=kept, progress=tell), short)
+            for one, kept, tell in each
+        }
         left = sorted(left, key=scores.__getitem__, reverse=True)[: len(left) // 2]
         steps *= 2
     return left[0]

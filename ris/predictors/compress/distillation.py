@@ -25,7 +25,8 @@ from ris.predictors.compress.rounding import rounded
 from ris.predictors.module import Network
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.task import Batch
-from ris.predictors.train import Progress, Recipe, build, loss_of, optimise, phasors, task_loss
+from ris.predictors.train import Recipe, build, loss_of, optimise, phasors, task_loss
+from ris.progress import Progress, tell_nothing
 
 __all__ = ["ALPHA", "STUDENT", "disagreement", "distilled", "taught", "taught_loss"]
 
@@ -37,7 +38,13 @@ STUDENT = "se-8x1"
 
 
 def distilled(
-    network: Network, recipe: Recipe, bits: int | Mapping[str, int] = 8, *, student: str = STUDENT
+    network: Network,
+    recipe: Recipe,
+    bits: int | Mapping[str, int] = 8,
+    *,
+    student: str = STUDENT,
+    checkpoint: Path | None = None,
+    progress: Progress = tell_nothing,
 ) -> QuantizedNetwork:
     """Return the integers of a small network that was trained as a network was, and taught by it.
 
@@ -51,9 +58,11 @@ def distilled(
         Of the weights, as for `QuantizedNetwork`.
     student : str
         Name of the small network, as in a recipe.
+    checkpoint, progress
+        As for `train.optimise`.
     """
     recipe = dataclasses.replace(recipe, network=student)
-    return rounded(taught(network, recipe), recipe, bits)
+    return rounded(taught(network, recipe, checkpoint=checkpoint, progress=progress), recipe, bits)
 
 
 def taught(
@@ -62,7 +71,7 @@ def taught(
     alpha: float = ALPHA,
     *,
     checkpoint: Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress = tell_nothing,
 ) -> Network:
     """Train a network from its first weights, with a teacher.
 

@@ -20,6 +20,7 @@ they cost, until the convolutions between the ends have so many products less.
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ from ris.predictors.graph import Graph, Node
 from ris.predictors.module import Network
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.train import Recipe, optimise
+from ris.progress import Progress, tell_nothing
 
 __all__ = ["Channels", "filter_pruning", "filters_pruned", "narrowed", "removable", "smallest"]
 
@@ -157,7 +159,14 @@ def smallest(network: Network, share: float, users: int) -> tuple[dict[str, Chan
 
 
 def filters_pruned(
-    network: Network, recipe: Recipe, share: float = 0.5, *, steps: int = 500, rate: float = 1e-3
+    network: Network,
+    recipe: Recipe,
+    share: float = 0.5,
+    *,
+    steps: int = 500,
+    rate: float = 1e-3,
+    checkpoint: Path | None = None,
+    progress: Progress = tell_nothing,
 ) -> Network:
     """Remove channels, and train what is left further, with the whole network as its teacher.
 
@@ -171,6 +180,8 @@ def filters_pruned(
         Of the products of the convolutions between the first and the last ones, above 0 and below 1.
     steps, rate
         Of the further training: optimiser steps, and highest learning rate.
+    checkpoint, progress
+        As for `ris.predictors.train.optimise`.
 
     Returns
     -------
@@ -179,7 +190,8 @@ def filters_pruned(
     """
     (stage,) = stages(recipe, steps, rate, 1)
     made = narrowed(network, *smallest(network, share, recipe.make_task().users))
-    optimise(made, stage, loss=taught_loss(made, network, stage))
+    loss = taught_loss(made, network, stage)
+    optimise(made, stage, loss=loss, checkpoint=checkpoint, progress=progress)
     return made.eval()
 
 
@@ -191,9 +203,14 @@ def filter_pruning(
     share: float = 0.5,
     steps: int = 500,
     rate: float = 1e-3,
+    checkpoint: Path | None = None,
+    progress: Progress = tell_nothing,
 ) -> QuantizedNetwork:
     """Remove channels as `filters_pruned`, and round what is left to so many bits."""
-    return rounded(filters_pruned(network, recipe, share, steps=steps, rate=rate), recipe, bits)
+    made = filters_pruned(
+        network, recipe, share, steps=steps, rate=rate, checkpoint=checkpoint, progress=progress
+    )
+    return rounded(made, recipe, bits)
 
 
 def _dense(node: Node) -> bool:

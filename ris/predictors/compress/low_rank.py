@@ -18,6 +18,7 @@ smaller stays.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ from ris.predictors.graph import Graph, Node
 from ris.predictors.module import Network
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.train import Recipe, optimise
+from ris.progress import Progress, tell_nothing
 
 __all__ = ["decomposed", "factored", "inner_convolutions", "low_rank", "tucker"]
 
@@ -54,6 +56,8 @@ def low_rank(
     factor: float = 3.0,
     steps: int = 500,
     rate: float = 1e-3,
+    checkpoint: Path | None = None,
+    progress: Progress = tell_nothing,
 ) -> QuantizedNetwork:
     """Factor the convolutions between the first and the last ones, train on with a teacher, and round.
 
@@ -71,6 +75,8 @@ def low_rank(
         Of the further training.
     rate : float
         Its highest learning rate.
+    checkpoint, progress
+        As for `ris.predictors.train.optimise`.
 
     Returns
     -------
@@ -79,15 +85,26 @@ def low_rank(
     """
     if isinstance(bits, Mapping):
         raise InvalidArgumentError("bits", "a whole number, as layers become others", "bits by layer")
-    return rounded(decomposed(network, recipe, factor, steps=steps, rate=rate), recipe, bits)
+    made = decomposed(
+        network, recipe, factor, steps=steps, rate=rate, checkpoint=checkpoint, progress=progress
+    )
+    return rounded(made, recipe, bits)
 
 
 def decomposed(
-    network: Network, recipe: Recipe, factor: float = 3.0, *, steps: int = 500, rate: float = 1e-3
+    network: Network,
+    recipe: Recipe,
+    factor: float = 3.0,
+    *,
+    steps: int = 500,
+    rate: float = 1e-3,
+    checkpoint: Path | None = None,
+    progress: Progress = tell_nothing,
 ) -> Network:
     """Factor the convolutions between the first and the last ones, and train on: all as for `low_rank`."""
     made, (stage,) = factored(network, factor), stages(recipe, steps, rate, 1)
-    optimise(made, stage, loss=taught_loss(made, network, stage))
+    loss = taught_loss(made, network, stage)
+    optimise(made, stage, loss=loss, checkpoint=checkpoint, progress=progress)
     return made.eval()
 
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from inspect import signature
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from channels.errors import InvalidArgumentError
+from ris.predictors.climb import MOVES
 from ris.predictors.compress.adder import adders
 from ris.predictors.compress.coding import coded_bytes
 from ris.predictors.compress.combined import combined
@@ -14,6 +16,7 @@ from ris.predictors.compress.gpfq import gpfq
 from ris.predictors.compress.low_rank import decomposed, low_rank
 from ris.predictors.compress.mixed_precision import mixed_bits
 from ris.predictors.compress.pruning import pruned, pruning
+from ris.predictors.compress.quantization_aware import quantization_aware
 from ris.predictors.compress.rounding import rounded
 from ris.predictors.compress.saq import saq
 from ris.predictors.compress.ternary import ternary
@@ -21,15 +24,19 @@ from ris.predictors.compress.weight_sharing import weight_sharing
 from ris.predictors.model import FloatModel, IntegerModel, Model
 from ris.predictors.model_file import encode_model, packed_bytes
 from ris.predictors.module import Network
+from ris.predictors.networks.learned_ascent import LearnedAscent
 from ris.predictors.publish import described
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.train import Recipe
+from ris.predictors.weights import PARTS
+from ris.progress import Progress, parts, tell_nothing
 
-__all__ = ["FLOATS", "METHODS", "Size", "compressed", "recipes_of", "size_of"]
+__all__ = ["FLOATS", "METHODS", "Size", "compressed", "network_of", "recipes_of", "size_of"]
 
 METHODS: Mapping[str, Callable[..., QuantizedNetwork]] = {
     "rounding": rounded,
     "gpfq": gpfq,
+    "qat": quantization_aware,
     "saq": saq,
     "ternary": ternary,
     "adder": adders,
@@ -40,7 +47,14 @@ METHODS: Mapping[str, Callable[..., QuantizedNetwork]] = {
     "distil": distilled,
     "combined": combined,
 }
-"""Functions of a trained network, the recipe that trained it and, if they have any, bits and options."""
+"""Functions of a trained network, the recipe that trained it and, if they have any, bits and options; those
+that train take a checkpoint and a progress besides."""
+
+OF_MOVES = ("qat",)
+"""Methods that make integers of a learned ascent's moves too."""
+
+FOLLOWED = ("checkpoint", "progress")
+"""What is no option of a method: where its trainings are kept, and who is told of them."""
 
 FLOATS: Mapping[str, Callable[..., Network]] = {
     "pruning": pruned,
@@ -87,6 +101,8 @@ def compressed(
     bits: float | None,
     command: str,
     test_systems: int = 1000,
+    checkpoint: Path | None = None,
+    progress: Progress = tell_nothing,
     **options: float,
 ) -> IntegerModel:
     """Return an integer model of a trained one, with metadata of what made it and what it reaches.
@@ -104,24 +120,55 @@ def compressed(
         What made it, for a person.
     test_systems : int
         Fixed systems of each split that tell what it reaches.
+    checkpoint : Path, optional
+        File by whose name those begin that keep the state of the method's trainings, so that they go on.
+    progress : callable
+        Told of every validation.
     **options
         Of the method alone.
     """
     if method not in METHODS:
         raise InvalidArgumentError("method", f"one of {sorted(METHODS)}", repr(method))
-    known = list(signature(METHODS[method]).parameters)[2:]
-    given = [*options, *([] if bits is None else ["bits"])]
-    if not set(given) <= set(known):
-        raise InvalidArgumentError("options", f"those of {method}, {known}", f"{sorted(given)}")
-    recipes = recipes_of(model)
-    network = Network(model.graph, 0, model.rows, model.columns).eval()
-    network.load_arrays(model.arrays)
-    asked: dict[str, float | dict[str, int]] = dict(options)
+    takes = set(list(signature(METHODS[method]).parameters)[2:])
+    known = takes - set(FOLLOWED)
+    given = {*options, *([] if bits is None else ["bits"])}
+    if not given <= known:
+        raise InvalidArgumentError("options", f"those of {method}, {sorted(known)}", f"{sorted(given)}")
+    recipes, network = recipes_of(model), network_of(model)
+    if isinstance(network, LearnedAscent) and method not in OF_MOVES:
+        raise InvalidArgumentError("method", f"one of {OF_MOVES} for a learned ascent", repr(method))
+    asked: dict[str, Any] = dict(options)
     if bits is not None:
-        whole = float(bits).is_integer()
-        asked["bits"] = int(bits) if whole else mixed_bits(network, recipes[-1], bits)
+        asked["bits"] = int(bits) if float(bits).is_integer() else _mixed(network, recipes[-1], bits)
+    training, measuring = parts(progress, [4, 1])
+    followed = {"checkpoint": checkpoint, "progress": training}
+    asked |= {name: value for name, value in followed.items() if name in takes}
     made = METHODS[method](network, recipes[-1], **asked).export()
+    measuring(0.0, "rates on fixed systems")
     return described(made, recipes, command, test_systems)
+
+
+def network_of(model: FloatModel) -> Network | LearnedAscent:
+    """Return the network of a model in floats.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the model is one part of several.
+    """
+    if model.metadata.get(PARTS):
+        raise InvalidArgumentError("model", "a network of one part", f"parts {model.metadata[PARTS]}")
+    moves = int(model.metadata.get(MOVES, 0))
+    network = LearnedAscent(moves) if moves else Network(model.graph, 0, model.rows, model.columns)
+    part = network.step if isinstance(network, LearnedAscent) else network
+    part.load_arrays(model.arrays)
+    return network.eval()
+
+
+def _mixed(network: Network | LearnedAscent, recipe: Recipe, bits: float) -> dict[str, int]:
+    if isinstance(network, LearnedAscent):
+        raise InvalidArgumentError("bits", "a whole number for a learned ascent", repr(bits))
+    return mixed_bits(network, recipe, bits)
 
 
 def recipes_of(model: Model) -> list[Recipe]:

@@ -19,6 +19,7 @@ the network as it would be, pruned at once. So the best one is not one with fewe
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -33,6 +34,7 @@ from ris.predictors.graph import Node
 from ris.predictors.module import Network
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.train import Recipe, optimise
+from ris.progress import Progress, tell_nothing
 
 __all__ = ["RAMP", "PrunedNetwork", "pruned", "pruning"]
 
@@ -122,7 +124,14 @@ class PrunedNetwork(Network):
 
 
 def pruned(
-    network: Network, recipe: Recipe, share: float = 0.8, *, steps: int = 500, rate: float = 1e-3
+    network: Network,
+    recipe: Recipe,
+    share: float = 0.8,
+    *,
+    steps: int = 500,
+    rate: float = 1e-3,
+    checkpoint: Path | None = None,
+    progress: Progress = tell_nothing,
 ) -> Network:
     """Make a share of the weights between the first and the last convolutions zero, by training on.
 
@@ -136,6 +145,8 @@ def pruned(
         Of zeros, from 0 to below 1.
     steps, rate
         Of the further training: optimiser steps, and highest learning rate.
+    checkpoint, progress
+        As for `ris.predictors.train.optimise`.
 
     Returns
     -------
@@ -144,7 +155,8 @@ def pruned(
     """
     (stage,) = stages(recipe, steps, rate, 1)
     made = PrunedNetwork(network, share, RAMP * steps)
-    optimise(made, stage, loss=taught_loss(made, network, stage))
+    loss = taught_loss(made, network, stage)
+    optimise(made, stage, loss=loss, checkpoint=checkpoint, progress=progress)
     return made.plain()
 
 
@@ -156,6 +168,9 @@ def pruning(
     share: float = 0.8,
     steps: int = 500,
     rate: float = 1e-3,
+    checkpoint: Path | None = None,
+    progress: Progress = tell_nothing,
 ) -> QuantizedNetwork:
     """Prune as `pruned`, and round what is left to so many bits; zeros stay."""
-    return rounded(pruned(network, recipe, share, steps=steps, rate=rate), recipe, bits)
+    made = pruned(network, recipe, share, steps=steps, rate=rate, checkpoint=checkpoint, progress=progress)
+    return rounded(made, recipe, bits)

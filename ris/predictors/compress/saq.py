@@ -28,7 +28,8 @@ from ris.predictors.module import Network
 from ris.predictors.optimiser import Optimiser
 from ris.predictors.publish import training_maps
 from ris.predictors.task import Batch, Task
-from ris.predictors.train import Progress, Recipe, loss_of, on_device, optimise
+from ris.predictors.train import Recipe, loss_of, on_device, optimise
+from ris.progress import Progress, tell_nothing
 
 __all__ = ["CHOICES", "RADIUS", "FiniteRecipe", "clipped", "generated_bits", "saq"]
 
@@ -90,7 +91,7 @@ def saq(
     teacher: Network | None = None,
     alpha: float = ALPHA,
     checkpoint: Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress = tell_nothing,
 ) -> ClippedNetwork:
     """Quantize a network, and train it further.
 

@@ -23,7 +23,8 @@ from channels.errors import InvalidArgumentError
 from channels.streams import Stream
 from ris.predictors.graph import Graph
 from ris.predictors.module import Network, residual_sums
-from ris.predictors.train import Progress, Recipe, build, optimise
+from ris.predictors.train import Recipe, build, optimise
+from ris.progress import Progress, tell_nothing
 
 __all__ = ["LAST", "StochasticDepth", "kept_products", "stochastic_depth", "survival"]
 
@@ -32,7 +33,7 @@ LAST = 0.5
 
 
 def stochastic_depth(
-    recipe: Recipe, last: float = LAST, *, checkpoint: Path | None = None, progress: Progress | None = None
+    recipe: Recipe, last: float = LAST, *, checkpoint: Path | None = None, progress: Progress = tell_nothing
 ) -> Network:
     """Train a residual network with branches left out.
 

@@ -15,19 +15,22 @@ term more, by which weights turn towards their images: TURN (1 - cosine of w and
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from channels.checks import number
 from channels.errors import InvalidArgumentError
+from ris.predictors.checkpoints import files_of_stages
 from ris.predictors.compress.further import stages
 from ris.predictors.compress.rounding import SYSTEMS, batches_of
 from ris.predictors.module import Network
 from ris.predictors.publish import training_maps
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.task import Batch
-from ris.predictors.train import Progress, Recipe, loss_of, optimise
+from ris.predictors.train import Recipe, loss_of, optimise
+from ris.progress import Progress, parts, tell_nothing
 
 __all__ = ["SHARES", "TernaryNetwork", "ternary"]
 
@@ -114,7 +117,8 @@ def ternary(
     steps: int = 100,
     rate: float = 3e-3,
     shares: Sequence[float] = SHARES,
-    progress: Progress | None = None,
+    checkpoint: Path | None = None,
+    progress: Progress = tell_nothing,
 ) -> TernaryNetwork:
     """Make the weights between the first and the last layers ternary, by training in stages.
 
@@ -132,8 +136,10 @@ def ternary(
         Highest learning rate of every stage.
     shares : sequence of float
         Of weights that are zero, stage by stage.
-    progress : callable, optional
-        Told of every validation, with the step of all stages.
+    checkpoint : Path, optional
+        File by whose name those of the stages begin (`checkpoints.files_of_stages`).
+    progress : callable
+        As for `ris.predictors.train.optimise`.
 
     Returns
     -------
@@ -148,23 +154,19 @@ def ternary(
     made = TernaryNetwork(network).eval()
     maps = training_maps(recipe, batches_of(recipe, SYSTEMS))
     made.calibrate([torch.from_numpy(one) for one in maps], "percentile")
-    for number_of, stage in enumerate(stages(recipe, steps, rate, len(given) + 1)):
+    told = parts(progress, [1] * (len(given) + 1))
+    files = files_of_stages(checkpoint, len(told))
+    for number_of, stage in enumerate(stages(recipe, steps, rate, len(told))):
         if number_of < len(given):
             made.zeros = given[number_of]
         else:
             made.freeze()
         before = float(made.mean_cosine().detach())
-        optimise(
-            made, stage, loss=partial(_loss, made, stage.bits), progress=_behind(number_of * steps, progress)
-        )
+        loss = partial(_loss, made, stage.bits)
+        optimise(made, stage, loss=loss, checkpoint=files[number_of], progress=told[number_of])
         made.angles.append((before, float(made.mean_cosine().detach())))
     return made.eval()
 
 
 def _loss(network: TernaryNetwork, bits: int, batch: Batch) -> Tensor:
     return loss_of(network, batch, bits) + TURN * (1 - network.mean_cosine())
-
-
-def _behind(first: int, progress: Progress | None) -> Progress | None:
-    """What is told of a stage behind so many steps."""
-    return None if progress is None else lambda step, text: progress(first + step, text)

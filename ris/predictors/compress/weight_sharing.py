@@ -15,6 +15,7 @@ what makes it small: `ris.predictors.compress.coding`.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from ris.predictors.graph import Node
 from ris.predictors.module import Network
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.train import Recipe, optimise
+from ris.progress import Progress, tell_nothing
 
 __all__ = ["SharedNetwork", "k_means", "weight_sharing", "weights_shared"]
 
@@ -141,6 +143,8 @@ def weights_shared(
     *,
     steps: int = 500,
     rate: float = 1e-3,
+    checkpoint: Path | None = None,
+    progress: Progress = tell_nothing,
 ) -> SharedNetwork:
     """Share the weights between the first and the last convolutions, and train them further, with a teacher.
 
@@ -154,10 +158,13 @@ def weights_shared(
         Of the number that a weight is told by, 1 to 8: 2^bits different weights in a layer.
     steps, rate
         Of the further training: optimiser steps, and highest learning rate.
+    checkpoint, progress
+        As for `ris.predictors.train.optimise`.
     """
     (stage,) = stages(recipe, steps, rate, 1)
     made = SharedNetwork(network, bits)
-    optimise(made, stage, loss=taught_loss(made, network, stage))
+    loss = taught_loss(made, network, stage)
+    optimise(made, stage, loss=loss, checkpoint=checkpoint, progress=progress)
     return made.cpu().eval()
 
 
@@ -168,9 +175,13 @@ def weight_sharing(
     *,
     steps: int = 500,
     rate: float = 1e-3,
+    checkpoint: Path | None = None,
+    progress: Progress = tell_nothing,
 ) -> QuantizedNetwork:
     """Share weights as `weights_shared`, in codes of 8 bits: a layer has at most 2^bits different ones."""
-    shared = weights_shared(network, recipe, bits, steps=steps, rate=rate)
+    shared = weights_shared(
+        network, recipe, bits, steps=steps, rate=rate, checkpoint=checkpoint, progress=progress
+    )
     made = rounded(shared.plain(), recipe, 8, equalize=False)
     for name in shared.bits:
         made.set_weights(name, *shared.codes(name), made.network.own(made.graph[name])["bias"])

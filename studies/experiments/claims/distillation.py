@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from channels.streams import Stream
 from ris.predictors.bootstrap import Estimate, ratio
-from studies.experiment import Check, Experiment, Outcome, Progress, Values, parts
+from ris.progress import Progress, labelled, parts
+from studies.experiment import Check, Experiment, Outcome, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, make_panels
 from studies.trained import file_of, float_model_of, kept_network, trained_graph, trained_student
@@ -103,9 +104,7 @@ def _trained(settings: Settings, recipe: "Recipe", progress: Progress) -> "list[
     shallow = kept_network(
         file_of([recipe], {"stochastic depth": LAST}),
         lambda file: stochastic_depth(
-            recipe,
-            checkpoint=file,
-            progress=lambda step, text: of_shallow(step / recipe.steps, f"stochastic depth: {text}"),
+            recipe, checkpoint=file, progress=labelled(of_shallow, "stochastic depth")
         ),
     )
     floats = [float_model_of(one) for one in (teacher, alone, taught, shallow)]

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from channels.draws import normal, uniform
 from channels.streams import Stream
 from ris.predictors.compress.error_feedback import feed_back
-from studies.experiment import Check, Experiment, Outcome, Progress, Values
+from ris.progress import Progress
+from studies.experiment import Check, Experiment, Outcome, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, make_panels
 

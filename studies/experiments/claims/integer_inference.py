@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 
 import channels
 from ris.predictors.bootstrap import Estimate, ratio
+from ris.progress import Progress, parts
 from studies.errors import UsageError
-from studies.experiment import Check, Experiment, Outcome, Progress, Values, parts
+from studies.experiment import Check, Experiment, Outcome, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, log_axis, make_panels
 

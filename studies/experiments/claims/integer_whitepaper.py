@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 import channels
 from ris.predictors.bootstrap import ratio
-from studies.experiment import Check, Experiment, Outcome, Progress, Values, parts
+from ris.progress import Progress, parts
+from studies.experiment import Check, Experiment, Outcome, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, make_panels
 

@@ -17,7 +17,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import channels
-from studies.experiment import Check, Experiment, Outcome, Progress, Values, parts
+from ris.progress import Progress, parts
+from studies.experiment import Check, Experiment, Outcome, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, make_panels
 

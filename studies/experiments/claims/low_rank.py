@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from channels.streams import Stream
 from ris.predictors.bootstrap import Estimate, ratio
-from studies.experiment import Check, Experiment, Outcome, Progress, Values, parts
+from ris.progress import Progress, labelled, parts
+from studies.experiment import Check, Experiment, Outcome, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, make_panels
 from studies.trained import compressed_integers, float_model_of, trained_graph
@@ -95,8 +96,8 @@ def _factored(settings: Settings, recipe: "Recipe", progress: Progress) -> tuple
     models += [float_model_of(one) for one in plain]
     options = {"steps": settings.further_steps, "rate": settings.further_rate}
     for factor, told in zip(settings.factors, of_each, strict=True):
-        told(0, f"seed {recipe.seed}: {factor:g} times fewer weights")
-        models.append(compressed_integers(recipe, "low-rank", factor=factor, **options))
+        tell = labelled(told, f"seed {recipe.seed}: {factor:g} times fewer weights")
+        models.append(compressed_integers(recipe, "low-rank", tell, factor=factor, **options))
     runs = [Predictor(one).run for one in models]
     channels = [
         [one.arrays()[f"{name}/weight"].shape[1] for name in inner_convolutions(network.graph)]

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from channels.streams import Stream
 from ris.predictors.bootstrap import Estimate, ratio
-from studies.experiment import Check, Experiment, Outcome, Progress, Values, parts
+from ris.progress import Progress, parts
+from studies.experiment import Check, Experiment, Outcome, Values
 from studies.experiments.claims import saq, ternary
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, log_axis, make_panels
@@ -140,7 +141,7 @@ def _aware(bits: int, given: Trainings) -> "Model":
 def _further(method: str, options: Mapping[str, float], given: Trainings) -> "Model":
     """A method that trains further as `claims/pruning` and `claims/low_rank` do."""
     further = {"steps": given.further.steps, "rate": given.further.rate}
-    return compressed_integers(given.recipe, method, **options, **further)
+    return compressed_integers(given.recipe, method, given.progress, **options, **further)
 
 
 def _other(network: str, given: Trainings) -> "Model":

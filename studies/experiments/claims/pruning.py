@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 
 from channels.streams import Stream
 from ris.predictors.bootstrap import Estimate, ratio
-from studies.experiment import Check, Experiment, Outcome, Progress, Values, parts
+from ris.progress import Progress, parts
+from studies.experiment import Check, Experiment, Outcome, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, make_panels
 from studies.trained import compressed_integers, compressed_network, float_model_of, trained_graph
@@ -116,20 +117,18 @@ def _models(settings: Settings, recipe: "Recipe", progress: Progress) -> "list[M
     further: dict[str, Any] = {"steps": settings.steps, "rate": settings.rate}
     of_control, of_zeros, *of_others = parts(progress, [2, 1, 1, 1])
     control = trained_graph([recipe, *stages(recipe, settings.steps, settings.rate, 1)], of_control)
-    zeros = {"share": settings.zeros}
-    of_zeros(0, "pruning")
-    with_zeros = compressed_network(recipe, "pruning", **zeros, **further)
+    zeros: dict[str, Any] = {"share": settings.zeros}
+    with_zeros = compressed_network(recipe, "pruning", of_zeros, **zeros, **further)
     models: list[Model] = [
         rounded(control, recipe, 8).export(),
         compressed_integers(recipe, "pruning", **zeros, **further),
     ]
-    others: dict[str, dict[str, float]] = {
+    others: dict[str, dict[str, Any]] = {
         "filter-pruning": {"share": settings.fewer},
         "weight-sharing": {"bits": settings.bits},
     }
     for (method, options), told in zip(others.items(), of_others, strict=True):
-        told(0, method)
-        models.append(compressed_integers(recipe, method, **options, **further))
+        models.append(compressed_integers(recipe, method, told, **options, **further))
     return [float_model_of(control), float_model_of(with_zeros), *models]
 
 

@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 
 from channels.streams import Stream
 from ris.predictors.bootstrap import Estimate, ratio
-from studies.experiment import Check, Experiment, Outcome, Progress, Values, parts
+from ris.progress import Progress, labelled, parts
+from studies.experiment import Check, Experiment, Outcome, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, log_axis, make_panels
 from studies.trained import file_of, float_model_of, kept_model, trained_graph
@@ -183,7 +184,7 @@ def quantized(
             teacher=trained_graph(recipes),
             alpha=ALPHA if way.taught else 0.0,
             checkpoint=partial,
-            progress=lambda step, told: tell(step / settings.steps, f"{text}: {told}"),
+            progress=labelled(tell, text),
             **further,
         )
         return made.export()

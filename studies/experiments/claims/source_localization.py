@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 import channels
-from studies.experiment import Check, Experiment, Outcome, Progress, Values
+from ris.progress import Progress
+from studies.experiment import Check, Experiment, Outcome, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, make_panels
 

@@ -23,6 +23,7 @@ Intervals are 95 % bootstrap intervals over trainings and systems, paired.
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,7 +31,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import channels
-from studies.experiment import Check, Experiment, Outcome, Progress, Values
+from ris.progress import Progress, labelled, parts
+from studies.experiment import Check, Experiment, Outcome, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, PAGE
 from studies.trained import OPTIMA, file_of, kept_model, trained_network
@@ -189,27 +191,33 @@ def _networks(settings: Settings, progress: Progress) -> "dict[str, list[Way]]":
 
     names = (REFERENCE, *settings.networks)
     ways: dict[str, list[Way]] = {REFERENCE: [], INTEGERS: []}
-    for i, name in enumerate(names):
+    told = iter(parts(progress, [1] * len(names) * settings.seeds))
+    for name in names:
         ways[name] = []
         for seed in range(settings.seeds):
-            recipes, done = settings.recipes(name, seed), (i + seed / settings.seeds) / len(names)
-            network = trained_network(recipes, lambda share, text, done=done: progress(done, text))  # type: ignore[misc]
+            recipes = settings.recipes(name, seed)
+            of_floats, of_integers = parts(next(told), [3, 1])
+            network = trained_network(recipes, of_floats)
             network.eval()
             ways[name].append(by_network(network))
             if name == REFERENCE and isinstance(network, Network):
-                progress(done, "integers")
-                ways[INTEGERS].append(by_runtime(Runtime(_integers(network, recipes, settings))))
+                made = _integers(network, recipes, settings, of_integers)
+                ways[INTEGERS].append(by_runtime(Runtime(made)))
     return ways
 
 
-def _integers(network: "Network", recipes: "list[Recipe]", settings: Settings) -> "Model":
+def _integers(network: "Network", recipes: "list[Recipe]", settings: Settings, progress: Progress) -> "Model":
     """The model of a network in integers; kept in a file, as networks are."""
-    from ris.predictors.publish import integer_model
+    from ris.predictors.compress.quantization_aware import quantization_aware
 
-    steps = settings.integer_steps
-    return kept_model(
-        file_of(recipes, "integers", steps), lambda _: integer_model(network, recipes, "", 1, steps=steps)
-    )
+    def make(partial: Path) -> "Model":
+        tell = labelled(progress, "integers")
+        made = quantization_aware(
+            network, recipes[-1], 8, steps=settings.integer_steps, checkpoint=partial, progress=tell
+        )
+        return made.export()
+
+    return kept_model(file_of(recipes, "integers", settings.integer_steps), make)
 
 
 def _arrays(

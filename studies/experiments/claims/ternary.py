@@ -21,6 +21,7 @@ Intervals are those of 95 % by the bootstrap over trainings and, within them, sy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -29,7 +30,8 @@ from numpy.typing import NDArray
 
 from channels.streams import Stream
 from ris.predictors.bootstrap import Estimate, ratio
-from studies.experiment import Check, Experiment, Outcome, Progress, Values, parts
+from ris.progress import Progress, labelled, parts
+from studies.experiment import Check, Experiment, Outcome, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, log_axis, make_panels
 from studies.trained import file_of, float_model_of, kept_model, trained_graph
@@ -156,19 +158,19 @@ def ternary_model(plan: Plan, recipe: "Recipe", tell: Progress) -> "IntegerModel
     from ris.predictors.compress.ternary import ternary
     from ris.predictors.model import IntegerModel
 
-    def make() -> IntegerModel:
-        steps = plan.stage * (1 + len(plan.shares))
+    def make(partial: Path) -> IntegerModel:
         made = ternary(
             trained_graph([recipe], tell),
             recipe,
             steps=plan.stage,
             rate=plan.rate,
             shares=plan.shares,
-            progress=lambda step, text: tell(step / steps, f"{plan.name}, ternary: {text}"),
+            checkpoint=partial,
+            progress=labelled(tell, f"{plan.name}, ternary"),
         )
         return made.export({"angles": made.angles})
 
-    model = kept_model(file_of([recipe], "ternary", plan._asdict()), lambda _: make())
+    model = kept_model(file_of([recipe], "ternary", plan._asdict()), make)
     if not isinstance(model, IntegerModel):
         raise TypeError("a file of another model")
     return model
