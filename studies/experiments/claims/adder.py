@@ -166,6 +166,6 @@ EXPERIMENT = Experiment(
     measure,
     draw,
     Settings(),
-    Settings(seeds=(0, 1), side=4, steps=6, batch=4, systems=16),
+    Settings(seeds=(0, 1), side=2, steps=6, batch=16, systems=16),
     papers=("chen2020", "xu2020"),
 )

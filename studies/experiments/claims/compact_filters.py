@@ -190,6 +190,6 @@ EXPERIMENT = Experiment(
     measure,
     draw,
     Settings(),
-    Settings(seeds=(0, 1), side=4, steps=4, batch=4, systems=16),
+    Settings(seeds=(0, 1), side=2, steps=4, batch=16, systems=16),
     papers=("howard2017", "shang2016", "cohen2016", "cheng2018"),
 )

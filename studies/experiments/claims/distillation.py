@@ -188,6 +188,6 @@ EXPERIMENT = Experiment(
     measure,
     draw,
     Settings(),
-    Settings(seeds=(0, 1), side=4, steps=6, batch=4, student="se-8x1", systems=16),
+    Settings(seeds=(0, 1), side=2, steps=6, batch=16, student="se-8x1", systems=16),
     papers=("hinton2015", "huang2016"),
 )

@@ -46,12 +46,13 @@ Real = NDArray[np.float64]
 class Settings:
     """Which networks, how they are factored and trained, and on how many systems of the test.
 
-    `side`, `steps` and `batch` are those of the recipes, one for each of `seeds`; `further_steps` and
-    `further_rate` those of the training on, of the factors and of the control.
+    `network`, `side`, `steps` and `batch` are those of the recipes, one for each of `seeds`; `further_steps`
+    and `further_rate` those of the training on, of the factors and of the control.
     """
 
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     factors: tuple[float, ...] = (CLAIMED, 5.0)
+    network: str = "se"
     side: int = 8
     steps: int = 1500
     batch: int = 32
@@ -63,7 +64,7 @@ class Settings:
         """Return the training of a network."""
         from ris.predictors.train import Recipe
 
-        return Recipe("instantaneous", "se", seed, self.side, self.steps, self.batch)
+        return Recipe("instantaneous", self.network, seed, self.side, self.steps, self.batch)
 
 
 def measure(settings: Settings, stream: Stream, progress: Progress) -> Outcome:
@@ -178,6 +179,6 @@ EXPERIMENT = Experiment(
     measure,
     draw,
     Settings(),
-    Settings(seeds=(0, 1), side=4, steps=6, batch=4, further_steps=4, systems=16),
+    Settings(seeds=(0, 1), network="se-8x2", side=2, steps=6, batch=16, further_steps=4, systems=16),
     papers=("kim2016", "delathauwer2000", "cheng2018"),
 )
