@@ -5,7 +5,6 @@ import itertools
 
 import numpy as np
 import pytest
-import torch
 from random_networks import random_network
 
 from channels.errors import InvalidArgumentError
@@ -48,10 +47,6 @@ def short(monkeypatch, tmp_path):
     monkeypatch.setattr(train, "EVERY", 2)
     for name, value in {"VALIDATION": 4, "WIDTHS": (4,), "BLOCKS": (1, 2), "TRIED": 1}.items():
         monkeypatch.setattr(combining, name, value)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
