@@ -94,6 +94,16 @@ def test_an_interrupted_method_goes_on_as_if_it_had_not_been(method, network, tm
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("method", ["rounding", "gpfq"])
+def test_methods_without_training_tell_how_far_they_are(method, network):
+    progress, told = after(-1)
+    METHODS[method](network, SMALL, systems=32, progress=progress)
+    assert len(told) > 20
+    assert told == sorted(told)
+    assert told[0] < 0.1
+    assert 0.6 < told[-1] <= 1
+
+
 def test_files_of_stages_are_told_apart(tmp_path):
     kept = tmp_path / "a[1].partial"
     other = tmp_path / "a1.partial-0"

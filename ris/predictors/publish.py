@@ -23,6 +23,7 @@ from ris.predictors.statistical import ANTENNAS
 from ris.predictors.task import Split, Task, unit
 from ris.predictors.train import AT_ONCE, Recipe, on_device
 from ris.predictors.trained_range import TrainedRange
+from ris.progress import Progress, parts, tell_nothing
 
 __all__ = [
     "calibrated",
@@ -72,6 +73,7 @@ def calibrated(
     observer: Observer = "percentile",
     ready: bool = False,
     batches: int = CALIBRATION,
+    progress: Progress = tell_nothing,
     **options: Any,
 ) -> QuantizedNetwork:
     """Return a network in simulated integers, its ranges read from the first batches of its training.
@@ -91,11 +93,13 @@ def calibrated(
         lose 2 % as their weights become small beside those of others.
     batches : int
         Batches of the training that are read.
+    progress : callable
+        Told of every range that the output decides.
     **options
         Of `QuantizedNetwork`.
     """
     inputs = [torch.from_numpy(maps) for maps in training_maps(recipe, batches)]
-    return _calibrated(network, inputs, observer, ready, **options)
+    return _calibrated(network, inputs, observer, ready, progress, **options)
 
 
 def calibrated_moves(network: LearnedAscent, recipe: Recipe, **options: Any) -> QuantizedNetwork:
@@ -107,20 +111,26 @@ def calibrated_moves(network: LearnedAscent, recipe: Recipe, **options: Any) -> 
 
 
 def _calibrated(
-    network: Network, inputs: list[Tensor], observer: Observer, ready: bool = False, **options: Any
+    network: Network,
+    inputs: list[Tensor],
+    observer: Observer,
+    ready: bool = False,
+    progress: Progress = tell_nothing,
+    **options: Any,
 ) -> QuantizedNetwork:
     if not ready:
-        return _with_ranges(network.cpu(), inputs, observer, **options)
-    parts = parted(network.cpu())
-    made = [_with_ranges(one, inputs, observer, **options) for one in (equalized(parts, inputs), parts)]
-    return min(made, key=partial(_moved, parts, inputs))
+        return _with_ranges(network.cpu(), inputs, observer, progress, **options)
+    alone = parted(network.cpu())
+    candidates = zip((equalized(alone, inputs), alone), parts(progress, [1, 1]), strict=True)
+    made = [_with_ranges(one, inputs, observer, told, **options) for one, told in candidates]
+    return min(made, key=partial(_moved, alone, inputs))
 
 
 def _with_ranges(
-    network: Network, inputs: list[Tensor], observer: Observer, **options: Any
+    network: Network, inputs: list[Tensor], observer: Observer, progress: Progress, **options: Any
 ) -> QuantizedNetwork:
     quantized = QuantizedNetwork(network, **options).eval()
-    quantized.calibrate(inputs, observer)
+    quantized.calibrate(inputs, observer, progress)
     return quantized
 
 

@@ -25,6 +25,7 @@ from ris.predictors.graph import Graph, Node
 from ris.predictors.model import CONVOLUTIONS, OWN_SCALE, TABLES, IntegerModel
 from ris.predictors.module import Network, execute
 from ris.predictors.ranges import BINS, quantiles
+from ris.progress import Progress, tell_nothing
 
 __all__ = ["Observer", "QuantizedNetwork"]
 
@@ -110,7 +111,12 @@ class QuantizedNetwork(nn.Module):
         self.register_buffer("high", torch.zeros(len(self.graph.nodes)))
 
     @torch.no_grad()
-    def calibrate(self, batches: Iterable[Tensor], observer: Observer = "output") -> None:
+    def calibrate(
+        self,
+        batches: Iterable[Tensor],
+        observer: Observer = "output",
+        progress: Progress = tell_nothing,
+    ) -> None:
         """Set the ranges of all results from what the float network makes of some inputs.
 
         Parameters
@@ -119,6 +125,8 @@ class QuantizedNetwork(nn.Module):
             Inputs, axes (batch, user, channel, row, column); 100 batches are plenty.
         observer : {"min-max", "percentile", "output"}
             How a range follows from the numbers: see `Observer`.
+        progress : callable
+            Told of every range that the output decides.
         """
         one_of("observer", observer, Observer)
         kept = list(batches)
@@ -139,7 +147,7 @@ class QuantizedNetwork(nn.Module):
         self.low.copy_(low)
         self.high.copy_(high)
         if observer == "output" and not self._weights_alone:
-            self._halve(kept[0])
+            self._halve(kept[0], progress)
         elif observer == "percentile":
             for number, counts in enumerate(self._counts(kept)):
                 if counts.any():
@@ -162,7 +170,7 @@ class QuantizedNetwork(nn.Module):
             self._run(maps, count, self.network.own)
         return counts
 
-    def _halve(self, maps: Tensor) -> None:
+    def _halve(self, maps: Tensor, progress: Progress) -> None:
         """Halve ends of the ranges, so often that the output moves least, for maps as `calibrate` is given.
 
         Steps far too wide move it by any number, wherever they are, so that one halving can seem to do harm:
@@ -182,6 +190,7 @@ class QuantizedNetwork(nn.Module):
         for node in self.graph.nodes:
             if node.op not in OWN_SCALE or node.name in self._real:
                 continue
+            progress(self._number[node.name] / len(self._number), f"range of {node.name}")
 
             def error(node: Node = node, before: Mapping[str, Tensor] = rounded) -> float:
                 made = [self._after_rounding(node, values)[last] for values in (exact, before)]

@@ -40,6 +40,7 @@ from ris.predictors.module import Network
 from ris.predictors.publish import parted, training_maps
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.train import Recipe
+from ris.progress import Progress, parts, tell_nothing
 
 __all__ = ["Radius", "gpfq"]
 
@@ -77,6 +78,7 @@ def gpfq(
     rounding: Rounding = nearest,
     correct_bias: bool = True,
     weighted: bool = True,
+    progress: Progress = tell_nothing,
 ) -> QuantizedNetwork:
     """Quantize a network's weights with error feedback.
 
@@ -103,6 +105,8 @@ def gpfq(
         Whether biases take up the mean errors.
     weighted : bool
         Whether errors count by how sensitive the output is to them, or all alike.
+    progress : callable
+        Told of every layer.
 
     Returns
     -------
@@ -118,7 +122,9 @@ def gpfq(
     exact: dict[str, list[Tensor]] = {}
     simulated: dict[str, list[Tensor]] = {}
     last = {name: node.name for node in quantized.graph.nodes for name in node.inputs}
-    for node in quantized.graph.nodes:
+    of_weights, of_ranges = parts(progress, [1, 1])
+    for number, node in enumerate(quantized.graph.nodes):
+        of_weights(number / len(quantized.graph.nodes), f"weights of {node.name}")
         given, met = (_inputs(node, values, maps) for values in (exact, simulated))
         exact[node.name] = [quantized.exact(node, *one) for one in given]
         if node.op in CONVOLUTIONS:
@@ -133,7 +139,7 @@ def gpfq(
     made = QuantizedNetwork(parted(network), bits, activation_bits).eval()
     for name, chosen in layer.chosen.items():
         made.set_weights(name, *chosen)
-    made.calibrate(maps)
+    made.calibrate(maps, progress=of_ranges)
     return made
 
 

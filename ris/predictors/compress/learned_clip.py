@@ -41,6 +41,7 @@ from ris.predictors.model import CONVOLUTIONS, OWN_SCALE
 from ris.predictors.module import Network
 from ris.predictors.quantize import Observer, QuantizedNetwork
 from ris.predictors.ranges import least_squares
+from ris.progress import Progress, tell_nothing
 
 __all__ = ["ClippedNetwork", "odd_codes"]
 
@@ -106,18 +107,23 @@ class ClippedNetwork(QuantizedNetwork):
             self.weight_bits[name] = self._bits[self.between[name]] = width
 
     @torch.no_grad()
-    def calibrate(self, batches: Iterable[Tensor], observer: Observer = "output") -> None:
+    def calibrate(
+        self,
+        batches: Iterable[Tensor],
+        observer: Observer = "output",
+        progress: Progress = tell_nothing,
+    ) -> None:
         """Set the ranges of all results at 8 bits, and within them the clips of fewer bits.
 
         Parameters
         ----------
-        batches, observer
+        batches, observer, progress
             As for `QuantizedNetwork`, of 8 bits. Clips of fewer are those of the least squared error.
         """
         kept, chosen = list(batches), {name: self.weight_bits[name] for name in self.between}
         self.choose(dict.fromkeys(self.between, PLAIN))
         self.result_clips.zero_()
-        super().calibrate(kept, observer)
+        super().calibrate(kept, observer, progress)
         counts = self._counts(kept)
         for number in np.flatnonzero(counts.any(1)):
             low, high = float(self.low[number]), float(self.high[number])

@@ -18,7 +18,7 @@ from ris.predictors.networks.learned_ascent import LearnedAscent
 from ris.predictors.publish import calibrated, calibrated_moves
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.train import Recipe, optimise
-from ris.progress import Progress, tell_nothing
+from ris.progress import Progress, parts, tell_nothing
 
 __all__ = ["RATE", "quantization_aware"]
 
@@ -54,12 +54,15 @@ def quantization_aware(
         As for `ris.predictors.train.optimise`.
     """
     trained: nn.Module
+    of_ranges, of_training = parts(progress, [1, 1])
     if isinstance(network, LearnedAscent):
         quantized = calibrated_moves(network, recipe, bits=bits, follow=False)
         trained = copy.deepcopy(network)
         trained.register_module("step", quantized)
     else:
-        trained = quantized = calibrated(network, recipe, "output", ready=True, bits=bits, follow=False)
+        trained = quantized = calibrated(
+            network, recipe, "output", ready=True, progress=of_ranges, bits=bits, follow=False
+        )
     tuning = dataclasses.replace(recipe, steps=steps, rate=rate)
-    optimise(trained, tuning, checkpoint=checkpoint, progress=progress)
+    optimise(trained, tuning, checkpoint=checkpoint, progress=of_training)
     return quantized.cpu().eval()

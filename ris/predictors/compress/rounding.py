@@ -8,6 +8,7 @@ from ris.predictors.module import Network
 from ris.predictors.publish import calibrated, parted
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.train import Recipe
+from ris.progress import Progress, tell_nothing
 
 __all__ = ["SYSTEMS", "batches_of", "rounded"]
 
@@ -23,6 +24,7 @@ def rounded(
     *,
     systems: int = SYSTEMS,
     equalize: bool = True,
+    progress: Progress = tell_nothing,
 ) -> QuantizedNetwork:
     """Round a network's weights to nearest, in steps of the largest one of each output channel.
 
@@ -43,9 +45,11 @@ def rounded(
     equalize : bool
         Whether channels are brought to like sizes before (`ris.predictors.equalize`) where the output says
         that it serves, or weights stay as they are, to be compared with or to be set one by one.
+    progress : callable
+        Told of every range.
     """
     batches = batches_of(recipe, systems)
-    how: dict[str, Any] = {"bits": bits, "activation_bits": activation_bits}
+    how: dict[str, Any] = {"bits": bits, "activation_bits": activation_bits, "progress": progress}
     given = network if equalize else parted(network)
     return calibrated(given, recipe, "output", ready=equalize, batches=batches, **how)
 
