@@ -4,7 +4,7 @@ Arrays have axes (batch, user, row, column, channel).
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial, reduce
+from functools import lru_cache, partial, reduce
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from ris.predictors.model import Array
 from ris.predictors.moves import MOVES
 from ris.predictors.symmetries import all_turned
 
-__all__ = ["EPSILON", "float_operation"]
+__all__ = ["EPSILON", "common_shape", "dense", "float_operation"]
 
 EPSILON = 1e-5
 """Added to the variances of a batch normalisation."""
@@ -29,6 +29,12 @@ def float_operation(arrays: Mapping[str, Array], node: Node) -> Callable[..., Ar
     if node.op in MOVES:
         return partial(MOVES[node.op], node.attributes, np.float32(0))
     return partial(_OPERATIONS[node.op], node, own)
+
+
+@lru_cache(maxsize=1024)
+def common_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape that arrays of these shapes broadcast to."""
+    return np.broadcast_shapes(*shapes)
 
 
 def dense(weight: Array, groups: int) -> Array:
@@ -79,8 +85,9 @@ def _batch_norm(node: Node, own: dict[str, Array], x: Array) -> Array:
 
 
 def _concat(node: Node, own: dict[str, Array], *inputs: Array) -> Array:
-    axes = np.broadcast_shapes(*(x.shape[:4] for x in inputs))
-    return np.concatenate([np.broadcast_to(x, (*axes, x.shape[4])) for x in inputs], 4)
+    axes = common_shape(*(x.shape[:4] for x in inputs))
+    full = [x if x.shape[:4] == axes else np.broadcast_to(x, (*axes, x.shape[4])) for x in inputs]
+    return np.concatenate(full, 4)
 
 
 def _rank_conv(node: Node, own: dict[str, Array], x: Array) -> Array:

@@ -47,7 +47,8 @@ def both_surfaces(batch: int) -> int:
 
 
 def _other_surface(attributes: Attributes, zero: Any, x: Array) -> Array:
-    return np.roll(x, both_surfaces(len(x)), 0)
+    half = both_surfaces(len(x))
+    return np.concatenate([x[half:], x[:half]])
 
 
 def _within(hops: int) -> list[tuple[int, int]]:

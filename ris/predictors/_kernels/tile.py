@@ -142,10 +142,8 @@ def store_tile(typing_context, tile, y, at, stride, count, bias, multiplier, fir
         lows, highs = spread(builder, least, REALS), spread(builder, most, REALS)
         zeros = spread(builder, origin, SUMS)
         numbers = ir.Constant(SUMS, list(range(LANES)))
-        unary, binary = ir.FunctionType(REALS, [REALS]), ir.FunctionType(REALS, [REALS, REALS])
+        unary = ir.FunctionType(REALS, [REALS])
         rint = cgutils.get_or_insert_function(builder.module, unary, "llvm.rint.v16f32")
-        largest = cgutils.get_or_insert_function(builder.module, binary, "llvm.maxnum.v16f32")
-        smallest = cgutils.get_or_insert_function(builder.module, binary, "llvm.minnum.v16f32")
         lanes, name = (REALS, "v16f32") if y_type.dtype == types.float32 else (CODES, "v16i8")
         masked = [lanes, lanes.as_pointer(), I32, ir.VectorType(ir.IntType(1), LANES)]
         store = cgutils.get_or_insert_function(
@@ -163,7 +161,8 @@ def store_tile(typing_context, tile, y, at, stride, count, bias, multiplier, fir
                 total = builder.add(builder.extract_value(sums, p * kind.vectors + v), offset)
                 real = builder.fmul(builder.sitofp(total, REALS), factor)
                 if lanes is CODES:
-                    real = builder.call(smallest, [builder.call(largest, [real, lows]), highs])
+                    real = builder.select(builder.fcmp_ordered(">", real, lows), real, lows)
+                    real = builder.select(builder.fcmp_ordered("<", real, highs), real, highs)
                     code = builder.add(builder.fptosi(builder.call(rint, [real]), SUMS), zeros)
                     made = builder.trunc(code, CODES)
                 else:
