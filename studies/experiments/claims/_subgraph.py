@@ -18,6 +18,7 @@ from ris.predictors.networks.unrolled import as_phasors
 from ris.predictors.scattered import ScatteredBatch, ScatteredTask
 from ris.predictors.task import Split, unit
 from ris.predictors.train import on_device
+from ris.progress import Progress, tell_nothing
 
 __all__ = [
     "CHANNELS",
@@ -38,14 +39,14 @@ __all__ = [
 CHANNELS = 11
 """Channels of `maps_of`."""
 
-RATE, WARM_UP, LARGEST_NORM = 2e-2, 0.1, 1.0
+RATE, WARM_UP, LARGEST_NORM = 5e-3, 0.1, 1.0
 """Highest learning rate (Adam), share of the steps in which it rises before it falls as a cosine, and the
 norm to which longer gradients are shortened."""
 
 SMALL = 0.1
 """Factor of the first weights of the output."""
 
-AT_ONCE = 2
+AT_ONCE = 4
 """Surfaces that a prediction without gradients works through together."""
 
 Window = tuple[slice, slice]
@@ -162,7 +163,12 @@ def grown(side: int, patch: int, stream: Stream, step: int) -> tuple[Window, Win
 
 
 def train(
-    network: Network, batches: Sequence[ScatteredBatch], epochs: int, stream: Stream, patch: int | None
+    network: Network,
+    batches: Sequence[ScatteredBatch],
+    epochs: int,
+    stream: Stream,
+    patch: int | None,
+    progress: Progress = tell_nothing,
 ) -> None:
     """Train a network.
 
@@ -178,6 +184,8 @@ def train(
         Of the places of sub-graphs.
     patch : int, optional
         Rows and columns of sub-graphs at each surface; by default every step is on the whole graph.
+    progress : callable
+        Told of every epoch.
     """
     optimiser = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], RATE)
     steps = epochs * len(batches)
@@ -185,8 +193,11 @@ def train(
         optimiser, RATE, steps, pct_start=WARM_UP, cycle_momentum=False, final_div_factor=1e4
     )
     for number in range(steps):
+        epoch, first = divmod(number, len(batches))
+        if first == 0:
+            progress(epoch / epochs, f"epoch {epoch + 1} of {epochs}")
         optimiser.zero_grad()
-        step(network, batches[number % len(batches)], stream, number, patch)
+        step(network, batches[first], stream, number, patch)
         nn.utils.clip_grad_norm_(network.parameters(), LARGEST_NORM)
         optimiser.step()
         schedule.step()

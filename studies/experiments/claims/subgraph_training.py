@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import channels
-from ris.progress import Progress
+from ris.progress import Progress, labelled, parts
 from studies.experiment import Check, Experiment, Outcome, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, make_panels
@@ -58,7 +58,8 @@ class Settings:
     side, patch, users : int
         Rows and columns of the surfaces and of the sub-graphs, and users.
     seeds, systems, batch, epochs : int
-        Trainings, systems of each, systems of a step, and how often all come.
+        Trainings, systems of each, systems of a step, and how often all come. Sub-graphs learn more slowly:
+        in one training they had 99.3 % of the whole graph's rate after 24 epochs.
     test : int
         Systems that the rates are means of.
     """
@@ -69,7 +70,7 @@ class Settings:
     seeds: int = 3
     systems: int = 256
     batch: int = 8
-    epochs: int = 6
+    epochs: int = 48
     test: int = 1000
 
 
@@ -79,6 +80,7 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
     from studies.experiments.claims._subgraph import drawn, train
 
     trained = []
+    *trainings, at_last = parts(progress, [1] * (settings.seeds * len(NETWORKS)) + [1])
     seconds, memory = np.empty((len(NETWORKS), settings.seeds)), np.empty(len(NETWORKS))
     for seed in range(settings.seeds):
         # Systems of the validation: nothing here needs them otherwise.
@@ -86,13 +88,13 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
         batches = [drawn(_task(settings), "validation", settings.batch, first) for first in numbers]
         trained.append([_network(name, seed) for name in NETWORKS])
         for i, (name, network) in enumerate(zip(NETWORKS, trained[seed], strict=True)):
-            progress((seed + i / len(NETWORKS)) / (settings.seeds + 1), f"{name}, seed {seed}")
+            tell = labelled(trainings[seed * len(NETWORKS) + i], f"{name}, seed {seed}")
             patch = None if name.endswith(WHOLE) else settings.patch
             memory[i] = _peak(network, batches[0], patch, stream)
             begin = time.process_time()
-            train(network, batches, settings.epochs, stream.child("places", seed), patch)
+            train(network, batches, settings.epochs, stream.child("places", seed), patch, tell)
             seconds[i, seed] = (time.process_time() - begin) / settings.epochs
-    progress(settings.seeds / (settings.seeds + 1), "rates")
+    at_last(0.0, "rates")
     rates, without = _rates(settings, trained)
     ratios = ratio(rates[1], rates[0]), ratio(rates[1], rates[2])
     systems = ("network", "seed", "system")
