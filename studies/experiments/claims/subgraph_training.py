@@ -202,7 +202,7 @@ def draw(values: Values) -> Figure:
     mean = values["rate"].mean(axis=-1)
     for i, (name, marker) in enumerate(zip(values["network"], "os^", strict=True)):
         right.plot(
-            np.arange(mean.shape[1]), mean[i], color=COLOURS[i], marker=marker, markersize=5,
+            np.arange(mean.shape[1]) + 0.12 * (i - 1), mean[i], color=COLOURS[i], marker=marker, markersize=5,
             markerfacecolor="white", linestyle="none", label=name,
         )  # fmt: skip
     right.axhline(values["steering_rate"].mean(), color="0.5", linewidth=0.8, label="steering, no network")
