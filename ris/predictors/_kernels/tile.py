@@ -161,6 +161,7 @@ def store_tile(typing_context, tile, y, at, stride, count, bias, multiplier, fir
                 total = builder.add(builder.extract_value(sums, p * kind.vectors + v), offset)
                 real = builder.fmul(builder.sitofp(total, REALS), factor)
                 if lanes is CODES:
+                    # No NaN can come from sums and finite multipliers: one instruction each.
                     real = builder.select(builder.fcmp_ordered(">", real, lows), real, lows)
                     real = builder.select(builder.fcmp_ordered("<", real, highs), real, highs)
                     code = builder.add(builder.fptosi(builder.call(rint, [real]), SUMS), zeros)

@@ -193,11 +193,11 @@ def train(
         optimiser, RATE, steps, pct_start=WARM_UP, cycle_momentum=False, final_div_factor=1e4
     )
     for number in range(steps):
-        epoch, first = divmod(number, len(batches))
-        if first == 0:
+        epoch, within = divmod(number, len(batches))
+        if within == 0:
             progress(epoch / epochs, f"epoch {epoch + 1} of {epochs}")
         optimiser.zero_grad()
-        step(network, batches[first], stream, number, patch)
+        step(network, batches[within], stream, number, patch)
         nn.utils.clip_grad_norm_(network.parameters(), LARGEST_NORM)
         optimiser.step()
         schedule.step()
