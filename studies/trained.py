@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FOLDER",
-    "OPTIMA",
+    "RATES",
     "compressed_integers",
     "compressed_network",
     "file_of",
@@ -38,8 +38,8 @@ __all__ = [
 FOLDER = Path("results") / "trained"
 """Where the networks are kept, in the working directory."""
 
-OPTIMA = Path("results") / "optimum"
-"""Where the numerical optimum of fixed systems is kept: see `ris.predictors.optimum`."""
+RATES = Path("results") / "rates"
+"""Where rates of fixed systems are kept: see `ris.predictors.compare.rates_of_ways`."""
 
 
 def trained_network(recipes: "Sequence[Recipe]", progress: Progress = tell_nothing) -> "Predictor":

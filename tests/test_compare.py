@@ -8,6 +8,7 @@ import pytest
 from predictors_graphs import residual_cnn
 
 from channels.errors import InvalidArgumentError
+from ris.predictors import compare as comparing
 from ris.predictors.compare import OPTIMUM, SPLITS, Comparison, Entry, Settings, compare
 from ris.predictors.compress.methods import compressed
 from ris.predictors.model import FloatModel
@@ -15,6 +16,7 @@ from ris.predictors.model_file import read_model, write_model
 from ris.predictors.module import Network
 from ris.predictors.optimum import Search
 from ris.predictors.publish import float_model
+from ris.predictors.state_file import StateFileError
 from ris.predictors.statistical import StatisticalTask
 from ris.predictors.train import Recipe, on_device, sum_rates, train
 from ris.predictors.trained_range import TrainedRange
@@ -143,16 +145,46 @@ def test_unrolled_networks_and_weights_of_four_bits(models, tmp_path):
     assert found["tiny-int4"].bytes < found["tiny-int8"].bytes
 
 
-def test_the_optimum_is_kept(models, tmp_path):
+def test_an_interrupted_comparison_goes_on(models, found, tmp_path, monkeypatch):
+    """It works out each rate once, and ends with the same ones; the file of another model is not taken."""
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(share, text):
+        if share > 0.6:
+            raise StoppedError
+
+    def block(files):
+        return sorted(path.name for path in files if path.name.startswith("statistical-test-0-2-"))
+
+    monkeypatch.setattr(comparing, "TIMED", 0.0)
+    with pytest.raises(StoppedError):
+        compare("statistical", models, SMALL, stop, tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    again = compare("statistical", models, SMALL, folder=tmp_path)
+    for one in found.entries:
+        for split in SPLITS:
+            np.testing.assert_array_equal(again[one.name].rates[split], one.rates[split])
+    assert len(before) < len(list(tmp_path.iterdir())) == 4 * len(found.entries)
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+    ways = block(tmp_path.iterdir())
+    compare("statistical", {"tiny": models["tiny-int8"]}, SMALL, folder=tmp_path)
+    assert block(tmp_path.iterdir()) == ways
+    other = dataclasses.replace(SMALL, budgets=(), search=Search(1, 2, 1, 5))
+    compare("statistical", {"tiny": models["tiny"]}, other, folder=tmp_path)
+    assert len(block(tmp_path.iterdir())) == len(ways) + 1
+
+
+def test_damaged_rates_are_found(models, tmp_path):
     one = dataclasses.replace(SMALL, systems=2, budgets=())
-    first = compare("statistical", {"tiny": models["tiny"]}, one, kept=tmp_path)
-    kept = sorted(tmp_path.iterdir())
-    assert len(kept) == 2
-    for path in kept:
-        np.save(path, 2 * np.load(path))
-    again = compare("statistical", {"tiny": models["tiny"]}, one, kept=tmp_path)
-    for split in SPLITS:
-        np.testing.assert_array_equal(again[OPTIMUM].rates[split], 2 * first[OPTIMUM].rates[split])
+    compare("statistical", {"tiny": models["tiny"]}, one, folder=tmp_path)
+    path = min(tmp_path.iterdir())
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(StateFileError, match=r"hash.*remove the file"):
+        compare("statistical", {"tiny": models["tiny"]}, one, folder=tmp_path)
 
 
 def test_models_of_several_sizes_are_refused(models, tmp_path):
@@ -301,7 +333,6 @@ def test_predict_warns_and_refuses(models, tmp_path, capsys):
 
 
 def test_compare_command(models, tmp_path, capsys, monkeypatch):
-    from ris.predictors import compare as comparing
     from ris.predictors import zoo
 
     monkeypatch.setattr(comparing, "QUICK", SMALL)

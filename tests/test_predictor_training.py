@@ -9,6 +9,7 @@ from ris.predictors import statistical
 from ris.predictors import train as training
 from ris.predictors.model_file import read_model
 from ris.predictors.networks.unrolled import Unrolled
+from ris.predictors.state_file import StateFileError, read_state, write_state
 from ris.predictors.train import Recipe, build, measure, on_device, sum_rates, train
 from ris.predictors.weights import read_weights, save
 from studies.cli import run_command
@@ -60,6 +61,30 @@ def test_a_checkpoint_of_another_recipe(tmp_path):
     train(Recipe(network="mlp", **SMALL), checkpoint=tmp_path / "kept")
     with pytest.raises(InvalidArgumentError, match="recipe"):
         train(Recipe(network="mlp", seed=5, **SMALL), checkpoint=tmp_path / "kept")
+
+
+def test_a_checkpoint_of_other_first_weights(tmp_path):
+    recipe = Recipe(network="mlp", **SMALL)
+    train(recipe, checkpoint=tmp_path / "kept")
+    start = recipe.make_network().state_dict()
+    start = {name: 2 * value if value.is_floating_point() else value for name, value in start.items()}
+    with pytest.raises(InvalidArgumentError, match="first weights"):
+        train(recipe, start=start, checkpoint=tmp_path / "kept")
+
+
+def test_a_damaged_checkpoint(tmp_path):
+    recipe, path = Recipe(network="mlp", **SMALL), tmp_path / "kept"
+    train(recipe, checkpoint=path)
+    state = read_state(path)
+    for key in state:
+        for wrong in ("nothing", 3, {"mlp": 3}):
+            write_state(path, {**state, key: wrong})
+            with pytest.raises((StateFileError, InvalidArgumentError)):
+                train(recipe, checkpoint=path)
+    data = path.read_bytes()
+    path.write_bytes(data[:-1])
+    with pytest.raises(StateFileError, match="remove the file"):
+        train(recipe, checkpoint=path)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 """What networks reach, against the numerical optimum and simple designs: rate, time, size and operations."""
 
+import dataclasses
+import hashlib
+import importlib.metadata
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numba
 import numpy as np
@@ -24,9 +27,12 @@ from ris.predictors.climb import MOVES, predicted_phasors
 from ris.predictors.instantaneous import InstantaneousTask
 from ris.predictors.model import IntegerModel
 from ris.predictors.networks.unrolled import UNROLLED, Unrolled
-from ris.predictors.optimum import Search, optimal_phasors, optimal_rates
+from ris.predictors.optimum import Search, optimal_phasors
+from ris.predictors.runtime import Predictor
+from ris.predictors.state_file import kept
 from ris.predictors.statistical import StatisticalTask
 from ris.predictors.task import Batch, Split, unit
+from ris.predictors.train import Predictor as Trainable
 from ris.predictors.train import on_device, phasors
 from ris.predictors.weights import PARTS, files_of, read_network
 from ris.predictors.zoo import load_predictor
@@ -42,8 +48,11 @@ __all__ = [
     "Given",
     "Settings",
     "Way",
+    "by_network",
+    "by_predictor",
     "compare",
     "median_seconds",
+    "rates_of_ways",
     "untrained_ways",
 ]
 
@@ -63,6 +72,8 @@ TIMED, FEWEST = 0.3, 5
 Kind = Literal["without training", "ascent", "float", "integer", "unrolled"]
 Phasors = NDArray[np.complex128]
 Real = NDArray[np.float64]
+Family = StatisticalTask | InstantaneousTask
+Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -165,7 +176,7 @@ def compare(
     models: Mapping[str, Path],
     settings: Settings = FULL,
     progress: Progress = tell_nothing,
-    kept: Path | None = None,
+    folder: Path | None = None,
 ) -> Comparison:
     """Measure models and what to hold them against, on fixed systems.
 
@@ -180,9 +191,8 @@ def compare(
         How much.
     progress : callable
         Told the share that is done, and what is next.
-    kept : Path, optional
-        Folder that keeps the optimum of the statistical task, block by block: see
-        `ris.predictors.optimum.optimal_rates`.
+    folder : Path, optional
+        Keeps the rates, so that an interrupted comparison goes on: see `rates_of_ways`.
     """
     models_of = {name: _Loaded.of(path) for name, path in models.items()}
     sides = {loaded.side for loaded in models_of.values()}
@@ -191,22 +201,12 @@ def compare(
     side = sides.pop()
     family = StatisticalTask(side) if task == "statistical" else InstantaneousTask(side)
     ways = {**untrained_ways(family, settings), **{name: loaded.way for name, loaded in models_of.items()}}
-    rates: dict[str, dict[Split, list[Real]]] = {name: {split: [] for split in SPLITS} for name in ways}
-    blocks = [(split, first) for split in SPLITS for first in range(0, settings.systems, settings.at_once)]
-    for done, (split, first) in enumerate(blocks):
-        progress(done / len(blocks), f"{split} systems from {first}")
-        given = Given.of(family, split, min(settings.at_once, settings.systems - first), first)
-        for name, way in ways.items():
-            if name == OPTIMUM and isinstance(family, StatisticalTask):
-                found = optimal_rates(family, split, given.count, first, settings.search, kept)
-            else:
-                found = given.rates(way(given))
-            rates[name][split].append(found)
+    rates = rates_of_ways(family, ways, settings.systems, settings.at_once, progress, folder)
     one, entries = Given.of(family, "test", 1, 0), []
     for name, way in ways.items():
         progress(1.0, f"time of {name}")
-        of_splits = {split: np.concatenate(rates[name][split]) for split in SPLITS}
-        seconds = median_seconds(lambda way=way: way(one))  # type: ignore[misc]
+        of_splits = rates[name]
+        seconds = median_seconds(lambda way=way: way.phasors(one))  # type: ignore[misc]
         if name in models_of:
             loaded = models_of[name]
             operations = loaded.bit_operations(family.users)
@@ -236,7 +236,7 @@ class Given:
     exact: Batch
 
     @classmethod
-    def of(cls, family: StatisticalTask | InstantaneousTask, split: Split, count: int, first: int) -> "Given":
+    def of(cls, family: Family, split: Split, count: int, first: int) -> "Given":
         """Draw them."""
         batch = family.systems(split, count, first)
         return cls(split, first, batch, on_device(batch, "cpu"), on_device(batch, "cpu", torch.float64))
@@ -251,7 +251,70 @@ class Given:
         return np.asarray(self.exact.rates(torch.from_numpy(x)).sum(-1).numpy(), np.float64)
 
 
-Way = Callable[[Given], Phasors]
+@dataclass(frozen=True, eq=False)
+class Way:
+    """A way to set the phases.
+
+    Parameters
+    ----------
+    phasors : callable
+        Of systems: phasors, shape (2 B, rows, columns).
+    made_by : JSON value
+        All that decides them besides the systems.
+    """
+
+    phasors: Callable[[Given], Phasors]
+    made_by: Any
+
+
+def rates_of_ways(
+    family: Family,
+    ways: Mapping[Name, Way],
+    systems: int,
+    at_once: int = 16,
+    progress: Progress = tell_nothing,
+    folder: Path | None = None,
+) -> dict[Name, dict[Split, Real]]:
+    """Return the sum rates that ways reach on the first systems of each split, shape (systems,), bit/s/Hz.
+
+    Parameters
+    ----------
+    family : StatisticalTask or InstantaneousTask
+        Family of the systems.
+    ways : mapping of any name to Way
+        How phases are set.
+    systems, at_once : int
+        Systems of each split, and those that are worked through together.
+    progress : callable
+        Told the share that is done, and what is next.
+    folder : Path, optional
+        Keeps the rates of every way and block: thousands of systems take hours. They are taken from there, if
+        the same way by the same packages has left them.
+
+    Raises
+    ------
+    StateFileError
+        If a file that keeps rates is damaged.
+    """
+    packages = {name: importlib.metadata.version(name) for name in ("double-ris", "numba", "numpy", "torch")}
+    blocks = [(split, first) for split in SPLITS for first in range(0, systems, at_once)]
+    rates: dict[Name, dict[Split, list[Real]]] = {name: {split: [] for split in SPLITS} for name in ways}
+    for done, (split, first) in enumerate(blocks):
+        count = min(at_once, systems - first)
+        block = f"{family.name}-{split}-{first}-{count}"
+        given = cache(partial(Given.of, family, split, count, first))
+        for i, (name, way) in enumerate(ways.items()):
+            progress((done + i / len(ways)) / len(blocks), f"{split} systems from {first}: {name}")
+            made_by = [dataclasses.asdict(family), split, first, count, way.made_by, packages]
+            rates[name][split].append(kept(folder, block, made_by, partial(_rates, way, given)))
+    return {
+        name: {split: np.concatenate(of_blocks) for split, of_blocks in of_way.items()}
+        for name, of_way in rates.items()
+    }
+
+
+def _rates(way: Way, given: Callable[[], Given]) -> Real:
+    return given().rates(way.phasors(given()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,7 +343,7 @@ class _Loaded:
             return moves * (2 * count(1, side, side) + slopes)
 
         return cls(
-            way=lambda given: predicted_phasors(predictor, given.batch),
+            way=by_predictor(predictor, _digests([path])),
             kind="integer" if isinstance(model, IntegerModel) else "float",
             side=side,
             bytes=path.stat().st_size,
@@ -292,12 +355,12 @@ class _Loaded:
         network = read_network(path)
         if not isinstance(network, Unrolled):
             raise InvalidArgumentError("models", f"networks of one part, or {sorted(UNROLLED)}", str(path))
-        side = load_predictor(path).model.rows
+        side, files = load_predictor(path).model.rows, list(files_of(path, list(network.parts)))
         return cls(
-            way=lambda given: _climbed(network, given),
+            way=by_network(network, _digests(files)),
             kind="unrolled",
             side=side,
-            bytes=sum(file.stat().st_size for file in files_of(path, list(network.parts))),
+            bytes=sum(file.stat().st_size for file in files),
             bit_operations=lambda users: (
                 2
                 * (
@@ -308,22 +371,47 @@ class _Loaded:
         )
 
 
-def untrained_ways(family: StatisticalTask | InstantaneousTask, settings: Settings) -> dict[str, Way]:
-    """Return ways to set the phases without training: phasors, shape (2 B, side, side), of systems."""
-    ways: dict[str, Way] = {"random": _random}
+def _digests(files: list[Path]) -> list[str]:
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+
+
+def by_network(network: Trainable, made_by: Any) -> Way:
+    """Return the way of a network of torch."""
+
+    def predicted(given: Given) -> Phasors:
+        with torch.no_grad():
+            return _unit(phasors(network, given.tensors))
+
+    return Way(predicted, made_by)
+
+
+def by_predictor(predictor: Predictor, made_by: Any) -> Way:
+    """Return the way of a model in the runtime."""
+    return Way(lambda given: predicted_phasors(predictor, given.batch), made_by)
+
+
+def untrained_ways(family: Family, settings: Settings) -> dict[str, Way]:
+    """Return ways to set the phases without training."""
+    found: dict[str, Callable[[Given], Phasors]] = {"random": _random}
     if isinstance(family, StatisticalTask):
-        ways["optimal mean gain"] = lambda given: _mean_gain(family, given)
-    ways["steering, best user"] = _best_user
-    ways["superposed steering"] = lambda given: superposed_steering(given.batch)
+        found["optimal mean gain"] = lambda given: _mean_gain(family, given)
+    found["steering, best user"] = _best_user
+    found["superposed steering"] = lambda given: superposed_steering(given.batch)
     climb = turn if isinstance(family, StatisticalTask) else ascend
     for steps in settings.budgets:
-        ways[f"ascent, {steps} steps"] = partial(_ascended, climb=climb, steps=steps)
+        found[f"ascent, {steps} steps"] = partial(_ascended, climb=climb, steps=steps)
+    ways = {name: Way(phasors, name) for name, phasors in found.items()}
     if isinstance(family, StatisticalTask):
-        ways[OPTIMUM] = lambda given: optimal_phasors(
-            given.batch, given.tensors, given.split, given.first, settings.search
+        made_by: list[Any] = [OPTIMUM, dataclasses.asdict(settings.search)]
+        ways[OPTIMUM] = Way(
+            lambda given: optimal_phasors(
+                given.batch, given.tensors, given.split, given.first, settings.search
+            ),
+            made_by,
         )
     else:
-        ways[OPTIMUM] = partial(_optimum, settings=settings)
+        made_by = [OPTIMUM, settings.random_starts, settings.steps, KEPT]
+        ways[OPTIMUM] = Way(partial(_optimum, settings=settings), made_by)
     return ways
 
 
@@ -369,11 +457,6 @@ def _optimum(given: Given, settings: Settings) -> Phasors:
         steps=settings.steps,
     )
     return _unit(x)
-
-
-def _climbed(network: Unrolled, given: Given) -> Phasors:
-    with torch.no_grad():
-        return _unit(phasors(network, given.tensors))
 
 
 def _tensor(x: Phasors) -> Tensor:

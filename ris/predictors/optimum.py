@@ -1,10 +1,6 @@
-"""The numerical optimum of the statistical task, kept in files: the best of ascents from many starts."""
+"""The numerical optimum of the statistical task: the best of ascents from many starts."""
 
-import dataclasses
-import hashlib
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,11 +9,9 @@ from numpy.typing import NDArray
 from channels.streams import Stream
 from ris.predictors.ascent import multistart, turn
 from ris.predictors.baselines import random_phasors, superposed_steering, user_steering
-from ris.predictors.statistical import StatisticalTask
 from ris.predictors.task import Batch, Split, unit
-from ris.predictors.train import on_device
 
-__all__ = ["Search", "optimal_phasors", "optimal_rates"]
+__all__ = ["Search", "optimal_phasors"]
 
 
 @dataclass(frozen=True)
@@ -72,33 +66,3 @@ def optimal_phasors(
         climb=turn,
     )
     return np.asarray(unit(x.numpy().astype(np.complex128)))
-
-
-def optimal_rates(
-    task: StatisticalTask, split: Split, count: int, first: int, search: Search, folder: Path | None = None
-) -> NDArray[np.float64]:
-    """Return the highest sum rates found of systems first, first + 1, ... of a split, bit/s/Hz.
-
-    With a folder they are taken from there, if the same search by the same torch has left them, or else left
-    there: to search thousands of systems takes hours.
-    """
-    path = None if folder is None else folder / _file_name(task, split, count, first, search)
-    if path is not None and path.exists():
-        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
-    batch = task.systems(split, count, first)
-    x = optimal_phasors(batch, on_device(batch, "cpu"), split, first, search)
-    exact = on_device(batch, "cpu", torch.float64)
-    rates = np.asarray(exact.rates(torch.from_numpy(x)).sum(-1).numpy(), np.float64)
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".writing")
-        with partial.open("wb") as file:
-            np.save(file, rates)
-        partial.replace(path)
-    return rates
-
-
-def _file_name(task: StatisticalTask, split: Split, count: int, first: int, search: Search) -> str:
-    made_by = json.dumps([dataclasses.asdict(search), torch.__version__], sort_keys=True)
-    digest = hashlib.sha256(made_by.encode()).hexdigest()[:16]
-    return f"{task.name}-{task.side}-{task.users}-{split}-{first}-{count}-{digest}.npy"

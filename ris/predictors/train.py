@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from channels.errors import InvalidArgumentError
 from ris.predictors.instantaneous import InstantaneousTask
@@ -21,6 +22,7 @@ from ris.predictors.networks.composed import Composed
 from ris.predictors.networks.learned_ascent import LEARNED_ASCENTS, LearnedAscent
 from ris.predictors.networks.unrolled import UNROLLED, Unrolled, as_phasors
 from ris.predictors.optimiser import Optimiser
+from ris.predictors.state_file import StateFileError, digest_of, read_state, write_state
 from ris.predictors.statistical import StatisticalTask
 from ris.predictors.task import Batch, Split, Task, converted
 from ris.progress import Progress, tell_nothing
@@ -170,7 +172,9 @@ def train(
     Raises
     ------
     InvalidArgumentError
-        On a recipe that cannot be, or a checkpoint of another one.
+        On a recipe that cannot be, or a checkpoint of another one, or of other first weights.
+    StateFileError
+        If the checkpoint is not sound.
     """
     network = recipe.make_network()
     if start is not None:
@@ -341,6 +345,7 @@ class _State:
         self._recipe, self._network, self._optimiser = recipe, network, optimiser
         self.step, self.stale, self.best = 0, 0, -math.inf
         self.best_weights = _copied(network)
+        self._began = digest_of(_arrays(self.best_weights))
         self.history: list[tuple[int, float]] = []
 
     def note(self, step: int, score: float) -> None:
@@ -355,26 +360,38 @@ class _State:
         """Write it, all or nothing."""
         kept = {
             "recipe": dataclasses.asdict(self._recipe),
+            "began": self._began,
             "network": self._network.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "best_weights": self.best_weights,
             "numbers": (self.step, self.stale, self.best),
             "history": self.history,
         }
-        partial = path.with_name(path.name + ".writing")
-        torch.save(kept, partial)
-        partial.replace(path)
+        write_state(path, _arrays(kept))
 
     def load(self, path: Path) -> None:
         """Go on where a file left off."""
-        kept = torch.load(path, weights_only=True)
-        if kept["recipe"] != dataclasses.asdict(self._recipe):
-            raise InvalidArgumentError("checkpoint", "that of the same recipe", str(kept["recipe"]))
-        self._network.load_state_dict(kept["network"])
-        self._optimiser.load_state_dict(kept["optimiser"])
-        self.best_weights = kept["best_weights"]
-        self.step, self.stale, self.best = kept["numbers"]
-        self.history = kept["history"]
+        kept = tree_map_only(np.ndarray, torch.from_numpy, read_state(path))
+        if not isinstance(kept, dict):
+            raise StateFileError(path, "it is no state of a training")
+        if kept.get("recipe") != dataclasses.asdict(self._recipe):
+            raise InvalidArgumentError("checkpoint", "that of the same recipe", str(kept.get("recipe")))
+        if kept.get("began") != self._began:
+            raise InvalidArgumentError("checkpoint", "that of the same first weights", f"others in {path}")
+        try:
+            self._network.load_state_dict(kept["best_weights"])
+            self.best_weights = _copied(self._network)
+            self._network.load_state_dict(kept["network"])
+            self._optimiser.load_state_dict(kept["optimiser"])
+            self.step, self.stale, self.best = kept["numbers"]
+            self.history = [(step, score) for step, score in kept["history"]]
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise StateFileError(path, str(error)) from error
+
+
+def _arrays(state: Any) -> Any:
+    """Return a state with NumPy arrays in place of its tensors."""
+    return tree_map_only(Tensor, lambda tensor: tensor.detach().cpu().numpy(), state)
 
 
 def _copied(network: nn.Module) -> dict[str, Tensor]:

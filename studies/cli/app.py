@@ -70,6 +70,7 @@ def _is_mistake(error: Exception) -> bool:
     """Whether an error is about what the person gave, and not about this program."""
     from channels.errors import InvalidArgumentError
     from ris.predictors.model_file import ModelFileError
+    from ris.predictors.state_file import StateFileError
 
     known = (
         CycloptsError,
@@ -80,4 +81,4 @@ def _is_mistake(error: Exception) -> bool:
         StudyFileError,
         UsageError,
     )
-    return isinstance(error, (*known, InvalidArgumentError, ModelFileError, MemoryError))
+    return isinstance(error, (*known, InvalidArgumentError, ModelFileError, StateFileError, MemoryError))

@@ -28,9 +28,9 @@ def compare(
 
     One table and one figure, on fixed systems like those of the training and of unseen geometry: closed
     form, steering, random phases, gradient ascents of several budgets, and networks in floats and integers.
-    Writes compare-TASK.csv, .png and .pdf. In full it takes hours, most of them for the optimum; that of the
-    statistical task is kept in results/optimum, system by system, and is not searched for again. Needs torch
-    (`pip install double-ris[train]`).
+    Writes compare-TASK.csv, .png and .pdf. In full it takes hours, most of them for ascents; rates are kept
+    in results/rates, so that an interrupted comparison goes on, and one of other models takes minutes. Needs
+    torch (`pip install double-ris[train]`).
 
     Example: `ris compare --quick`
 
@@ -59,7 +59,7 @@ def compare(
     from ris.predictors import zoo
     from studies import comparison, plots
     from studies.files import prepare_outputs
-    from studies.trained import OPTIMA
+    from studies.trained import RATES
 
     shipped = {name: zoo.path_of(name) for name in zoo.names()}
     files = {name: path for name, path in shipped.items() if zoo.task_of(name) == task}
@@ -70,7 +70,7 @@ def compare(
     csv, png, pdf = (out / f"compare-{task}{'-quick' * quick}.{kind}" for kind in ("csv", "png", "pdf"))
     prepare_outputs([csv, png, pdf], force=True)
     with show_bar("compare") as bar:
-        found = comparing.compare(task, files, settings, bar, OPTIMA)
+        found = comparing.compare(task, files, settings, bar, RATES)
     comparison.write_comparison(found, csv)
     plots.write_figure(lambda: comparison.draw_comparison(found), png, pdf)
     console = make_console()

@@ -23,6 +23,7 @@ Intervals are 95 % bootstrap intervals over trainings and systems, paired.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ from ris.progress import Progress, labelled, parts
 from studies.experiment import Check, Experiment, Outcome, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, PAGE
-from studies.trained import OPTIMA, file_of, kept_model, trained_network
+from studies.trained import RATES, file_of, kept_model, trained_network
 
 # torch takes long to import, and a list of experiments needs none.
 if TYPE_CHECKING:
@@ -134,80 +135,54 @@ class Settings:
 def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> Outcome:
     """Train the networks, and measure them and what to hold them against."""
     from ris.predictors.bootstrap import ratio
-    from ris.predictors.compare import OPTIMUM, Given, median_seconds, untrained_ways
+    from ris.predictors.compare import OPTIMUM, Given, median_seconds, rates_of_ways, untrained_ways
     from ris.predictors.compare import Settings as Compared
-    from ris.predictors.optimum import Search, optimal_rates
     from ris.predictors.statistical import StatisticalTask
 
-    task, search = StatisticalTask(settings.side), Search()
-    untrained = untrained_ways(task, Compared(settings.systems, (), 0, 0, search=search))
-    ways = {name: [untrained[name]] for name in BASELINES}
-    ways |= _networks(settings, lambda share, text: progress(0.5 * share, text))
-    optimum: dict[str, Real] = {}
-    rates: dict[str, dict[str, Real]] = {}
-    for i, split in enumerate(SPLITS):
-        found: dict[str, list[Real]] = {name: [] for name in ways}
-        best = []
-        for first in range(0, settings.systems, 16):
-            progress(0.5 + 0.25 * (i + first / settings.systems), f"{split} systems from {first}")
-            count = min(16, settings.systems - first)
-            given = Given.of(task, split, count, first)
-            best.append(optimal_rates(task, split, count, first, search, OPTIMA))
-            for name, each in ways.items():
-                found[name].append(np.array([given.rates(way(given)) for way in each]))
-        optimum[split] = np.concatenate(best)
-        rates[split] = {name: np.concatenate(blocks, axis=1) for name, blocks in found.items()}
+    task = StatisticalTask(settings.side)
+    untrained = untrained_ways(task, Compared(settings.systems, (), 0, 0))
+    of_trainings, of_measuring = parts(progress, [2, 1])
+    ways = {(name, 0): untrained[name] for name in (OPTIMUM, *BASELINES)} | _networks(settings, of_trainings)
+    found = rates_of_ways(task, ways, settings.systems, progress=of_measuring, folder=RATES)
+    names = list(dict.fromkeys(name for name, _ in ways if name != OPTIMUM))
+    rates = {
+        split: {name: np.array([found[way][split] for way in ways if way[0] == name]) for name in names}
+        for split in SPLITS
+    }
+    optimum = {split: found[OPTIMUM, 0][split] for split in SPLITS}
     one = Given.of(task, "test", 1, 0)
-    timed = {name: each[0] for name, each in ways.items()} | {OPTIMUM: untrained[OPTIMUM]}
-    seconds = {name: median_seconds(lambda way=way: way(one)) for name, way in timed.items()}  # type: ignore[misc]
-    shares = {split: {name: ratio(rates[split][name], optimum[split]) for name in ways} for split in SPLITS}
+    timed = {name: ways[name, 0].phasors for name in (*names, OPTIMUM)}
+    seconds = {name: median_seconds(partial(phasors, one)) for name, phasors in timed.items()}
+    shares = {split: {name: ratio(rates[split][name], optimum[split]) for name in names} for split in SPLITS}
     gains: dict[tuple[str, str, str], Estimate] = {}
     for split, (what, baselines) in product(SPLITS, (("steering", STEERING), ("mean gain", MEAN_GAIN))):
         untaught = max((rates[split][name] for name in baselines), key=np.mean)
-        names = [name for name in ways if name not in BASELINES]
-        gains |= {(name, what, split): ratio(rates[split][name], untaught) for name in names}
-    data = _arrays(list(ways), shares, optimum, seconds, OPTIMUM)
+        taught = (name for name in names if name not in BASELINES)
+        gains |= {(name, what, split): ratio(rates[split][name], untaught) for name in taught}
+    data = _arrays(names, shares, optimum, seconds, OPTIMUM)
     return Outcome(data, tuple(_checks(shares, gains, seconds, OPTIMUM)))
 
 
-def _networks(settings: Settings, progress: Progress) -> "dict[str, list[Way]]":
-    """Ways to set the phases by networks, each of several trainings."""
-    import torch
-
-    from ris.predictors.compare import Given
+def _networks(settings: Settings, progress: Progress) -> "dict[tuple[str, int], Way]":
+    """Ways to set the phases by networks: by name and number of the training."""
+    from ris.predictors.compare import by_network, by_predictor
     from ris.predictors.module import Network
-    from ris.predictors.runtime import Predictor as Runtime
-    from ris.predictors.task import unit
-    from ris.predictors.train import Predictor, phasors
-
-    def by_network(network: Predictor) -> "Way":
-        def way(given: Given) -> NDArray[np.complex128]:
-            with torch.no_grad():
-                return np.asarray(unit(phasors(network, given.tensors).numpy().astype(np.complex128)))
-
-        return way
-
-    def by_runtime(runtime: Runtime) -> "Way":
-        def way(given: Given) -> NDArray[np.complex128]:
-            made = runtime.run(given.batch.maps)[:, 0].astype(np.complex128)
-            return np.asarray(unit(made[:, 0] + 1j * made[:, 1]))
-
-        return way
+    from ris.predictors.runtime import Predictor
+    from ris.predictors.state_file import digest_of
 
     names = (REFERENCE, *settings.networks)
-    ways: dict[str, list[Way]] = {REFERENCE: [], INTEGERS: []}
+    ways: dict[tuple[str, int], Way] = {}
     told = iter(parts(progress, [1] * len(names) * settings.seeds))
-    for name in names:
-        ways[name] = []
-        for seed in range(settings.seeds):
-            recipes = settings.recipes(name, seed)
-            of_floats, of_integers = parts(next(told), [3, 1])
-            network = trained_network(recipes, of_floats)
-            network.eval()
-            ways[name].append(by_network(network))
-            if name == REFERENCE and isinstance(network, Network):
-                made = _integers(network, recipes, settings, of_integers)
-                ways[INTEGERS].append(by_runtime(Runtime(made)))
+    for name, seed in product(names, range(settings.seeds)):
+        recipes = settings.recipes(name, seed)
+        of_floats, of_integers = parts(next(told), [3, 1])
+        network = trained_network(recipes, of_floats)
+        network.eval()
+        weights = digest_of({key: value.numpy() for key, value in network.state_dict().items()})
+        ways[name, seed] = by_network(network, [name, weights])
+        if name == REFERENCE and isinstance(network, Network):
+            model = _integers(network, recipes, settings, of_integers)
+            ways[INTEGERS, seed] = by_predictor(Predictor(model), [INTEGERS, digest_of(model.arrays)])
     return ways
 
 
@@ -228,7 +203,7 @@ def _integers(network: "Network", recipes: "list[Recipe]", settings: Settings, p
 def _arrays(
     names: list[str],
     shares: "dict[Split, dict[str, Estimate]]",
-    optimum: dict[str, Real],
+    optimum: "dict[Split, Real]",
     seconds: dict[str, float],
     best: str,
 ) -> Variables:

@@ -17,8 +17,9 @@ convolutional network (Kipf and Welling, ICLR 2017) of as many parameters to 4 %
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -29,6 +30,8 @@ from ris.progress import Progress, labelled, parts
 from studies.experiment import Check, Experiment, Outcome, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, make_panels
+from studies.results import versions
+from studies.trained import FOLDER
 
 if TYPE_CHECKING:
     from ris.predictors.bootstrap import Estimate
@@ -77,7 +80,8 @@ class Settings:
 def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> Outcome:
     """Train all networks, and compare what it took and their rates on the same systems."""
     from ris.predictors.bootstrap import ratio
-    from studies.experiments.claims._subgraph import drawn, train
+    from ris.predictors.state_file import kept
+    from studies.experiments.claims._subgraph import drawn
 
     trained = []
     *trainings, at_last = parts(progress, [1] * (settings.seeds * len(NETWORKS)) + [1])
@@ -89,11 +93,12 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
         trained.append([_network(name, seed) for name in NETWORKS])
         for i, (name, network) in enumerate(zip(NETWORKS, trained[seed], strict=True)):
             tell = labelled(trainings[seed * len(NETWORKS) + i], f"{name}, seed {seed}")
-            patch = None if name.endswith(WHOLE) else settings.patch
-            memory[i] = _peak(network, batches[0], patch, stream)
-            begin = time.process_time()
-            train(network, batches, settings.epochs, stream.child("places", seed), patch, tell)
-            seconds[i, seed] = (time.process_time() - begin) / settings.epochs
+            places, patch = stream.child("places", seed), None if name.endswith(WHOLE) else settings.patch
+            made_by = [name, seed, asdict(settings), stream.seed, dict(versions())]
+            make = partial(_training, settings, network, batches, places, patch, tell)
+            made = kept(FOLDER, f"subgraph-{seed}", made_by, make)
+            network.load_arrays(made["weights"])
+            memory[i], seconds[i, seed] = made["memory"], made["seconds"]
     at_last(0.0, "rates")
     rates, without = _rates(settings, trained)
     ratios = ratio(rates[1], rates[0]), ratio(rates[1], rates[2])
@@ -135,6 +140,24 @@ def _network(name: str, seed: int) -> "Network":
     if name.startswith("lgcl"):
         return gentle(Network(lgcl(CHANNELS, width=LGCL_WIDTH), seed))
     return plain(gentle(Network(gcn(CHANNELS, GCN_WIDTH), seed)))
+
+
+def _training(
+    settings: Settings,
+    network: "Network",
+    batches: "list[ScatteredBatch]",
+    places: channels.Stream,
+    patch: int | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Train a network: its weights, the most bytes of a step, and the seconds of an epoch."""
+    from studies.experiments.claims._subgraph import train
+
+    memory = _peak(network, batches[0], patch, places)
+    begin = time.process_time()
+    train(network, batches, settings.epochs, places, patch, progress)
+    seconds = (time.process_time() - begin) / settings.epochs
+    return {"weights": network.arrays(), "memory": memory, "seconds": seconds}
 
 
 def _peak(network: "Network", batch: "ScatteredBatch", patch: int | None, stream: channels.Stream) -> int:
