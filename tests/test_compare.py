@@ -9,8 +9,9 @@ from predictors_graphs import residual_cnn
 
 from channels.errors import InvalidArgumentError
 from ris.predictors import compare as comparing
-from ris.predictors.compare import OPTIMUM, SPLITS, Comparison, Entry, Settings, compare
+from ris.predictors.compare import OPTIMUM, SPLITS, Comparison, Entry, Settings, compare, untrained_ways
 from ris.predictors.compress.methods import compressed
+from ris.predictors.instantaneous import InstantaneousTask
 from ris.predictors.model import FloatModel
 from ris.predictors.model_file import read_model, write_model
 from ris.predictors.module import Network
@@ -155,25 +156,32 @@ def test_an_interrupted_comparison_goes_on(models, found, tmp_path, monkeypatch)
         if share > 0.6:
             raise StoppedError
 
-    def block(files):
-        return sorted(path.name for path in files if path.name.startswith("statistical-test-0-2-"))
-
     monkeypatch.setattr(comparing, "TIMED", 0.0)
+    few, tiny = dataclasses.replace(SMALL, budgets=(2,)), {"tiny": models["tiny"]}
     with pytest.raises(StoppedError):
-        compare("statistical", models, SMALL, stop, tmp_path)
+        compare("statistical", tiny, few, stop, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    again = compare("statistical", models, SMALL, folder=tmp_path)
-    for one in found.entries:
+    again = compare("statistical", tiny, few, folder=tmp_path)
+    for one in again.entries:
         for split in SPLITS:
-            np.testing.assert_array_equal(again[one.name].rates[split], one.rates[split])
-    assert len(before) < len(list(tmp_path.iterdir())) == 4 * len(found.entries)
+            np.testing.assert_array_equal(one.rates[split], found[one.name].rates[split])
+    assert len(before) < len(list(tmp_path.iterdir())) == 4 * len(again.entries)
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
-    ways = block(tmp_path.iterdir())
-    compare("statistical", {"tiny": models["tiny-int8"]}, SMALL, folder=tmp_path)
-    assert block(tmp_path.iterdir()) == ways
-    other = dataclasses.replace(SMALL, budgets=(), search=Search(1, 2, 1, 5))
-    compare("statistical", {"tiny": models["tiny"]}, other, folder=tmp_path)
-    assert len(block(tmp_path.iterdir())) == len(ways) + 1
+    other = compare("statistical", {"tiny": models["tiny-int8"]}, few, folder=tmp_path)["tiny"]
+    np.testing.assert_array_equal(other.rates["test"], found["tiny-int8"].rates["test"])
+    assert len(list(tmp_path.iterdir())) == 4 * (len(again.entries) + 1)
+
+
+def test_what_decides_the_optimum_is_told_apart():
+    families = StatisticalTask(4), InstantaneousTask(4)
+    searches = (
+        SMALL,
+        dataclasses.replace(SMALL, search=Search(1, 2, 1, 5)),
+        dataclasses.replace(SMALL, steps=26),
+    )
+    told = [[untrained_ways(family, one)[OPTIMUM].made_by for one in searches] for family in families]
+    assert told[0][0] == told[0][2] != told[0][1]
+    assert told[1][0] == told[1][1] != told[1][2]
 
 
 def test_damaged_rates_are_found(models, tmp_path):

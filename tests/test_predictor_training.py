@@ -77,10 +77,9 @@ def test_a_damaged_checkpoint(tmp_path):
     train(recipe, checkpoint=path)
     state = read_state(path)
     for key in state:
-        for wrong in ("nothing", 3, {"mlp": 3}):
-            write_state(path, {**state, key: wrong})
-            with pytest.raises((StateFileError, InvalidArgumentError)):
-                train(recipe, checkpoint=path)
+        write_state(path, {**state, key: {"mlp": 3}})
+        with pytest.raises((StateFileError, InvalidArgumentError)):
+            train(recipe, checkpoint=path)
     data = path.read_bytes()
     path.write_bytes(data[:-1])
     with pytest.raises(StateFileError, match="remove the file"):

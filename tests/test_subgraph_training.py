@@ -9,6 +9,7 @@ from ris.predictors.module import Network
 from ris.predictors.networks import lgcl
 from ris.predictors.networks.unrolled import as_phasors
 from ris.predictors.scattered import ScatteredTask
+from ris.progress import tell_nothing
 from studies.experiments.claims import subgraph_training
 from studies.experiments.claims._subgraph import (
     CHANNELS,
@@ -208,3 +209,20 @@ def test_checks_of_the_claim():
 
     assert passed(0.4, 0.6, 0.997, 1.002) == [True, True, True, True]
     assert passed(0.41, 0.61, 0.9955, 1.0005) == [False, False, False, False]
+
+
+def test_an_interrupted_claim_goes_on(tmp_path, monkeypatch):
+    """What was trained, and what that took, comes from its files."""
+    monkeypatch.chdir(tmp_path)
+    settings = subgraph_training.Settings(side=4, patch=2, seeds=1, systems=4, batch=2, epochs=1, test=4)
+    first = subgraph_training.measure(settings, Stream(1), tell_nothing)
+
+    def train_again(*_):
+        raise NotImplementedError
+
+    monkeypatch.setattr(subgraph_training, "_training", train_again)
+    again = subgraph_training.measure(settings, Stream(1), tell_nothing)
+    for name in ("memory", "epoch_time", "rate"):
+        np.testing.assert_array_equal(again.data[name][1], first.data[name][1])
+    with pytest.raises(NotImplementedError):
+        subgraph_training.measure(settings, Stream(2), tell_nothing)
