@@ -74,15 +74,23 @@ class Settings:
 
 def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> Outcome:
     """Train all networks; the systems of training and test have fixed seeds of their own."""
-    seeds = range(settings.seeds)
-    found = [_Trainings(settings, seed) for seed in seeds]
-    for one, told in zip(found, parts(progress, [1] * len(found)), strict=True):
-        one.train(told)
-    sizes = np.array([[one.rates_of_inputs(side) for one in found] for side in settings.sides])
-    separate = np.array([one.rates_of_separate() for one in found])
-    blocks = np.array([one.rates_of_blocks() for one in found])
-    moving = np.array([[one.rates_of_frames(doppler) for one in found] for doppler in settings.doppler])
+    found = [_Trainings(settings, seed) for seed in range(settings.seeds)]
+    measured = []
+    for seed, (one, told) in enumerate(zip(found, parts(progress, [1] * len(found)), strict=True)):
+        of_training, of_rates = parts(told, [4, 1])
+        one.train(of_training)
+        of_rates(0.0, f"rates, seed {seed}")
+        measured.append(
+            (
+                [one.rates_of_inputs(side) for side in settings.sides],
+                one.rates_of_separate(),
+                one.rates_of_blocks(),
+                [one.rates_of_frames(doppler) for doppler in settings.doppler],
+            )
+        )
+    sizes, separate, blocks, moving = (np.array(rates) for rates in zip(*measured, strict=True))
     # Axes: size or f_d T, training, what is compared, system.
+    sizes, moving = sizes.swapaxes(0, 1), moving.swapaxes(0, 1)
     gains = {
         "inputs": [[ratio(one[:, 0], one[:, i]) for i in (1, 2)] for one in sizes],
         "separate": ratio(sizes[-1, :, 0], separate),
