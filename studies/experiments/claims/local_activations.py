@@ -39,7 +39,7 @@ LEAST = 1.02, 0.995
 class Settings:
     """Trainings, rows and columns of the surfaces, steps, systems of a step and of the test."""
 
-    seeds: int = 3
+    seeds: int = 8
     side: int = 8
     steps: int = 800
     batch: int = 32
