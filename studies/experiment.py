@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -79,7 +79,8 @@ class Check:
         known error of a limit.
     half_width : float
         Of the interval around `ours`: `AGREEMENT` standard errors for "equals", `CLAIM` for thresholds; 0 for
-        a number without statistical error.
+        a number without statistical error. Of an interval that reaches further on one side it is that of the
+        side on which the threshold lies.
     """
 
     quantity: str
@@ -89,6 +90,15 @@ class Check:
     relation: Relation = "equals"
     tolerance: float = 0.0
     half_width: float = 0.0
+
+    @classmethod
+    def of(
+        cls, quantity: str, estimate: Iterable[float], reference: float, source: str, relation: Relation
+    ) -> Self:
+        """Return the check of an estimate with its interval: value, low and high end."""
+        value, low, high = map(float, estimate)
+        towards = value - low if value >= reference else high - value
+        return cls(quantity, value, reference, source, relation, half_width=towards)
 
     @property
     def deviation(self) -> float:

@@ -88,6 +88,19 @@ def test_verdicts(verdict, one):
     assert one.verdict == verdict
 
 
+@pytest.mark.parametrize("relation", ["at least", "at most"])
+def test_the_side_of_an_interval_towards_the_threshold_decides(relation):
+    """In all intervals with ends below, at and above the threshold, as if it had but one side."""
+    ahead, behind = ("passed", "FAILED") if relation == "at least" else ("FAILED", "passed")
+    for value, low, high, verdict in (
+        (2.5, 2.1, 9.0, ahead),
+        (2.5, 1.9, 2.6, "not sure"),
+        (1.5, 0.0, 1.9, behind),
+        (1.5, 1.4, 2.1, "not sure"),
+    ):
+        assert Check.of("x", (value, low, high), 2.0, "somewhere", relation).verdict == verdict
+
+
 def test_farthest_is_the_one_nearest_to_failure():
     passed = [check(2.01, tolerance=0.1), check(2.02, tolerance=0.03), check(1.95, tolerance=0.2)]
     assert farthest(passed) == dataclasses.replace(passed[1], quantity="x (farthest of 3)")

@@ -121,12 +121,12 @@ def _data(settings: Settings, rates: Real, shares: Real, closed: Real) -> Variab
 
 def _checks(settings: Settings, closed: Estimate, share: Estimate, kept: Estimate) -> Iterator[Check]:
     trainings = f"{len(settings.seeds)} trainings, {settings.systems} systems"
-    for name, (value, low, _), least, source in (
+    for name, found, least, source in (
         ("rate of taught adders over their teacher's", share, OF_TEACHER, PAPER),
         ("share of the gap between plain adders and the teacher that is closed", closed, OF_GAP, PAPER),
         ("rate of taught adders of 8 bits over that in floats", kept, OF_FLOATS, INTEGERS),
     ):
-        yield Check(f"{name}, {trainings}", value, least, source, "at least", half_width=value - low)
+        yield Check.of(f"{name}, {trainings}", found, least, source, "at least")
 
 
 def draw(values: Values) -> Figure:

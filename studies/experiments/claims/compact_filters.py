@@ -137,7 +137,7 @@ def _data(settings: Settings, rates: Real, shares: Real, sizes: Real) -> Variabl
 
 def _checks(settings: Settings, shares: Real, weights: Real) -> Iterator[Check]:
     trainings = f"{len(settings.seeds)} trainings, {settings.systems} systems"
-    for name, title, (value, low, _), left in zip(NETWORKS, TITLES, shares, weights, strict=True):
+    for name, title, share, left in zip(NETWORKS, TITLES, shares, weights, strict=True):
         if name in CLAIMS:
             fewer, least, source = CLAIMS[name]
             yield Check(
@@ -147,10 +147,8 @@ def _checks(settings: Settings, shares: Real, weights: Real) -> Iterator[Check]:
                 source,
                 "at least",
             )
-            yield Check(
-                f"{title}, 8 bits: rate over that of the reference in floats, {trainings}",
-                value, least, source, "at least", half_width=value - low,
-            )  # fmt: skip
+            quantity = f"{title}, 8 bits: rate over that of the reference in floats, {trainings}"
+            yield Check.of(quantity, share, least, source, "at least")
 
 
 def draw(values: Values) -> Figure:

@@ -141,8 +141,8 @@ def _data(settings: Settings, rates: Real, sizes: Real, shares: Real, gains: Rea
 
 def _checks(settings: Settings, gains: Real, kept: float) -> Iterator[Check]:
     trainings = f"{len(settings.seeds)} trainings, {settings.systems} systems"
-    for name, paper, (value, low, _) in zip(GAINS, PAPERS, gains, strict=True):
-        yield Check(f"rate, {name}, {trainings}", value, 1.0, paper, "at least", half_width=value - low)
+    for name, paper, gain in zip(GAINS, PAPERS, gains, strict=True):
+        yield Check.of(f"rate, {name}, {trainings}", gain, 1.0, paper, "at least")
     name = "products of the training that stochastic depth saves, share"
     yield Check(name, 1 - kept, SAVED, PAPER, "at least")
 

@@ -170,9 +170,9 @@ def _data(settings: Settings, floats: Real, rates: Real, shares: Real, recovered
 def _checks(settings: Settings, recovered: Real) -> Iterator[Check]:
     trainings = f"{len(settings.seeds)} trainings, {settings.systems} systems"
     for case, row in zip(CASES, recovered, strict=True):
-        for bits, (_, (value, low, _)) in zip(LEAST, row, strict=True):
+        for bits, (_, found) in zip(LEAST, row, strict=True):
             name = f"share of the loss recovered, {bits} bits, {case}, {trainings}"
-            yield Check(name, value, LEAST[bits], SOURCE, "at least", half_width=value - low)
+            yield Check.of(name, found, LEAST[bits], SOURCE, "at least")
 
 
 def draw(values: Values) -> Figure:

@@ -133,40 +133,25 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
         "optimum": (("split",), optimum, {"units": "bit/s/Hz", "long_name": "optimum with perfect CSI"}),
     }
     at = list(ways).index
-    return Outcome(data, tuple(_checks(settings, share[0], low[0], gain, at)))
+    of_test = np.array([share[0], low[0], high[0]])
+    return Outcome(data, tuple(_checks(settings, of_test, gain, at)))
 
 
 def _checks(
     settings: Settings,
-    share: Real,
-    low: Real,
+    shares: Real,
     gain: "Mapping[tuple[str, float], Estimate]",
     at: Callable[[str], int],
 ) -> Iterator[Check]:
     levels = settings.pilots_db
     highest = int(np.argmax(levels))
-    best = max(settings.networks, key=lambda name: share[at(name), highest])
-    value, least = share[at(best), highest], low[at(best), highest]
-    yield Check(
-        f"{NAMES[best]}: share of the optimum, pilots at {levels[highest]:g} dB",
-        value,
-        GATE,
-        CLAIM,
-        "at least",
-        half_width=value - least,
-    )
+    best = max(settings.networks, key=lambda name: shares[0, at(name), highest])
+    quantity = f"{NAMES[best]}: share of the optimum, pilots at {levels[highest]:g} dB"
+    yield Check.of(quantity, shares[:, at(best), highest], GATE, CLAIM, "at least")
     for name in settings.networks:
-        level, (value, least, _) = min(
-            ((level, gain[name, level]) for level in levels), key=lambda pair: pair[1].low
-        )
-        yield Check(
-            f"{NAMES[name]}: rate over that of the best steering, pilots at {level:g} dB (worst)",
-            value,
-            1.0,
-            ABOVE,
-            "at least",
-            half_width=value - least,
-        )
+        level = min(levels, key=lambda level: gain[name, level].low)
+        quantity = f"{NAMES[name]}: rate over that of the best steering, pilots at {level:g} dB (worst)"
+        yield Check.of(quantity, gain[name, level], 1.0, ABOVE, "at least")
 
 
 def _ways(settings: Settings, progress: Progress) -> dict[str, Callable[[Any], list[Any]]]:

@@ -191,10 +191,7 @@ def _trained(
 def _checks(kept: dict[str, list[Estimate]], splits: tuple[str, ...], smaller: float) -> Iterator[Check]:
     for name, (least, source) in BOUNDS.items():
         for split, one in zip(splits, kept[name], strict=True):
-            yield Check(
-                f"rate over {PAIRS[name]}: {name}, {split}", one.value, least, source, "at least",
-                half_width=one.value - one.low,
-            )  # fmt: skip
+            yield Check.of(f"rate over {PAIRS[name]}: {name}, {split}", one, least, source, "at least")
     yield Check("size of the float file over that of 8 bits", smaller, SMALLER, SIZE, "at least")
 
 

@@ -184,25 +184,23 @@ def _checks(kept: Real, kept_trained: Real) -> Iterator[Check]:
     """Value, low and high end of ratios: axes (network, scale, bits) and (training,)."""
     eight, four = BITS.index((8, 8)), BITS.index((4, 8))
     for name, of_scales in zip(NETWORKS, kept, strict=True):
-        value, low, _ = of_scales[0, eight]
-        yield Check(
-            f"8 bits, scales of channels, {name}: rate over float", value, 0.98, f"{PAPER}: at most 2 % less",
-            "at least", half_width=value - low,
+        yield Check.of(
+            f"8 bits, scales of channels, {name}: rate over float", of_scales[0, eight], 0.98,
+            f"{PAPER}: at most 2 % less", "at least",
         )  # fmt: skip
         gain = of_scales[0, four, 0] - of_scales[1, four, 0]
         yield Check(
             f"4-bit weights, {name}: kept with scales of channels less with those of convolutions", gain, 0.0,
             f"{PAPER}: scales of channels keep more", "at least",
         )  # fmt: skip
-    for (name, scale), (value, low, _) in zip(TRAINED, kept_trained, strict=True):
-        yield Check(
-            f"4-bit weights, trained, scales of {scale}, {name}: rate over control", value, 0.9,
-            f"{PAPER}: 2 to 10 % less", "at least", half_width=value - low,
+    for (name, scale), found in zip(TRAINED, kept_trained, strict=True):
+        yield Check.of(
+            f"4-bit weights, trained, scales of {scale}, {name}: rate over control", found, 0.9,
+            f"{PAPER}: 2 to 10 % less", "at least",
         )  # fmt: skip
-    value, _, high = kept[1, 1, BITS.index((8, 0))]
-    yield Check(
-        "8-bit weights, scales of convolutions, separable: rate over float", value, 0.98,
-        f"{PAPER}: depthwise networks fail", "at most", half_width=high - value,
+    yield Check.of(
+        "8-bit weights, scales of convolutions, separable: rate over float", kept[1, 1, BITS.index((8, 0))],
+        0.98, f"{PAPER}: depthwise networks fail", "at most",
     )  # fmt: skip
 
 

@@ -82,14 +82,7 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
 
 def _checks(ratios: "list[Estimate]") -> Iterator[Check]:
     for pilots, found, least in zip(PILOTS, ratios, LEAST, strict=True):
-        yield Check(
-            f"mean rate, median to rectifier, {pilots} pilots",
-            found.value,
-            least,
-            PAPER,
-            "at least",
-            half_width=found.value - found.low,
-        )
+        yield Check.of(f"mean rate, median to rectifier, {pilots} pilots", found, least, PAPER, "at least")
 
 
 def draw(values: Values) -> Figure:

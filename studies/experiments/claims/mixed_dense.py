@@ -209,7 +209,7 @@ def _count(network: Any, parts: tuple[str, ...] | None = None) -> int:
 
 def _checks(settings: Settings, gains: dict[str, Any], parameters: dict[str, int]) -> Iterator[Check]:
     def at_least(quantity: str, gain: Any, threshold: float) -> Check:
-        return Check(quantity, gain.value, threshold, PAPER, "at least", half_width=gain.value - gain.low)
+        return Check.of(quantity, gain, threshold, PAPER, "at least")
 
     for side, (full, bicubic) in zip(settings.sides, gains["inputs"], strict=True):
         yield at_least(f"rate over that with all pilots, {side} x {side}", full, OF_FULL)

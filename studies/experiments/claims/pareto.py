@@ -302,12 +302,12 @@ def _data(
 
 def _checks(settings: Settings, shares: Real, sizes: Real) -> Iterator[Check]:
     trainings = f"{len(settings.seeds)} trainings, {settings.systems} systems"
-    for entry, (value, low, _), size in zip(MODELS, shares, sizes.max(1), strict=True):
+    for entry, share, size in zip(MODELS, shares, sizes.max(1), strict=True):
         if entry.label not in CLAIMS:
             continue
         most, least = CLAIMS[entry.label]
         text = f"rate over the reference's: {entry.family}, {entry.label}, {trainings}"
-        yield Check(text, value, least, SOURCE, "at least", half_width=value - low)
+        yield Check.of(text, share, least, SOURCE, "at least")
         yield Check("bytes of its file (largest of the trainings)", size, most, SOURCE, "at most")
 
 

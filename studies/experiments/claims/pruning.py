@@ -188,17 +188,14 @@ def _data(
 
 def _checks(settings: Settings, in_floats: Real, shares: Real, left: Real, told: Real) -> Iterator[Check]:
     trainings = f"{len(settings.seeds)} trainings, {settings.systems} systems"
-    value, low, _ = in_floats
-    yield Check(
-        f"rate over the control's, {WAYS[PRUNED]}, in floats, {trainings}", value, KEPT, SOURCES[PRUNED],
-        "at least", half_width=value - low,
+    yield Check.of(
+        f"rate over the control's, {WAYS[PRUNED]}, in floats, {trainings}", in_floats, KEPT, SOURCES[PRUNED],
+        "at least",
     )  # fmt: skip
     for way, source in SOURCES.items():
-        value, low, _ = shares[way]
-        yield Check(
-            f"rate over the control's, {WAYS[way]}, {trainings}", value, KEPT, source, "at least",
-            half_width=value - low,
-        )  # fmt: skip
+        yield Check.of(
+            f"rate over the control's, {WAYS[way]}, {trainings}", shares[way], KEPT, source, "at least"
+        )
     yield Check(
         "products between the ends over the control's, filter pruning", left[NARROWED].max(), PRODUCTS,
         SOURCES[NARROWED], "at most",

@@ -215,39 +215,17 @@ def _data(settings: Settings, rates: Real, shares: Real, gains: Real, less: Real
 
 def _checks(settings: Settings, rates: Real, shares: Real, less: Real) -> Iterator[Check]:
     trainings = f"{len(settings.seeds)} trainings, {settings.systems} unseen systems"
-    value, low, _ = shares[SHARP4]
-    yield Check(
-        f"rate over the control's, 4 bits, {trainings}",
-        value,
-        SHARE,
-        PAPER,
-        "at least",
-        half_width=value - low,
-    )
+    yield Check.of(f"rate over the control's, 4 bits, {trainings}", shares[SHARP4], SHARE, PAPER, "at least")
     yield Check(
         "bit operations in floats over those with 4 bits", less[SHARP4].min(), LESS, PAPER, "at least"
     )
     for sharp, plain in PAIRS:
         if WAYS[sharp].bits > FEW_BITS:
             continue
-        gain = ratio(rates[sharp], rates[plain])
-        yield Check(
-            f"rate, {WAYS[sharp].name} over rounding alone, {WAYS[sharp].bits} bits, {trainings}",
-            gain.value,
-            1.0,
-            PAPER,
-            "at least",
-            half_width=gain.value - gain.low,
-        )
+        name = f"rate, {WAYS[sharp].name} over rounding alone, {WAYS[sharp].bits} bits, {trainings}"
+        yield Check.of(name, ratio(rates[sharp], rates[plain]), 1.0, PAPER, "at least")
     gain = ratio(rates[GENERATED], rates[SHARP3])
-    yield Check(
-        f"rate, generated bits over 3 everywhere, {trainings}",
-        gain.value,
-        1.0,
-        PAPER,
-        "at least",
-        half_width=gain.value - gain.low,
-    )
+    yield Check.of(f"rate, generated bits over 3 everywhere, {trainings}", gain, 1.0, PAPER, "at least")
     yield Check(
         "bit operations with generated bits over those with 3 everywhere",
         (less[SHARP3] / less[GENERATED]).max(),

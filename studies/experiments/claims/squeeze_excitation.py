@@ -109,10 +109,7 @@ def _checks(
 ) -> Iterator[Check]:
     for name, against, sizes in zip(names, gains, parameters, strict=True):
         for other, gain in zip(NETWORKS, against, strict=False):
-            yield Check(
-                f"rate with gates over {other}, {name}", gain.value, GAIN, PAPER, "at least",
-                half_width=gain.value - gain.low,
-            )  # fmt: skip
+            yield Check.of(f"rate with gates over {other}, {name}", gain, GAIN, PAPER, "at least")
         yield Check(
             f"parameters with gates over without, {name}", sizes[2] / sizes[0], COST, PAPER, "at most"
         )

@@ -231,14 +231,12 @@ def _checks(
 ) -> Iterator[Check]:
     for name in (REFERENCE, INTEGERS):
         for split in SPLITS:
-            least, (value, low, _) = SHARES[split], shares[split][name]
-            quantity = f"{name}: share of the optimum, {split}"
-            yield Check(quantity, value, least, SHARE.format(least), "at least", half_width=value - low)
+            least, quantity = SHARES[split], f"{name}: share of the optimum, {split}"
+            yield Check.of(quantity, shares[split][name], least, SHARE.format(least), "at least")
         ratio = seconds[name] / seconds[best]
         yield Check(f"{name}: time over that of the optimum", ratio, FASTER, TIME, "at most")
-    for (name, what, systems), (value, low, _) in gains.items():
-        quantity = f"{name}: rate over that of {what}, {systems}"
-        yield Check(quantity, value, 1.0, ABOVE, "at least", half_width=value - low)
+    for (name, what, systems), gain in gains.items():
+        yield Check.of(f"{name}: rate over that of {what}, {systems}", gain, 1.0, ABOVE, "at least")
 
 
 def draw(values: Values) -> Figure:

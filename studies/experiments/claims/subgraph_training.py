@@ -207,7 +207,7 @@ def _checks(
         ("rate, sub-graphs to whole graph", ratios[0], RATE),
         ("rate, lgcl to gcn, both on sub-graphs", ratios[1], AGAINST_GCN),
     ):
-        yield Check(quantity, found.value, threshold, PAPER, "at least", half_width=found.value - found.low)
+        yield Check.of(quantity, found, threshold, PAPER, "at least")
 
 
 def draw(values: Values) -> Figure:

@@ -238,11 +238,9 @@ def _checks(
     settings: Settings, shares: Real, sizes: list[list[Sizes]], angles: Real, apart: float
 ) -> Iterator[Check]:
     trainings = f"{len(settings.seeds)} trainings, {settings.systems} systems"
-    for plan, (value, low, _) in zip(settings.plans, shares, strict=True):
-        yield Check(
-            f"rate over the control's, {plan.name} network, {trainings}", value, SHARE, IDEA, "at least",
-            half_width=value - low,
-        )  # fmt: skip
+    for plan, share in zip(settings.plans, shares, strict=True):
+        name = f"rate over the control's, {plan.name} network, {trainings}"
+        yield Check.of(name, share, SHARE, IDEA, "at least")
     small, wide = sizes
     yield Check(
         "coded bits of a weight between the ends, small network", max(one.bits for one in small), BITS, IDEA,
