@@ -203,12 +203,14 @@ def test_checks_of_the_claim():
     from ris.predictors.bootstrap import Estimate
 
     def passed(memory, seconds, whole, other):
+        """Of two trainings, with their times."""
         ratios = Estimate(whole, whole - 0.001, whole + 0.001), Estimate(other, other - 0.001, other + 0.001)
-        costs = np.array([1.0, memory, 1.0]), np.array([[0.5, 1.5], [seconds, seconds], [1.0, 1.0]])
+        costs = np.array([1.0, memory, 1.0]), np.array([[1.0, 1.0], seconds, [1.0, 1.0]])
         return [check.passed for check in subgraph_training._checks(*costs, ratios)]
 
-    assert passed(0.4, 0.6, 0.997, 1.002) == [True, True, True, True]
-    assert passed(0.41, 0.61, 0.9955, 1.0005) == [False, False, False, False]
+    assert passed(0.4, [0.6, 0.6], 0.997, 1.002) == [True, True, True, True]
+    assert passed(0.41, [0.61, 0.61], 0.9955, 1.0005) == [False, False, False, False]
+    assert passed(0.4, [0.5, 0.62], 0.997, 1.002) == [True, False, True, True]
 
 
 def test_an_interrupted_claim_goes_on(tmp_path, monkeypatch):

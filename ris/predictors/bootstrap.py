@@ -1,4 +1,4 @@
-"""Intervals of mean rates and of their ratios by the bootstrap, over systems and over trainings."""
+"""Intervals of means and of their ratios by the bootstrap, over systems and over trainings."""
 
 from typing import NamedTuple
 
@@ -30,7 +30,7 @@ def mean_rate_of(rates: Real) -> Estimate:
 
 
 def ratio(ours: Real, theirs: Real) -> Estimate:
-    """Return the ratio of two mean rates, paired: a resample takes the same systems for both.
+    """Return the ratio of two means, paired: a resample takes the same systems for both.
 
     The percentile bootstrap (Efron and Tibshirani, 1993). Of several trainings, those of a resample are drawn
     as well, and with them their systems; the t-th training of ours and of theirs belong together.
@@ -38,7 +38,7 @@ def ratio(ours: Real, theirs: Real) -> Estimate:
     Parameters
     ----------
     ours, theirs : ndarray, shape (S,) or (T, S)
-        Rates of the same S systems, of one or of T trainings; one of them may stand for every training.
+        Rates or times of the same S systems, of one or of T trainings; one may stand for every training.
     """
     ours, theirs = np.broadcast_arrays(np.atleast_2d(ours), np.atleast_2d(theirs))
     return _interval(ours.mean() / theirs.mean(), _resampled(ours) / _resampled(theirs))
