@@ -23,6 +23,7 @@ __all__ = [
     "RATES",
     "compressed_integers",
     "compressed_network",
+    "elements_left",
     "file_of",
     "float_model_of",
     "kept_model",
@@ -59,7 +60,7 @@ def trained_network(recipes: "Sequence[Recipe]", progress: Progress = tell_nothi
         raise InvalidArgumentError("recipes", "one recipe or more", "none")
     recipe, path = recipes[-1], file_of(recipes)
     if not path.exists():
-        earlier, last = parts(progress, [_steps_left(recipes[:-1]), recipe.steps])
+        earlier, last = parts(progress, [elements_left(recipes[:-1]), _elements(recipe)])
         start = trained_network(recipes[:-1], earlier).state_dict() if len(recipes) > 1 else None
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
@@ -76,11 +77,21 @@ def trained_network(recipes: "Sequence[Recipe]", progress: Progress = tell_nothi
     return network
 
 
-def _steps_left(recipes: "Sequence[Recipe]") -> int:
-    """Steps of trainings one after the other that no file keeps."""
+def elements_left(recipes: "Sequence[Recipe]") -> int:
+    """Return how many elements pass through trainings that no file keeps, as a measure of their time.
+
+    Parameters
+    ----------
+    recipes : sequence of Recipe
+        As for `trained_network`.
+    """
     if not recipes or file_of(recipes).exists():
         return 0
-    return recipes[-1].steps + _steps_left(recipes[:-1])
+    return _elements(recipes[-1]) + elements_left(recipes[:-1])
+
+
+def _elements(recipe: "Recipe") -> int:
+    return recipe.steps * recipe.batch * recipe.side**2
 
 
 def trained_graph(recipes: "Sequence[Recipe]", progress: Progress = tell_nothing) -> "Network":
@@ -115,7 +126,7 @@ def trained_integers(
 
     path = file_of([*recipes, tuning], options)
     if not path.exists():
-        earlier, last = parts(progress, [_steps_left(recipes), tuning.steps])
+        earlier, last = parts(progress, [elements_left(recipes), _elements(tuning)])
         network, partial = trained_graph(recipes, earlier), path.with_suffix(".partial")
         quantized = calibrated(network, recipes[-1], **options)
         optimise(
@@ -243,7 +254,7 @@ def trained_student(
     if alpha == 0:
         return trained_graph([student], progress).eval()
     path = file_of([recipe, student], {"alpha": alpha})
-    earlier, last = parts(progress, [_steps_left([recipe]), student.steps])
+    earlier, last = parts(progress, [elements_left([recipe]), _elements(student)])
     if not path.exists():
         teacher = trained_graph([recipe], earlier)
     return kept_network(
@@ -280,7 +291,7 @@ def trained_combination(
     student = dataclasses.replace(recipe, network=name)
     tuning = dataclasses.replace(tuning, network=name)
     path = file_of([recipe, student, tuning], dataclasses.asdict(combination))
-    first, second, last = parts(progress, [_steps_left([recipe]), student.steps, tuning.steps])
+    first, second, last = parts(progress, [elements_left([recipe]), _elements(student), _elements(tuning)])
     if not path.exists():
         teacher = trained_graph([recipe], first)
         small = trained_student(recipe, name, second, combination.alpha)

@@ -37,7 +37,7 @@ from ris.progress import Progress, labelled, parts
 from studies.experiment import Check, Experiment, Outcome, Values
 from studies.netcdf import Variables
 from studies.plots import COLOURS, PAGE
-from studies.trained import RATES, file_of, kept_model, trained_network
+from studies.trained import RATES, elements_left, file_of, kept_model, trained_network
 
 # torch takes long to import, and a list of experiments needs none.
 if TYPE_CHECKING:
@@ -175,12 +175,14 @@ def _networks(settings: Settings, progress: Progress) -> "dict[tuple[str, int], 
     from ris.predictors.runtime import Predictor
     from ris.predictors.state_file import digest_of
 
-    names = (REFERENCE, *settings.networks)
     ways: dict[tuple[str, int], Way] = {}
-    told = iter(parts(progress, [1] * len(names) * settings.seeds))
-    for name, seed in product(names, range(settings.seeds)):
-        recipes = settings.recipes(name, seed)
-        of_floats, of_integers = parts(next(told), [3, 1])
+    trainings = {
+        (name, seed): settings.recipes(name, seed)
+        for name, seed in product((REFERENCE, *settings.networks), range(settings.seeds))
+    }
+    told = parts(progress, [1 + elements_left(recipes) for recipes in trainings.values()])
+    for ((name, seed), recipes), tell in zip(trainings.items(), told, strict=True):
+        of_floats, of_integers = parts(tell, [3, 1])
         network = trained_network(recipes, of_floats)
         network.eval()
         weights = digest_of({key: value.numpy() for key, value in network.state_dict().items()})
