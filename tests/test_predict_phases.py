@@ -229,6 +229,7 @@ def test_models_of_another_task_are_refused(scenes, tmp_path):
     graph = residual_cnn(4, 1, 11)
     write_model(FloatModel(graph, Network(graph, 0).arrays(), metadata=stated), tmp_path / "other.h5")
     refused("13 input channels", scenes.system(0), model=tmp_path / "other.h5")
+    refused("one of the task 'instantaneous'", scenes.system(0), model="instantaneous")
 
 
 def test_shipped_models_are_small_and_say_what_made_them():

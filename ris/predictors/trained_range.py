@@ -74,8 +74,12 @@ class TrainedRange:
         Raises
         ------
         InvalidArgumentError
-            If there is no such thing.
+            If there is no such thing: models of the instantaneous task state none.
         """
+        if "range" not in metadata:
+            task = metadata.get("task", "unknown")
+            wanted = 'one of the task "statistical", whose file says what it was trained for'
+            raise InvalidArgumentError("model", wanted, f"one of the task {task!r} that does not")
         try:
             stated = metadata["range"]
             return cls(
@@ -87,7 +91,7 @@ class TrainedRange:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidArgumentError(
-                "model", "one that says what it was trained for", repr(error)
+                "model", "one that says what it was trained for as `ris train` does", repr(error)
             ) from None
 
     def as_metadata(self) -> dict[str, Any]:
