@@ -1,5 +1,7 @@
 """Training: the same bits for the same seed, with and without an interruption; what it writes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from ris.predictors.weights import read_weights, save
 from studies.cli import run_command
 
 SMALL = {"side": 4, "steps": 12, "batch": 4}
+TASKS = {"ascent8": "instantaneous"}
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +43,7 @@ def same(one, other):
 
 @pytest.mark.parametrize("network", ["se", "unrolled1", "ascent8"])
 def test_the_same_seed_gives_the_same_bits_also_after_an_interruption(network, tmp_path):
-    recipe = Recipe(network=network, seed=3, **SMALL)
+    recipe = Recipe(TASKS.get(network, "statistical"), network, seed=3, **SMALL)
     whole = train(recipe)
 
     def stop(share, text):
@@ -53,7 +56,7 @@ def test_the_same_seed_gives_the_same_bits_also_after_an_interruption(network, t
     resumed = train(recipe, checkpoint=checkpoint)
     assert same(whole.network.state_dict(), resumed.network.state_dict())
     assert whole.history == resumed.history
-    other = train(Recipe(network=network, seed=4, **SMALL))
+    other = train(replace(recipe, seed=4))
     assert not same(whole.network.state_dict(), other.network.state_dict())
 
 
@@ -117,7 +120,7 @@ def test_a_larger_surface_begins_with_the_weights_of_a_smaller_one():
 
 @pytest.mark.parametrize("network", ["se", "unrolled1", "ascent8"])
 def test_what_is_saved_is_what_was_trained(network, tmp_path):
-    recipe = Recipe(network=network, **SMALL)
+    recipe = Recipe(TASKS.get(network, "statistical"), network, **SMALL)
     trained = train(recipe)
     measured = measure(recipe, trained.network)
     path = tmp_path / "model.h5"
@@ -129,6 +132,14 @@ def test_what_is_saved_is_what_was_trained(network, tmp_path):
     assert metadata["recipe"]["network"] == network
     assert metadata["mean sum rates"] == measured
     assert len(metadata["lowest input"]) == recipe.make_task().channels
+
+
+def test_networks_of_another_task_are_refused():
+    """At once: a learned ascent follows the slopes of the rate of one channel."""
+    with pytest.raises(
+        InvalidArgumentError, match=r"network: expected one for the statistical task.*'ascent8'"
+    ):
+        train(Recipe(network="ascent8", **SMALL))
 
 
 def test_command(tmp_path, capsys):

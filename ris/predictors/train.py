@@ -113,8 +113,19 @@ class Recipe:
         raise InvalidArgumentError("task", known, repr(self.task))
 
     def make_network(self) -> Predictor:
-        """Return the network with its first weights."""
-        return build(self.network, self.make_task().channels, self.side, self.seed)
+        """Return the network with its first weights.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If there is none of that name, or it is not for the task.
+        """
+        task = self.make_task()
+        if self.network in LEARNED_ASCENTS and isinstance(task, StatisticalTask):
+            raise InvalidArgumentError(
+                "network", f"one for the statistical task, such as {sorted(UNROLLED)}", repr(self.network)
+            )
+        return build(self.network, task.channels, self.side, self.seed)
 
 
 @dataclass(frozen=True, eq=False)
