@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from rich.table import Table
 
 from ris.predictors.bootstrap import mean_rate_of, ratio
-from ris.predictors.compress.methods import recipes_of, size_of
+from ris.predictors.compress.methods import size_of
 from ris.predictors.model import Model
-from ris.predictors.publish import SPLITS, rates_of
-from ris.predictors.runtime import Predictor
+from ris.predictors.publish import SPLITS, predicted_rates
+from ris.predictors.weights import recipes_of
 from studies.comparison import TITLES, shown
 
 __all__ = ["compression_table"]
@@ -36,8 +36,9 @@ def compression_table(models: Mapping[str, Model], systems: int) -> Table:
         table.add_column("% of float", justify="right")
     for text in ("packed, kB", "coded, kB", "file, kB", "bit operations"):
         table.add_column(text, justify="right")
-    runs = [Predictor(model).run for model in models.values()]
-    rates = {split: rates_of(runs, task, split, systems) for split in SPLITS}
+    rates = {
+        split: [predicted_rates(model, task, split, systems) for model in models.values()] for split in SPLITS
+    }
     for row, (name, model) in enumerate(models.items()):
         cells = []
         for split in SPLITS:

@@ -70,7 +70,7 @@ def trained_network(recipes: "Sequence[Recipe]", progress: Progress = tell_nothi
             checkpoint=partial,
             progress=labelled(last, recipe.network),
         )
-        save(path, recipe, trained, {})
+        save(path, recipes, trained, {})
         partial.unlink(missing_ok=True)
     network = recipe.make_network()
     load(path, network)

@@ -128,7 +128,7 @@ def test_unrolled_networks_and_weights_of_four_bits(models, tmp_path):
     recipe = dataclasses.replace(RECIPE, network="unrolled1", steps=2)
     alone = train(RECIPE).network
     trained = train(recipe, start=alone.state_dict())
-    save(tmp_path / "climbing.h5", recipe, trained, {})
+    save(tmp_path / "climbing.h5", [RECIPE, recipe], trained, {})
     four = compressed(float_model(alone, [RECIPE], "", 1), "qat", 4, "a command", 2, steps=0)
     write_model(four, tmp_path / "tiny-int4.h5")
     paths = {name: tmp_path / f"{name}.h5" for name in ("climbing", "tiny-int4")}

@@ -19,7 +19,7 @@ from ris.predictors.compress.coding import coded_bytes
 from ris.predictors.compress.error_feedback import feed_back, hard, nearest, soft, stochastic
 from ris.predictors.compress.further import control, stages
 from ris.predictors.compress.gpfq import gpfq
-from ris.predictors.compress.methods import METHODS, compressed, recipes_of, size_of
+from ris.predictors.compress.methods import METHODS, compressed, size_of
 from ris.predictors.compress.mixed_precision import CHOICES, mixed_bits, spread
 from ris.predictors.compress.rounding import batches_of, rounded
 from ris.predictors.compress.sensitivity import sensitivities
@@ -40,6 +40,7 @@ from ris.predictors.module import Network
 from ris.predictors.networks import NETWORKS
 from ris.predictors.runtime import Predictor
 from ris.predictors.train import Recipe
+from ris.predictors.weights import recipes_of
 from studies.cli import run_command
 from studies.experiment import run_experiment
 
@@ -424,7 +425,7 @@ def test_mixed_precision_keeps_to_its_mean():
 def trained(tmp_path_factory):
     recipe = {"task": "instantaneous", "network": "cnn", "seed": 0, "side": 4, "batch": 4}
     graph = NETWORKS["cnn"](Recipe(**recipe).make_task().channels, 4)
-    model = FloatModel(graph, random_network(graph, (4, 4)).arrays(), 4, 4, {"recipe": recipe})
+    model = FloatModel(graph, random_network(graph, (4, 4)).arrays(), 4, 4, {"recipes": [recipe]})
     path = tmp_path_factory.mktemp("models") / "tiny.h5"
     write_model(model, path)
     return path
@@ -436,7 +437,7 @@ def test_methods_without_training_make_a_model_that_says_where_it_comes_from(met
     assert method in METHODS
     made = compressed(source, method, 3.0, "as the test says", 8)
     assert made.metadata["command"] == "as the test says"
-    assert recipes_of(made) == recipes_of(source) == [Recipe(**source.metadata["recipe"])]
+    assert recipes_of(made) == recipes_of(source) == [Recipe(**source.metadata["recipes"][0])]
     assert made.metadata["metrics"]["systems"] == 8
     weights = sum(array.size for name, array in made.arrays.items() if name.endswith("/weight"))
     size, before = size_of(made, 4), size_of(source, 4)
@@ -454,7 +455,7 @@ def test_what_cannot_be_compressed_is_refused(trained):
         compressed(source, "zip", 4, "", 8)
     with pytest.raises(InvalidArgumentError, match="share"):
         compressed(source, "gpfq", 4, "", 8, share=0.5)
-    unknown = FloatModel(source.graph, source.arrays, 4, 4, {"recipe": {"colour": "red"}})
+    unknown = FloatModel(source.graph, source.arrays, 4, 4, {"recipes": [{"colour": "red"}]})
     for model in (unknown, FloatModel(source.graph, source.arrays, 4, 4)):
         with pytest.raises(InvalidArgumentError, match="recipe"):
             compressed(model, "gpfq", 4, "", 8)

@@ -209,7 +209,7 @@ def trained(tmp_path):
     recipe = {"task": "instantaneous", "network": "cnn", "seed": 0, "side": 4, "batch": 4}
     graph = NETWORKS["cnn"](Recipe(**recipe).make_task().channels, 4)
     path = tmp_path / "tiny.h5"
-    write_model(FloatModel(graph, random_network(graph, (4, 4)).arrays(), 4, 4, {"recipe": recipe}), path)
+    write_model(FloatModel(graph, random_network(graph, (4, 4)).arrays(), 4, 4, {"recipes": [recipe]}), path)
     return path
 
 

@@ -378,7 +378,7 @@ def test_layers_by_name_share_and_others_do_not():
 @pytest.fixture
 def source(tmp_path):
     graph = NETWORKS["se"](CHANNELS, 4)
-    metadata = {"recipe": dataclasses.asdict(TINY)}
+    metadata = {"recipes": [dataclasses.asdict(TINY)]}
     model = FloatModel(graph, small_network(graph).arrays(), 4, 4, metadata)
     write_model(model, tmp_path / "tiny.h5")
     return model

@@ -173,6 +173,6 @@ def test_only_some_methods_make_integers_of_a_learned_ascent():
 
 def test_a_network_of_parts_is_refused(capsys):
     recipe = Recipe("statistical", "unrolled1", side=4, steps=0, batch=2)
-    save(train.Path("parts.h5"), recipe, train.Trained(recipe.make_network(), []), {})
+    save(train.Path("parts.h5"), [recipe], train.Trained(recipe.make_network(), []), {})
     assert run_command(["compress", "rounding", "--model", "parts.h5"]) == 2
     assert "one part" in capsys.readouterr().err

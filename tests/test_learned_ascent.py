@@ -12,7 +12,7 @@ import torch
 from channels.errors import InvalidArgumentError
 from ris.predictors import zoo
 from ris.predictors.baselines import best_steering, superposed_steering, user_steering
-from ris.predictors.climb import INPUTS, STATE, climb, predicted_phasors
+from ris.predictors.climb import INPUTS, STATE, bit_operations, climb, predicted_phasors
 from ris.predictors.compare import Settings, compare
 from ris.predictors.compress.methods import compressed
 from ris.predictors.instantaneous import InstantaneousTask
@@ -26,6 +26,7 @@ from ris.predictors.runtime import Predictor
 from ris.predictors.statistical import StatisticalTask
 from ris.predictors.train import Recipe, Trained, loss_of, on_device, phasors, train
 from ris.predictors.weights import read_weights, save
+from studies.cli import run_command
 
 SIDE = 4
 
@@ -150,7 +151,7 @@ def test_models_make_the_same_moves_without_torch(trained, tmp_path):
 
 
 def test_files_of_trainings_say_how_many_moves(trained, tmp_path):
-    save(tmp_path / "kept.h5", RECIPE, Trained(trained, []), {})
+    save(tmp_path / "kept.h5", [RECIPE], Trained(trained, []), {})
     model = read_model(tmp_path / "kept.h5")
     assert model.metadata["moves"] == 8
     again = LearnedAscent(8)
@@ -159,6 +160,21 @@ def test_files_of_trainings_say_how_many_moves(trained, tmp_path):
         assert torch.equal(again.state_dict()[name], value)
     batch = RECIPE.make_task().systems("test", 2)
     assert predicted_phasors(Predictor(model), batch).shape == (4, SIDE, SIDE)
+
+
+def test_the_command_makes_integers_of_moves(trained, tmp_path, capsys):
+    made, small = tmp_path / "moves.h5", tmp_path / "moves-int8.h5"
+    write_model(float_model(trained, [RECIPE], "a command", 4), made)
+    told = ["compress", "qat", "--bits", "8", "--steps", "0", "--systems", "4"]
+    assert run_command([*told, "--model", str(made), "--out", str(small)]) == 0
+    table = capsys.readouterr().out
+    floats, integers = (read_model(path) for path in (made, small))
+    for name, model in (("float", floats), ("moves-int8", integers)):
+        row = next(line for line in table.splitlines() if line.startswith(f"│ {name} "))
+        assert f"{model.metadata['metrics']['test']:.3f}" in row
+        assert f"{bit_operations(model, 4):.2e}" in row
+    assert (integers.rows, integers.columns) == (floats.rows, floats.columns) == (SIDE, SIDE)
+    assert bit_operations(integers, 4) < bit_operations(floats, 4)
 
 
 def test_bit_operations_count_the_slopes(trained, tmp_path):

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+import ris
 from channels.errors import InvalidArgumentError
 from ris.predictors import statistical
 from ris.predictors import train as training
 from ris.predictors.model_file import read_model
 from ris.predictors.networks.unrolled import Unrolled
 from ris.predictors.state_file import StateFileError, read_state, write_state
-from ris.predictors.train import Recipe, build, measure, on_device, sum_rates, train
-from ris.predictors.weights import read_weights, save
+from ris.predictors.train import Recipe, build, measure, on_device, phasors, sum_rates, train
+from ris.predictors.weights import read_network, read_weights, recipes_of, save
 from studies.cli import run_command
 
 SMALL = {"side": 4, "steps": 12, "batch": 4}
@@ -124,14 +125,14 @@ def test_what_is_saved_is_what_was_trained(network, tmp_path):
     trained = train(recipe)
     measured = measure(recipe, trained.network)
     path = tmp_path / "model.h5"
-    save(path, recipe, trained, measured)
+    save(path, [recipe], trained, measured)
     again = build(network, recipe.make_task().channels, 4, 99)
     again.load_state_dict(read_weights(path))
     assert same(again.state_dict(), trained.network.state_dict())
     metadata = read_model(path).metadata
-    assert metadata["recipe"]["network"] == network
+    assert [metadata[name] for name in ("task", "network")] == [recipe.task, network]
+    assert metadata["recipes"][0]["network"] == network
     assert metadata["mean sum rates"] == measured
-    assert len(metadata["lowest input"]) == recipe.make_task().channels
 
 
 def test_networks_of_another_task_are_refused():
@@ -140,6 +141,32 @@ def test_networks_of_another_task_are_refused():
         InvalidArgumentError, match=r"network: expected one for the statistical task.*'ascent8'"
     ):
         train(Recipe(network="ascent8", **SMALL))
+
+
+@pytest.mark.filterwarnings("ignore::ris.predictors.trained_range.OutOfRangeWarning")
+def test_phases_of_a_system_by_a_network_of_ones_own(tmp_path):
+    """What `ris train` writes says what it is for, with the training that it began with."""
+    small, large, climbing = (tmp_path / f"{name}.h5" for name in ("small", "large", "climbing"))
+    command = ["train", "statistical", "--steps", "4", "--batch", "4", "--network"]
+    assert run_command([*command, "se", "--side", "4", "--out", str(small)]) == 0
+    for network, side, out in (("se", "6", large), ("unrolled1", "4", climbing)):
+        assert run_command([*command, network, "--side", side, "--start", str(small), "--out", str(out)]) == 0
+    first, last = recipes_of(read_model(large))
+    assert (first, last) == (Recipe(network="se", side=4, steps=4, batch=4), replace(first, side=6))
+    scenes, given = statistical.StatisticalTask(6).scenes("test", 1), {"power": 1.0}
+    given["noise_power"] = scenes.noise_power[0]
+    batch = on_device(statistical.StatisticalTask(6).systems("test", 1), "cpu")
+    network = read_network(large)
+    with torch.no_grad():
+        expected = phasors(network.eval(), batch).numpy().reshape(2, -1)
+    theta = ris.predict_phases(scenes.system(0), model=large, **given)
+    np.testing.assert_allclose(np.exp(1j * np.array(theta)), expected, atol=1e-4)
+    with pytest.raises(InvalidArgumentError, match="users"):
+        ris.predict_phases(
+            statistical.StatisticalTask(6, users=9).scenes("test", 1).system(0), model=large, **given
+        )
+    with pytest.raises(InvalidArgumentError, match="one part"):
+        ris.predict_phases(scenes.system(0), model=climbing, **given)
 
 
 def test_command(tmp_path, capsys):

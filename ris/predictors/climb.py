@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from channels.errors import InvalidArgumentError
 from ris.backend import Array
 from ris.predictors.baselines import best_steering
-from ris.predictors.instantaneous import InstantaneousBatch
+from ris.predictors.instantaneous import InstantaneousBatch, InstantaneousTask
+from ris.predictors.model import Model
 from ris.predictors.runtime import Predictor
 from ris.predictors.task import Batch, unit
 
-__all__ = ["INPUTS", "MOVES", "STATE", "climb", "predicted_phasors"]
+__all__ = ["INPUTS", "MOVES", "STATE", "bit_operations", "climb", "predicted_phasors"]
 
 MOVES = "moves"
 """What the metadata of a model call the number of moves, if it makes moves and not phases."""
@@ -23,6 +24,8 @@ STATE = 8
 
 INPUTS = 4 + STATE
 """Channels that a move is made from: slope, last move, state, then log10 of the slopes' size and progress."""
+
+FLOAT_BITS = 32
 
 SMALLEST = 1e-9
 """Slopes of the logarithm of the rate over all elements that are as good as none."""
@@ -89,3 +92,23 @@ def predicted_phasors(predictor: Predictor, batch: Batch) -> NDArray[np.complex1
         raise InvalidArgumentError("predictor", "a model that predicts phases, not moves", "moves")
     path = climb(best_steering(batch), batch.known_slopes, predictor.run, int(moves))
     return np.asarray(path[-1])
+
+
+def bit_operations(model: Model, users: int) -> int:
+    """Return products times bits of both factors from what is known of a system to the phases it gets.
+
+    A model that makes moves runs once for each, and the slopes that they follow, in floats, count too.
+
+    Parameters
+    ----------
+    model : Model
+        Of phases or of moves, for surfaces of a size.
+    users : int
+        Of the system.
+    """
+    moves, size = int(model.metadata.get(MOVES, 0)), (model.rows, model.columns)
+    # Both surfaces of a system run through the network.
+    if not moves:
+        return 2 * model.bit_operations(users, *size)
+    slopes = FLOAT_BITS**2 * InstantaneousTask(model.rows, users).slope_products
+    return moves * (2 * model.bit_operations(1, *size) + slopes)

@@ -23,9 +23,9 @@ from ris.phases import optimal_phases
 from ris.predictors.ascent import Climb, ascend, multistart, turn
 from ris.predictors.baselines import random_phasors, superposed_steering, user_steering
 from ris.predictors.bootstrap import Estimate, mean_rate_of, ratio
-from ris.predictors.climb import MOVES, predicted_phasors
+from ris.predictors.climb import bit_operations, predicted_phasors
 from ris.predictors.instantaneous import InstantaneousTask
-from ris.predictors.model import IntegerModel
+from ris.predictors.model import PARTS, IntegerModel
 from ris.predictors.networks.unrolled import UNROLLED, Unrolled
 from ris.predictors.optimum import Search, optimal_phasors
 from ris.predictors.runtime import Predictor
@@ -34,7 +34,7 @@ from ris.predictors.statistical import StatisticalTask
 from ris.predictors.task import Batch, Split, unit
 from ris.predictors.train import Predictor as Trainable
 from ris.predictors.train import on_device, phasors
-from ris.predictors.weights import PARTS, files_of, read_network
+from ris.predictors.weights import files_of, read_network
 from ris.predictors.zoo import load_predictor
 from ris.progress import Progress, tell_nothing
 
@@ -60,8 +60,6 @@ SPLITS: tuple[Split, ...] = ("test", "unseen")
 
 OPTIMUM = "numerical optimum"
 """Name of the best of several ascents."""
-
-FLOAT_BITS = 32
 
 KEPT = 3
 """Ascents of the instantaneous optimum that go on to the end."""
@@ -333,21 +331,12 @@ class _Loaded:
         model, side = predictor.model, predictor.model.rows
         if model.metadata.get(PARTS):
             return cls._of_unrolled(path)
-        count = model.bit_operations if isinstance(model, IntegerModel) else model.graph.bit_operations
-        moves = int(model.metadata.get(MOVES, 0))
-
-        def bit_operations(users: int) -> int:
-            if not moves:
-                return 2 * count(users, side, side)
-            slopes = FLOAT_BITS**2 * InstantaneousTask(side, users).slope_products
-            return moves * (2 * count(1, side, side) + slopes)
-
         return cls(
             way=by_predictor(predictor, _digests([path])),
             kind="integer" if isinstance(model, IntegerModel) else "float",
             side=side,
             bytes=path.stat().st_size,
-            bit_operations=bit_operations,
+            bit_operations=partial(bit_operations, model),
         )
 
     @classmethod

@@ -45,6 +45,7 @@ from channels.errors import InvalidArgumentError
 from ris.predictors.graph import Graph, Node
 
 __all__ = [
+    "PARTS",
     "Array",
     "FloatModel",
     "IntegerModel",
@@ -54,6 +55,9 @@ __all__ = [
     "integer_layout",
     "without_zero",
 ]
+
+PARTS = "parts"
+"""What the metadata of a model call the names of all parts of a network, if the model is only one of them."""
 
 Array = NDArray[Any]
 Layout = dict[str, tuple[type[np.generic], tuple[int, ...]]]

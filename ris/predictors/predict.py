@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from channels.errors import InvalidArgumentError
 from ris.predictors.features import CHANNELS, system_maps
+from ris.predictors.model import PARTS
 from ris.predictors.runtime import Predictor
 from ris.predictors.trained_range import TrainedRange
 from ris.predictors.zoo import load_predictor
@@ -60,6 +61,10 @@ def predict_phases(
         of the training.
     """
     predictor = load_predictor(model)
+    if predictor.model.metadata.get(PARTS):
+        raise InvalidArgumentError(
+            "model", "a network of one part", f"parts {predictor.model.metadata[PARTS]}"
+        )
     trained = TrainedRange.from_metadata(predictor.model.metadata)
     if predictor.model.graph.input_channels != len(CHANNELS):
         raise InvalidArgumentError(

@@ -30,7 +30,9 @@ __all__ = [
     "calibrated_moves",
     "described",
     "float_model",
+    "origin",
     "parted",
+    "predicted_rates",
     "rates_of",
     "training_maps",
 ]
@@ -188,20 +190,9 @@ def rates_of(
 
 def described(model: Described, recipes: Sequence[Recipe], command: str, systems: int) -> Described:
     """Return a model with metadata of what it is for, what made it, and what it reaches on test systems."""
-    task, network = recipes[-1].make_task(), recipes[-1].network
-    metadata: dict[str, Any] = {
-        "task": recipes[-1].task,
-        "network": network,
-        "command": command,
-        "recipes": [dataclasses.asdict(recipe) for recipe in recipes],
-        "torch": torch.__version__,
-    }
-    if network in LEARNED_ASCENTS:
-        metadata[MOVES] = LEARNED_ASCENTS[network]
-    if recipes[-1].task == "statistical":
-        metadata["range"] = statistical_range(recipes).as_metadata()
+    task, metadata = recipes[-1].make_task(), {**origin(recipes), "command": command}
     made = dataclasses.replace(model, metadata=metadata)
-    rates = {split: _predicted_rates(made, task, split, systems) for split in SPLITS}
+    rates = {split: predicted_rates(made, task, split, systems) for split in SPLITS}
     metrics: dict[str, Any] = {
         "systems": systems,
         **{split: float(rates[split].mean()) for split in SPLITS},
@@ -210,8 +201,24 @@ def described(model: Described, recipes: Sequence[Recipe], command: str, systems
     return dataclasses.replace(made, metadata={**metadata, "metrics": metrics})
 
 
-def _predicted_rates(model: Model, task: Task, split: Split, systems: int) -> NDArray[np.float64]:
-    """Sum rates of the first systems of a split, as the runtime predicts."""
+def origin(recipes: Sequence[Recipe]) -> dict[str, Any]:
+    """Return what the metadata of a model say of its trainings, and of what they made it for."""
+    task, network = recipes[-1].task, recipes[-1].network
+    told: dict[str, Any] = {
+        "task": task,
+        "network": network,
+        "recipes": [dataclasses.asdict(recipe) for recipe in recipes],
+        "torch": torch.__version__,
+    }
+    if network in LEARNED_ASCENTS:
+        told[MOVES] = LEARNED_ASCENTS[network]
+    if task == "statistical":
+        told["range"] = statistical_range(recipes).as_metadata()
+    return told
+
+
+def predicted_rates(model: Model, task: Task, split: Split, systems: int) -> NDArray[np.float64]:
+    """Return sum rates of the first systems of a split, bit/s/Hz, at the phases that a model predicts."""
     predictor, rates = Predictor(model), np.empty(systems)
     for first in range(0, systems, AT_ONCE):
         batch = task.systems(split, min(AT_ONCE, systems - first), first)

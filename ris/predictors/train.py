@@ -149,7 +149,7 @@ def build(network: str, channels: int, side: int, seed: int) -> Predictor:
     if network in UNROLLED:
         return Unrolled(UNROLLED[network], channels, seed)
     if network in LEARNED_ASCENTS:
-        return LearnedAscent(LEARNED_ASCENTS[network], seed)
+        return LearnedAscent(LEARNED_ASCENTS[network], seed, side, side)
     builder = builder_of(network)
     if builder is None:
         known = sorted([*NETWORKS, SIZED, *UNROLLED, *LEARNED_ASCENTS])

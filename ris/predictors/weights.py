@@ -1,7 +1,6 @@
 """Model files of trained networks: one for each part of a network, the first under the network's own name."""
 
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,36 +10,39 @@ from torch import Tensor
 
 from channels.errors import InvalidArgumentError
 from ris.predictors.climb import MOVES
-from ris.predictors.model import FloatModel
+from ris.predictors.model import PARTS, FloatModel, Model
 from ris.predictors.model_file import read_model, write_model
 from ris.predictors.module import Network
 from ris.predictors.networks.learned_ascent import LearnedAscent
-from ris.predictors.train import AT_ONCE, Predictor, Recipe, Trained
+from ris.predictors.publish import origin
+from ris.predictors.train import Predictor, Recipe, Trained
 
-__all__ = ["PARTS", "files_of", "load", "read_network", "read_weights", "save"]
-
-PARTS = "parts"
-"""Names of the parts of a network in the metadata of its files. A learned ascent has one, and its number of
-moves instead: such a file is all that the runtime needs."""
+__all__ = ["files_of", "load", "read_network", "read_weights", "recipes_of", "save"]
 
 
-def save(path: Path, recipe: Recipe, trained: Trained, measured: Mapping[str, float]) -> None:
-    """Write model files with all that made them."""
-    maps = recipe.make_task().systems("validation", AT_ONCE).maps
-    network = trained.network
-    metadata: dict[str, Any] = {
-        "recipe": dataclasses.asdict(recipe),
-        "history": trained.history,
-        "mean sum rates": dict(measured),
-        "lowest input": maps.min(axis=(0, 1, 3, 4)).tolist(),
-        "highest input": maps.max(axis=(0, 1, 3, 4)).tolist(),
-    }
-    if isinstance(network, LearnedAscent):
-        metadata[MOVES] = network.moves
-    elif not isinstance(network, Network):
+def save(path: Path, recipes: Sequence[Recipe], trained: Trained, measured: Mapping[str, float]) -> None:
+    """Write model files with all that made them.
+
+    A learned ascent has several parts, but all that the runtime needs is in one, with the number of moves.
+
+    Parameters
+    ----------
+    path : Path
+        Of the first part.
+    recipes : sequence of Recipe
+        What made the network: each began with the weights of the one before.
+    trained : Trained
+        The network and its validations.
+    measured : mapping of str to float
+        Mean sum rates on test systems, by split.
+    """
+    network, side = trained.network, recipes[-1].side
+    told = {"history": trained.history, "mean sum rates": dict(measured)}
+    metadata: dict[str, Any] = {**origin(recipes), **told}
+    if not isinstance(network, Network | LearnedAscent):
         metadata[PARTS] = list(network.parts)
     for file, part in _parts(path, network).items():
-        write_model(FloatModel(part.graph, part.arrays(), recipe.side, recipe.side, metadata), file)
+        write_model(FloatModel(part.graph, part.arrays(), side, side, metadata), file)
 
 
 def load(path: Path, network: Predictor) -> None:
@@ -67,16 +69,30 @@ def read_network(path: Path) -> Predictor:
     Raises
     ------
     InvalidArgumentError
-        If the file has no recipe of a network by name.
+        If the file tells no recipe that is known.
     ModelFileError
         If a file is not sound.
     """
-    try:
-        network = Recipe(**read_model(path).metadata["recipe"]).make_network()
-    except (KeyError, TypeError) as error:
-        raise InvalidArgumentError("path", "a model with the recipe that made it", str(error)) from None
+    network = recipes_of(read_model(path))[-1].make_network()
     load(path, network)
     return network
+
+
+def recipes_of(model: Model) -> list[Recipe]:
+    """Return the trainings of a model, one after the other.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If its metadata tell none that is known.
+    """
+    try:
+        recipes = [Recipe(**one) for one in model.metadata["recipes"]]
+    except (KeyError, TypeError):
+        recipes = []
+    if not recipes:
+        raise InvalidArgumentError("model", "one that tells the recipe of its training", "none that is known")
+    return recipes
 
 
 def files_of(path: Path, parts: list[str] | None) -> dict[Path, str]:

@@ -76,11 +76,13 @@ def train(
     force
         Start over, and overwrite a model that is there.
     """
+    from ris.predictors.model_file import read_model
     from ris.predictors.train import Recipe, measure
     from ris.predictors.train import train as train_network
-    from ris.predictors.weights import read_weights, save
+    from ris.predictors.weights import read_weights, recipes_of, save
 
     recipe = Recipe(task, network, seed, side, steps, batch, rate, bits)
+    recipes = [recipe] if start is None else [*recipes_of(read_model(start)), recipe]
     target = out or Path(f"{task}-{network}-{side}.h5")
     partial = target.with_name(target.name + ".partial")
     if target.exists() and not force:
@@ -96,7 +98,7 @@ def train(
             progress=bar,
         )
     measured = measure(recipe, trained.network)
-    save(target, recipe, trained, measured)
+    save(target, recipes, trained, measured)
     partial.unlink(missing_ok=True)
     splits = ", ".join(f"{split} {rate:.4f}" for split, rate in measured.items())
     make_console().print(f"{target}: mean sum rate {splits} bit/s/Hz")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from channels.errors import InvalidArgumentError
-from ris.predictors.climb import MOVES
+from ris.predictors.climb import MOVES, bit_operations
 from ris.predictors.compress.adder import adders
 from ris.predictors.compress.coding import coded_bytes
 from ris.predictors.compress.combined import combined
@@ -21,17 +21,17 @@ from ris.predictors.compress.rounding import rounded
 from ris.predictors.compress.saq import saq
 from ris.predictors.compress.ternary import ternary
 from ris.predictors.compress.weight_sharing import weight_sharing
-from ris.predictors.model import FloatModel, IntegerModel, Model
+from ris.predictors.model import PARTS, FloatModel, IntegerModel, Model
 from ris.predictors.model_file import encode_model, packed_bytes
 from ris.predictors.module import Network
 from ris.predictors.networks.learned_ascent import LearnedAscent
 from ris.predictors.publish import described
 from ris.predictors.quantize import QuantizedNetwork
 from ris.predictors.train import Recipe
-from ris.predictors.weights import PARTS
+from ris.predictors.weights import recipes_of
 from ris.progress import Progress, parts, tell_nothing
 
-__all__ = ["FLOATS", "METHODS", "Size", "compressed", "network_of", "recipes_of", "size_of"]
+__all__ = ["FLOATS", "METHODS", "Size", "compressed", "network_of", "size_of"]
 
 METHODS: Mapping[str, Callable[..., QuantizedNetwork]] = {
     "rounding": rounded,
@@ -77,7 +77,7 @@ class Size(NamedTuple):
     file : int
         Bytes of its file, in which gzip codes them.
     bit_operations : int
-        Products times bits of both factors, for one system.
+        Products times bits of both factors, for one system: see `ris.predictors.climb.bit_operations`.
     """
 
     packed: int
@@ -88,11 +88,9 @@ class Size(NamedTuple):
 
 def size_of(model: Model, users: int) -> Size:
     """Return the sizes of a model, for systems of so many users and surfaces as it was trained for."""
-    # Both surfaces of a system run through the network.
-    operations = 2 * model.bit_operations(users, model.rows, model.columns)
     packed = packed_bytes(model)
     coded = coded_bytes(model) if isinstance(model, IntegerModel) else packed
-    return Size(packed, coded, len(encode_model(model)), operations)
+    return Size(packed, coded, len(encode_model(model)), bit_operations(model, users))
 
 
 def compressed(
@@ -159,7 +157,8 @@ def network_of(model: FloatModel) -> Network | LearnedAscent:
     if model.metadata.get(PARTS):
         raise InvalidArgumentError("model", "a network of one part", f"parts {model.metadata[PARTS]}")
     moves = int(model.metadata.get(MOVES, 0))
-    network = LearnedAscent(moves) if moves else Network(model.graph, 0, model.rows, model.columns)
+    size = model.rows, model.columns
+    network = LearnedAscent(moves, 0, *size) if moves else Network(model.graph, 0, *size)
     part = network.step if isinstance(network, LearnedAscent) else network
     part.load_arrays(model.arrays)
     return network.eval()
@@ -169,16 +168,3 @@ def _mixed(network: Network | LearnedAscent, recipe: Recipe, bits: float) -> dic
     if isinstance(network, LearnedAscent):
         raise InvalidArgumentError("bits", "a whole number for a learned ascent", repr(bits))
     return mixed_bits(network, recipe, bits)
-
-
-def recipes_of(model: Model) -> list[Recipe]:
-    """Return the trainings of a model, one after the other."""
-    metadata = model.metadata
-    told = metadata.get("recipes", [metadata["recipe"]] if "recipe" in metadata else [])
-    try:
-        recipes = [Recipe(**one) for one in told]
-    except TypeError:
-        recipes = []
-    if not recipes:
-        raise InvalidArgumentError("model", "one that tells the recipe of its training", "none that is known")
-    return recipes

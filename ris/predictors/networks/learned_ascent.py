@@ -63,12 +63,14 @@ class LearnedAscent(Composed):
         How many; the same weights serve for other numbers.
     seed : int
         Of the first weights.
+    rows, columns : int
+        Of the surfaces that it is meant for, as for `Network`.
     """
 
-    def __init__(self, moves: int, seed: int = 0) -> None:
+    def __init__(self, moves: int, seed: int = 0, rows: int = 8, columns: int = 8) -> None:
         super().__init__()
         self.moves = moves
-        self.step = Network(move_graph(), seed)
+        self.step = Network(move_graph(), seed, rows, columns)
         with torch.no_grad():
             self.step.own(self.step.graph["made"])["weight"].mul_(SMALL)
             self.step.own(self.step.graph["along"])["weight"].fill_(ALONG)
