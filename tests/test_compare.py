@@ -195,11 +195,13 @@ def test_damaged_rates_are_found(models, tmp_path):
         compare("statistical", {"tiny": models["tiny"]}, one, folder=tmp_path)
 
 
-def test_models_of_several_sizes_are_refused(models, tmp_path):
+def test_models_of_several_sizes_or_tasks_are_refused(models, tmp_path):
     graph = residual_cnn(4, 1)
-    write_model(FloatModel(graph, Network(graph, 0).arrays(), rows=8, columns=8), tmp_path / "other.h5")
-    with pytest.raises(InvalidArgumentError, match="one size"):
-        compare("statistical", {**models, "other": tmp_path / "other.h5"}, SMALL)
+    for task, message in (("statistical", "one size"), ("instantaneous", "statistical task")):
+        other = FloatModel(graph, Network(graph, 0).arrays(), 8, 8, {"task": task})
+        write_model(other, tmp_path / "other.h5")
+        with pytest.raises(InvalidArgumentError, match=message):
+            compare("statistical", {**models, "other": tmp_path / "other.h5"}, SMALL)
 
 
 def test_table_file_and_picture(found, tmp_path):
@@ -341,13 +343,21 @@ def test_predict_warns_and_refuses(models, tmp_path, capsys):
 
 
 def test_compare_command(models, tmp_path, capsys, monkeypatch):
-    from ris.predictors import zoo
-
+    """Models of the package for surfaces of another size stay out."""
     monkeypatch.setattr(comparing, "QUICK", SMALL)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(zoo, "names", list)
     arguments = ["compare", *map(str, models.values()), "--quick", "--systems", "2", "--out", str(tmp_path)]
     assert run_command(arguments) == 0
-    assert "tiny-int8" in capsys.readouterr().out
+    table = capsys.readouterr().out
+    assert "tiny-int8" in table
+    assert "reference" not in table
     for kind in ("csv", "png", "pdf"):
         assert (tmp_path / f"compare-statistical-quick.{kind}").stat().st_size > 0
+
+
+def test_names_of_models_in_a_comparison_differ(models, tmp_path, capsys):
+    for name in ("tiny", "reference"):
+        other = tmp_path / f"{name}.h5"
+        other.write_bytes(models["tiny"].read_bytes())
+        assert run_command(["compare", str(models["tiny"]), str(other), "--quick"]) == 2
+        assert "different names" in capsys.readouterr().err

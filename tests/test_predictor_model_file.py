@@ -138,7 +138,7 @@ def test_what_is_no_model_file_is_refused(data, tmp_path):
 
 
 def test_a_missing_file_is_missing(tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ModelFileError, match="cannot be read"):
         read_model(tmp_path / "none.h5")
 
 

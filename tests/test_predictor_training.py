@@ -169,6 +169,19 @@ def test_phases_of_a_system_by_a_network_of_ones_own(tmp_path):
         ris.predict_phases(scenes.system(0), model=climbing, **given)
 
 
+def test_a_start_that_is_none(tmp_path, capsys):
+    command = ["train", "statistical", "--side", "4", "--steps", "1", "--batch", "2"]
+    assert run_command([*command, "--network", "se-8x1", "--out", str(tmp_path / "a.h5")]) == 0
+    for network, start in (("se-8x2", "a.h5"), ("se-4x1", "a.h5"), ("se-8x1", "none.h5")):
+        told = ["--network", network, "--start", str(tmp_path / start), "--out", str(tmp_path / "b.h5")]
+        assert run_command([*command, *told]) == 2
+        (line,) = capsys.readouterr().err.splitlines()[-1:]
+        assert line.startswith("ris: ")
+        assert (
+            "cannot be read" if start == "none.h5" else "start: expected weights of the same network"
+        ) in line
+
+
 def test_command(tmp_path, capsys):
     out = tmp_path / "made" / "mlp.h5"
     command = ["train", "statistical", "--network", "mlp", "--side", "4", "--steps", "8", "--batch", "4"]

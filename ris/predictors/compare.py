@@ -184,7 +184,8 @@ def compare(
         Family of systems; the rates of the instantaneous one are those of the true channels, on which the
         ascents climb, while steering and networks know what the pilots tell.
     models : mapping of str to Path
-        Model files by name, all of surfaces of one size; of an unrolled network its start, beside its step.
+        Model files by name, all of the task and of surfaces of one size; of an unrolled network its start,
+        beside its step.
     settings : Settings
         How much.
     progress : callable
@@ -193,6 +194,9 @@ def compare(
         Keeps the rates, so that an interrupted comparison goes on: see `rates_of_ways`.
     """
     models_of = {name: _Loaded.of(path) for name, path in models.items()}
+    for name, loaded in models_of.items():
+        if not loaded.task.startswith(task):
+            raise InvalidArgumentError("models", f"those of the {task} task", f"{name} of {loaded.task!r}")
     sides = {loaded.side for loaded in models_of.values()}
     if len(sides) != 1:
         raise InvalidArgumentError("models", "models of one size of the surfaces", f"sizes {sorted(sides)}")
@@ -321,6 +325,7 @@ class _Loaded:
 
     way: Way
     kind: Kind
+    task: str
     side: int
     bytes: int
     bit_operations: Callable[[int], int]
@@ -334,6 +339,7 @@ class _Loaded:
         return cls(
             way=by_predictor(predictor, _digests([path])),
             kind="integer" if isinstance(model, IntegerModel) else "float",
+            task=str(model.metadata.get("task", "unknown")),
             side=side,
             bytes=path.stat().st_size,
             bit_operations=partial(bit_operations, model),
@@ -344,10 +350,12 @@ class _Loaded:
         network = read_network(path)
         if not isinstance(network, Unrolled):
             raise InvalidArgumentError("models", f"networks of one part, or {sorted(UNROLLED)}", str(path))
-        side, files = load_predictor(path).model.rows, list(files_of(path, list(network.parts)))
+        model, files = load_predictor(path).model, list(files_of(path, list(network.parts)))
+        side = model.rows
         return cls(
             way=by_network(network, _digests(files)),
             kind="unrolled",
+            task=str(model.metadata.get("task", "unknown")),
             side=side,
             bytes=sum(file.stat().st_size for file in files),
             bit_operations=lambda users: (

@@ -54,7 +54,7 @@ ODD, SYMMETRIC = "odd", "symmetric"
 
 
 class ModelFileError(ValueError):
-    """A model file is damaged, or not one.
+    """A model file is damaged, not one, or not there.
 
     Parameters
     ----------
@@ -92,13 +92,15 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     Raises
     ------
     ModelFileError
-        If the file is not exactly what `write_model` writes for a sound model.
-    FileNotFoundError
-        If there is none.
+        If the file is not exactly what `write_model` writes for a sound model, or cannot be read.
     """
-    if Path(path).stat().st_size > LARGEST_FILE:
-        raise ModelFileError(str(path), f"larger than {LARGEST_FILE} bytes")
-    return decode_model(Path(path).read_bytes(), str(path))
+    try:
+        if Path(path).stat().st_size > LARGEST_FILE:
+            raise ModelFileError(str(path), f"larger than {LARGEST_FILE} bytes")
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ModelFileError(str(path), f"it cannot be read ({error.strerror})") from error
+    return decode_model(data, str(path))
 
 
 def encode_model(model: Model) -> bytes:

@@ -315,10 +315,12 @@ def _begin(network: Predictor, start: Mapping[str, Tensor]) -> None:
         part = network.start
     known = {name.split("/")[0] for name in start}
     added = {name: value for name, value in part.state_dict().items() if name.split("/")[0] not in known}
-    try:
-        part.load_state_dict({**added, **start})
-    except RuntimeError as error:
-        raise InvalidArgumentError("start", "weights of the same network", str(error)) from None
+    own, begun = part.state_dict(), {**added, **start}
+    shapes = [{name: tuple(value.shape) for name, value in weights.items()} for weights in (own, begun)]
+    if wrong := {name for name, _ in set(shapes[0].items()) ^ set(shapes[1].items())}:
+        told = f"{len(wrong)} of {len(own)} with another name or shape, such as {min(wrong)}"
+        raise InvalidArgumentError("start", "weights of the same network", told)
+    part.load_state_dict(begun)
 
 
 def loss_of(network: nn.Module, batch: Batch, bits: int = 0) -> Tensor:

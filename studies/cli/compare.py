@@ -39,9 +39,9 @@ def compare(
     Parameters
     ----------
     models
-        Model files, besides those that come with the package for the task; an integer one is also held
-        against the float one whose name it has before "-int". All are for surfaces of one size. An unrolled
-        network is named by the file of its start, with that of its step beside it.
+        Model files, all of the task and for surfaces of one size, besides those that come with the package
+        for that size; an integer one is also held against the float one whose name it has before "-int". An
+        unrolled network is named by the file of its start, with that of its step beside it.
     task
         The family of systems.
     quick
@@ -61,9 +61,16 @@ def compare(
     from studies.files import prepare_outputs
     from studies.trained import RATES
 
-    shipped = {name: zoo.path_of(name) for name in zoo.names()}
-    files = {name: path for name, path in shipped.items() if zoo.task_of(name) == task}
-    files |= {path.stem: path for path in models}
+    own = {path.stem: path for path in models}
+    if len(own) < len(models) or own.keys() & set(zoo.names()):
+        raise UsageError(
+            f"MODELS: expected files of different names, and other ones than {zoo.names()}, "
+            f"got {[str(path) for path in models]}"
+        )
+    sizes = {zoo.load_predictor(path).model.rows for path in models}
+    shipped = {name: zoo.path_of(name) for name in zoo.names() if zoo.task_of(name) == task}
+    fitting = (name for name in shipped if not sizes or zoo.load_predictor(name).model.rows in sizes)
+    files = {name: shipped[name] for name in fitting} | own
     settings = comparing.QUICK if quick else comparing.FULL
     if systems is not None:
         settings = dataclasses.replace(settings, systems=systems)
