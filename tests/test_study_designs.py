@@ -96,7 +96,7 @@ def test_the_objective_counts():
         ),
         (
             'design = "predicted"\nmodel = "mine"',
-            "phases.model: expected one of ['instantaneous'",
+            "phases.model: expected one of ['reference', 'reference-int8'], got",
         ),
         ('design = "gradeint"', "phases.design: expected 'optimal'"),
     ],

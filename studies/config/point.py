@@ -19,9 +19,10 @@ __all__ = ["Phases", "Point", "PowerModel", "Simulation"]
 class Phases(Table):
     """The design of the phase shifts, with 2^bits levels if `bits` is given.
 
-    `user` is that of "steered", `model` that of "predicted", one that comes with the package. `objective` is
-    what the methods of `ris.design_phases` maximise, by default the sum of the hardening bounds; "optimal"
-    maximises the mean gain.
+    `user` is that of "steered", `model` that of "predicted", one for statistics that comes with the package,
+    as a result file shall say by itself what it was made by. `objective` is what the methods of
+    `ris.design_phases` maximise, by default the sum of the hardening bounds; "optimal" maximises the mean
+    gain.
     """
 
     design: PhaseDesignName
@@ -39,9 +40,10 @@ class Phases(Table):
 
     @model_validator(mode="after")
     def _known_model(self) -> Self:
-        known = zoo.names()
-        if self.model is not None and self.model not in known:
-            raise FaultsError([Fault("model", f"expected one of {known}, got {self.model!r}")])
+        if self.model is not None:
+            known = [name for name in zoo.names() if zoo.task_of(name) == "statistical"]
+            if self.model not in known:
+                raise FaultsError([Fault("model", f"expected one of {known}, got {self.model!r}")])
         return self
 
 
