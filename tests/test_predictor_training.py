@@ -190,8 +190,9 @@ def test_command(tmp_path, capsys):
     expected = train(Recipe(network="mlp", seed=2, side=4, steps=8, batch=4)).network.state_dict()
     assert same(read_weights(out), expected)
     assert list(out.parent.iterdir()) == [out]
-    assert run_command([*command, "--out", str(out)]) == 2
-    assert "--force" in capsys.readouterr().err
+    for wrong, mend in ((out, "--force"), (out.with_suffix(""), "ends in .h5")):
+        assert run_command([*command, "--out", str(wrong)]) == 2
+        assert mend in capsys.readouterr().err
     assert run_command([*command, "--force", "--out", str(out)]) == 0
 
 

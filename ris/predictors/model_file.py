@@ -37,6 +37,7 @@ from channels.errors import InvalidArgumentError
 from ris.predictors.graph import Graph, Node
 from ris.predictors.model import Array, FloatModel, IntegerModel, Layout, Model, without_zero
 from ris.predictors.symmetries import SYMMETRIES, all_turned
+from ris.predictors.whole_file import write_whole
 
 __all__ = ["ModelFileError", "packed_arrays", "packed_bytes", "read_model", "write_model"]
 
@@ -80,10 +81,7 @@ def write_model(model: Model, path: str | os.PathLike[str]) -> None:
     InvalidArgumentError
         If the metadata are not JSON, or too large.
     """
-    target = Path(path)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_bytes(encode_model(model))
-    partial.replace(target)
+    write_whole(Path(path), encode_model(model))
 
 
 def read_model(path: str | os.PathLike[str]) -> Model:

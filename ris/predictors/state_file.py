@@ -9,13 +9,14 @@ data types and shapes, and the state: {"array": 3} is the array of that number, 
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ris.predictors.whole_file import write_whole
 
 __all__ = ["StateFileError", "digest_of", "kept", "read_state", "write_state"]
 
@@ -46,14 +47,8 @@ class StateFileError(ValueError):
 
 def write_state(path: Path, state: Any) -> None:
     """Write a state, arrays and JSON values in dictionaries and lists, in full or not at all."""
-    partial = path.with_name(path.name + ".writing")
-    with partial.open("wb") as file:
-        body = _encoded(state)
-        file.write(_head(body))
-        file.write(body)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    body = _encoded(state)
+    write_whole(path, _head(body), body)
 
 
 def read_state(path: Path) -> Any:

@@ -10,7 +10,8 @@ from cyclopts.validators import Number
 
 from studies.cli.app import Count, Flag, Seed, app
 from studies.cli.console import make_console, show_bar
-from studies.errors import OutputError, UsageError
+from studies.errors import UsageError
+from studies.files import prepare_outputs
 
 __all__ = ["compress", "train"]
 
@@ -85,11 +86,9 @@ def train(
     recipes = [recipe] if start is None else [*recipes_of(read_model(start)), recipe]
     target = out or Path(f"{task}-{network}-{side}.h5")
     partial = target.with_name(target.name + ".partial")
-    if target.exists() and not force:
-        raise OutputError(f"{target} is there already; --force overwrites it")
+    _prepare(target, force)
     if force:
         partial.unlink(missing_ok=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
     with show_bar(f"train {network}") as bar:
         trained = train_network(
             recipe,
@@ -211,8 +210,7 @@ def compress(
         raise UsageError(f"--model: expected a network in floats, got {model!r}, which is in integers")
     asked = "" if bits is None else f"{bits:g}"
     target = out or Path(f"{Path(model).stem}-int{asked}-{method}.h5")
-    if target.exists() and not force:
-        raise OutputError(f"{target} is there already; --force overwrites it")
+    _prepare(target, force)
     own = {"share": share, "factor": factor, "most_bytes": bytes, "steps": steps}
     options: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
     told = {"bits": bits, "share": share, "factor": factor, "bytes": bytes, "steps": steps}
@@ -221,7 +219,6 @@ def compress(
     # What another command or another network has trained does not go on here.
     digest = sha256(command.encode() + encode_model(source)).hexdigest()[:16]
     partial = target.with_name(f"{target.name}.{digest}.partial")
-    target.parent.mkdir(parents=True, exist_ok=True)
     with show_bar(f"compress {method}") as bar:
         made = compressed(source, method, bits, command, systems, partial, bar, **options)
     write_model(made, target)
@@ -229,3 +226,10 @@ def compress(
     console = make_console()
     console.print(compression_table({"float": source, target.stem: made}, systems))
     console.print(f"Written: {target}", soft_wrap=True)
+
+
+def _prepare(target: Path, force: bool) -> None:
+    """Make sure that a model file can be written, and found again by its name."""
+    if target.suffix != ".h5":
+        raise UsageError(f"--out: expected a name that ends in .h5, got {str(target)!r}")
+    prepare_outputs([target], force=force)
