@@ -203,7 +203,7 @@ def test_checks_of_the_claim():
     from ris.predictors.bootstrap import Estimate
 
     def passed(memory, seconds, whole, other):
-        """Of two trainings, with their times."""
+        """Of an epoch of two steps, with their times."""
         ratios = Estimate(whole, whole - 0.001, whole + 0.001), Estimate(other, other - 0.001, other + 0.001)
         costs = np.array([1.0, memory, 1.0]), np.array([[1.0, 1.0], seconds, [1.0, 1.0]])
         return [check.passed for check in subgraph_training._checks(*costs, ratios)]
@@ -214,7 +214,7 @@ def test_checks_of_the_claim():
 
 
 def test_an_interrupted_claim_goes_on(tmp_path, monkeypatch):
-    """What was trained, and what that took, comes from its files."""
+    """What was trained, and the memory that took, comes from its files."""
     monkeypatch.chdir(tmp_path)
     settings = subgraph_training.Settings(side=4, patch=2, seeds=1, systems=4, batch=2, epochs=1, test=4)
     first = subgraph_training.measure(settings, Stream(1), tell_nothing)
@@ -224,7 +224,9 @@ def test_an_interrupted_claim_goes_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(subgraph_training, "_training", train_again)
     again = subgraph_training.measure(settings, Stream(1), tell_nothing)
-    for name in ("memory", "epoch_time", "rate"):
+    for name in ("memory", "rate"):
         np.testing.assert_array_equal(again.data[name][1], first.data[name][1])
+    assert again.values["step_time"].shape == (3, 2)
+    assert (again.values["step_time"] > 0).all()
     with pytest.raises(NotImplementedError):
         subgraph_training.measure(settings, Stream(2), tell_nothing)
