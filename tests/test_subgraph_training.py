@@ -205,7 +205,7 @@ def test_checks_of_the_claim():
     def passed(memory, seconds, whole, other):
         """Of an epoch of two steps, with their times."""
         ratios = Estimate(whole, whole - 0.001, whole + 0.001), Estimate(other, other - 0.001, other + 0.001)
-        costs = np.array([1.0, memory, 1.0]), np.array([[1.0, 1.0], seconds, [1.0, 1.0]])
+        costs = np.array([1.0, memory, 1.0]), np.array([[[1.0, 1.0], seconds, [1.0, 1.0]]])
         return [check.passed for check in subgraph_training._checks(*costs, ratios)]
 
     assert passed(0.4, [0.6, 0.6], 0.997, 1.002) == [True, True, True, True]
@@ -226,7 +226,7 @@ def test_an_interrupted_claim_goes_on(tmp_path, monkeypatch):
     again = subgraph_training.measure(settings, Stream(1), tell_nothing)
     for name in ("memory", "rate"):
         np.testing.assert_array_equal(again.data[name][1], first.data[name][1])
-    assert again.values["step_time"].shape == (3, 2)
+    assert again.values["step_time"].shape == (1, 3, 2)
     assert (again.values["step_time"] > 0).all()
     with pytest.raises(NotImplementedError):
         subgraph_training.measure(settings, Stream(2), tell_nothing)

@@ -98,7 +98,7 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
             network.load_arrays(made["weights"])
             memory[i] = made["memory"]
     at_last(0.0, "time of an epoch")
-    seconds = _seconds(settings, trained[0], stream.child("places", 0))
+    seconds = np.array([_seconds(settings, *one, stream) for one in enumerate(trained)])
     at_last(0.1, "rates")
     rates, without = _rates(settings, trained)
     ratios = ratio(rates[1], rates[0]), ratio(rates[1], rates[2])
@@ -107,7 +107,7 @@ def measure(settings: Settings, stream: channels.Stream, progress: Progress) -> 
         "network": (("network",), np.array(NETWORKS, object), {"long_name": "network and its training"}),
         "memory": (("network",), memory, {"units": "B", "long_name": "peak memory of a step"}),
         "step_time": (
-            ("network", "step"),
+            ("seed", "network", "step"),
             seconds,
             {"units": "s", "long_name": "processor time of the gradients of each step of an epoch"},
         ),
@@ -177,11 +177,13 @@ def _batches(settings: Settings, seed: int) -> "list[ScatteredBatch]":
     return [drawn(_task(settings), "validation", settings.batch, first) for first in numbers]
 
 
-def _seconds(settings: Settings, networks: "list[Network]", places: channels.Stream) -> NDArray[np.float64]:
+def _seconds(
+    settings: Settings, seed: int, networks: "list[Network]", stream: channels.Stream
+) -> NDArray[np.float64]:
     """Processor time of the gradients of the steps of an epoch, shape (networks, steps), after one more."""
     from studies.experiments.claims._subgraph import step
 
-    batches = _batches(settings, 0)
+    batches, places = _batches(settings, seed), stream.child("places", seed)
     seconds = np.empty((len(networks), 1 + len(batches)))
     for number, batch in enumerate([batches[0], *batches]):
         for i, (name, network) in enumerate(zip(NETWORKS, networks, strict=True)):
@@ -221,7 +223,7 @@ def _checks(
 
     whole, part, _ = memory.tolist()
     yield Check("peak memory, sub-graphs to whole graph", part / whole, MEMORY, PAPER, "at most")
-    whole, part, _ = seconds
+    whole, part, _ = seconds.swapaxes(0, 1)
     taken = ratio(part, whole)
     yield Check.of("time of an epoch, sub-graphs to whole graph", taken, TIME, PAPER, "at most")
     for quantity, found, threshold in (
@@ -235,7 +237,7 @@ def draw(values: Values) -> Figure:
     """What sub-graphs take of the whole graph's memory and time, and rates of all trainings."""
     figure, (left, right) = make_panels(2)
     memory, seconds = values["memory"], values["step_time"]
-    shares = 100 * memory[1] / memory[0], 100 * seconds[1].mean() / seconds[0].mean()
+    shares = 100 * memory[1] / memory[0], 100 * seconds[:, 1].mean() / seconds[:, 0].mean()
     left.bar((0, 1), shares, width=0.5, color=COLOURS[2])
     for place, limit in ((0, MEMORY), (1, TIME)):
         left.plot((place - 0.35, place + 0.35), (100 * limit, 100 * limit), color="0.2", linewidth=1.2)
