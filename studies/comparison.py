@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -81,10 +82,8 @@ def draw_comparison(comparison: Comparison) -> Figure:
         axes.grid(True)
         axes.set_axisbelow(True)
         axes.axhline(100, color="0.5", linewidth=0.8)
-        numbers = dict.fromkeys(GROUPS, 0)
-        for entry in comparison.entries:
-            marker = MARKERS[numbers[entry.kind] % len(MARKERS)]
-            numbers[entry.kind] += 1
+        # Markers follow one another over all kinds: in grey a network and its integers shall differ.
+        for entry, marker in zip(comparison.entries, cycle(MARKERS), strict=False):
             colour = COLOURS[GROUPS.index(entry.kind)]
             for split in SPLITS:
                 estimate = comparison.share(entry, split)
