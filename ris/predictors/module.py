@@ -246,10 +246,10 @@ def _top_k(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
 
 
 def _rank_conv(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
-    batch, users, _, rows, columns = maps.shape
-    ranked = maps.reshape(batch, users, -1, attributes["ranks"], rows, columns).permute(0, 1, 4, 5, 2, 3)
-    made = functional.conv1d(ranked.flatten(0, 3), own["weight"], own["bias"])
-    return made.reshape(batch, users, rows, columns, -1).permute(0, 1, 4, 2, 3)
+    ranked = maps.unflatten(2, (-1, attributes["ranks"])).flatten(0, 1)
+    # Along the ranks alone, one after the other; to put them last for `conv1d` would copy everything twice.
+    made = functional.conv3d(ranked, own["weight"][..., None, None], own["bias"])
+    return made.reshape(*maps.shape[:2], -1, *maps.shape[3:])
 
 
 def _pixel_shuffle(attributes: Attributes, own: Parameters, maps: Tensor) -> Tensor:
