@@ -180,7 +180,7 @@ def _batches(settings: Settings, seed: int) -> "list[ScatteredBatch]":
 def _seconds(
     settings: Settings, seed: int, networks: "list[Network]", stream: channels.Stream
 ) -> NDArray[np.float64]:
-    """Processor time of the gradients of the steps of an epoch, shape (networks, steps), after one more."""
+    """Processor time of the gradients of an epoch's steps, s, shape (networks, steps), after one more."""
     from studies.experiments.claims._subgraph import step
 
     batches, places = _batches(settings, seed), stream.child("places", seed)
