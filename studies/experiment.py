@@ -14,15 +14,17 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar, get_args
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from channels.errors import InvalidArgumentError
 from channels.streams import Stream
 from ris.progress import Progress, tell_nothing
 from studies.errors import ResultFileError
+from studies.experiments import named_experiments
 from studies.files import replace_file
 from studies.netcdf import Variables, read_netcdf, write_netcdf
 from studies.results import versions
@@ -44,6 +46,9 @@ __all__ = [
 
 FORMAT = "double-ris experiment result"
 SCHEMA_VERSION = 1
+
+_CHECK, _VERSION = "check_", "version_"
+"""What names of the columns of checks, and of the versions of packages, begin with."""
 
 AGREEMENT = 5.0
 """Half-width, in standard errors, of an interval that should hold a reference: off by chance once in 2e6."""
@@ -175,6 +180,8 @@ class Experiment(Generic[Settings]):
         Settings in full, and for a first look in seconds.
     papers : tuple of str
         Keys of the papers to cite.
+    packages : tuple of str
+        Those that compute its numbers, besides those of every result.
     """
 
     measure: Callable[[Settings, Stream, Progress], Outcome]
@@ -182,6 +189,7 @@ class Experiment(Generic[Settings]):
     settings: Settings
     quick: Settings
     papers: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,14 +228,25 @@ class ExperimentResult:
         return all(check.passed for check in self.outcome.checks)
 
     def is_of(self, name: str, seed: int, quick: bool) -> bool:
-        """Whether a run of an experiment as it is now would measure the same."""
+        """Whether a run of an experiment as it is now, by the packages of now, would measure the same."""
         experiment = load_experiment(name)
-        asked = (name, seed, _as_json(experiment.quick if quick else experiment.settings))
-        return (self.name, self.seed, self.settings) == asked
+        settings = _as_json(experiment.quick if quick else experiment.settings)
+        asked = (name, seed, settings, versions(*experiment.packages))
+        return (self.name, self.seed, self.settings, dict(self.versions)) == asked
 
     def draw(self) -> Figure:
-        """Draw the picture of the experiment; `plots.write_figure` gives it the style of all figures."""
-        return load_experiment(self.name).draw(self.outcome.values)
+        """Draw the picture of the experiment; `plots.write_figure` gives it the style of all figures.
+
+        Raises
+        ------
+        ResultFileError
+            If it lacks something that the experiment, as it is now, draws.
+        """
+        try:
+            return load_experiment(self.name).draw(self.outcome.values)
+        except KeyError as error:
+            lacks = f"a result of {self.name} of another version: {error.args[0]!r} is missing"
+            raise ResultFileError(f"{lacks}; measure it anew by ris run {self.name} --force") from None
 
     def write(self, path: Path) -> None:
         """Write a result file; it replaces one that is there.
@@ -251,7 +270,7 @@ class ExperimentResult:
             "settings": self.settings,
             "seed": self.seed,
             "wall_time_s": self.wall_time_s,
-            **{f"version_{name}": version for name, version in self.versions.items()},
+            **{f"{_VERSION}{name}": version for name, version in self.versions.items()},
         }
         replace_file(path, lambda temporary: write_netcdf(temporary, sizes, data, attributes))
 
@@ -268,14 +287,23 @@ class ExperimentResult:
         def write(temporary: Path) -> None:
             with temporary.open("w", newline="", encoding="utf-8") as file:
                 rows = csv.writer(file)
-                rows.writerow(name.removeprefix("check_") for name in table)
+                rows.writerow(name.removeprefix(_CHECK) for name in table)
                 rows.writerows(zip(*(values.tolist() for _, values, _ in table.values()), strict=True))
 
         replace_file(path, write)
 
 
 def load_experiment(name: str) -> Experiment[Any]:
-    """Return an experiment of the package by its name."""
+    """Return an experiment of the package by its name.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there is none of that name.
+    """
+    known = named_experiments()
+    if name not in known:
+        raise InvalidArgumentError("name", f"one of {', '.join(known)}", repr(name))
     module = importlib.import_module("studies.experiments." + name.replace("/", "."))
     experiment: Experiment[Any] = module.EXPERIMENT
     return experiment
@@ -302,7 +330,8 @@ def run_experiment(
     begin = time.perf_counter()
     outcome = experiment.measure(settings, Stream(seed, "experiment", name), progress)
     taken = time.perf_counter() - begin
-    return ExperimentResult(name, quick, _as_json(settings), seed, outcome, versions(), taken)
+    made_by = versions(*experiment.packages)
+    return ExperimentResult(name, quick, _as_json(settings), seed, outcome, made_by, taken)
 
 
 def is_experiment_file(path: Path) -> bool:
@@ -322,33 +351,59 @@ def read_experiment(path: Path) -> ExperimentResult:
     Raises
     ------
     ResultFileError
-        If the file cannot be read, is of another kind or version, or is damaged.
+        If the file cannot be read, is of another kind or version, is damaged, or is of no experiment of the
+        package.
     """
     variables, attributes = read_netcdf(path, FORMAT, SCHEMA_VERSION)
-    names = [field.name for field in dataclasses.fields(Check)]
     try:
-        columns = [variables[f"check_{name}"][1].tolist() for name in names]
-        made_by = {key[8:]: value for key, value in attributes.items() if key.startswith("version_")}
-        data = {name: entry for name, entry in variables.items() if not name.startswith("check_")}
-        checks = tuple(Check(*row) for row in zip(*columns, strict=True))
+        types = {"experiment": str, "quick": int, "settings": str, "seed": int, "wall_time_s": float}
+        types |= {key: str for key in attributes if key.startswith(_VERSION)}
+        for key, expected in types.items():
+            if type(attributes[key]) is not expected:
+                got = f"expected {expected.__name__}, got {attributes[key]!r}"
+                raise ResultFileError(f"{path}: {key}: {got}")
+        if attributes["experiment"] not in named_experiments():
+            raise ResultFileError(f"{path}: the package has no experiment {attributes['experiment']!r}")
         return ExperimentResult(
             name=attributes["experiment"],
             quick=bool(attributes["quick"]),
             settings=attributes["settings"],
             seed=attributes["seed"],
-            outcome=Outcome(data, checks),
-            versions=made_by,
+            outcome=Outcome(
+                {name: entry for name, entry in variables.items() if not name.startswith(_CHECK)},
+                _checks_of(path, variables),
+            ),
+            versions={k.removeprefix(_VERSION): v for k, v in attributes.items() if k.startswith(_VERSION)},
             wall_time_s=attributes["wall_time_s"],
         )
     except KeyError as error:
         raise ResultFileError(f"{path}: {error.args[0]!r} is missing") from None
 
 
+def _checks_of(path: Path, variables: Variables) -> tuple[Check, ...]:
+    """Return the checks of the table that `_check_table` made."""
+    fields = dataclasses.fields(Check)
+    columns = [variables[f"{_CHECK}{field.name}"][1] for field in fields]
+    for field, column in zip(fields, columns, strict=True):
+        expected = float if field.type is float else str
+        if column.ndim != 1 or not all(type(value) is expected for value in column.tolist()):
+            told = f"expected a column of {expected.__name__}, got {column.dtype} of shape {column.shape}"
+            raise ResultFileError(f"{path}: {_CHECK}{field.name}: {told}")
+    if len({column.size for column in columns}) > 1:
+        raise ResultFileError(f"{path}: columns of checks differ in length")
+    checks = tuple(Check(*row) for row in zip(*(column.tolist() for column in columns), strict=True))
+    for check in checks:
+        if check.relation not in get_args(Relation):
+            told = f"expected one of {', '.join(get_args(Relation))}, got {check.relation!r}"
+            raise ResultFileError(f"{path}: {_CHECK}relation: {told}")
+    return checks
+
+
 def _check_table(checks: tuple[Check, ...]) -> Variables:
     names = [*(field.name for field in dataclasses.fields(Check)), "deviation", "passed"]
     columns = {name: [getattr(check, name) for check in checks] for name in names}
     return {
-        f"check_{name}": (("check",), np.array(column, object if _is_text(column) else float), {})
+        f"{_CHECK}{name}": (("check",), np.array(column, object if _is_text(column) else float), {})
         for name, column in columns.items()
     }
 

@@ -284,10 +284,16 @@ def _result(path: Path, variables: Variables, attributes: Mapping[str, Any]) -> 
         raise ResultFileError(f"{path}: its configuration is no valid study: {error}") from None
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that compute the numbers."""
+def versions(*further: str) -> dict[str, str]:
+    """Versions of Python and of the packages that compute the numbers.
+
+    Parameters
+    ----------
+    *further : str
+        Packages besides those with which every result is computed.
+    """
     found = {"python": platform.python_version()}
-    for name in ("double-ris", "numpy", "scipy", "numba"):
+    for name in ("double-ris", "numpy", "scipy", "numba", *further):
         try:
             found[name.replace("-", "_")] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

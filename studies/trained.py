@@ -350,7 +350,7 @@ def float_model_of(network: "Network") -> "FloatModel":
 def file_of(recipes: "Sequence[Recipe]", *more: Any) -> Path:
     """Return the file of a network: its name tells the recipes, what else there is, and the packages."""
     made_by = json.dumps(
-        [[dataclasses.asdict(recipe) for recipe in recipes], dict(versions()), *more], sort_keys=True
+        [[dataclasses.asdict(recipe) for recipe in recipes], versions("torch"), *more], sort_keys=True
     )
     last = recipes[-1]
     digest = hashlib.sha256(made_by.encode()).hexdigest()[:16]

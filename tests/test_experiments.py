@@ -5,6 +5,7 @@ import dataclasses
 import importlib
 import itertools
 import math
+import re
 
 import h5netcdf
 import numpy as np
@@ -13,9 +14,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import ellipe, ellipk, j0, k1
 
 import channels
+from channels.errors import InvalidArgumentError
 from studies.citations import BIBTEX
 from studies.cli import run_command
-from studies.cli.catalogue import named_experiments, title_of
+from studies.cli.catalogue import title_of
 from studies.errors import OutputError, ResultFileError
 from studies.experiment import (
     Check,
@@ -27,10 +29,18 @@ from studies.experiment import (
     read_experiment,
     run_experiment,
 )
-from studies.experiments import correlation_gain, double_scaling, hardening, near_field, phase_hopping
+from studies.experiments import (
+    correlation_gain,
+    double_scaling,
+    hardening,
+    named_experiments,
+    near_field,
+    phase_hopping,
+)
 from studies.experiments._moduli import mean_product
 from studies.files import seal
 from studies.plots import write_figure
+from studies.results import versions
 
 NAMES = list(named_experiments())
 CLAIMS = [name for name in NAMES if name.startswith("claims/")]
@@ -299,8 +309,55 @@ def test_a_file_that_lacks_something_is_refused(tmp_path):
     with h5netcdf.File(path, "w") as file:
         file.attrs.update({"format": "double-ris experiment result", "schema_version": 1})
     seal(path)
-    with pytest.raises(ResultFileError, match="'check_quantity' is missing"):
+    with pytest.raises(ResultFileError, match="'experiment' is missing"):
         read_experiment(path)
+
+
+def test_a_file_of_no_experiment_or_of_wrong_types_is_refused(result, tmp_path):
+    path = tmp_path / "a.h5"
+    for change, told in (
+        ({"name": "no_such"}, "has no experiment 'no_such'"),
+        ({"name": "../experiment"}, "no experiment '../experiment'"),
+        ({"seed": "1"}, "seed: expected int, got '1'"),
+        ({"settings": 3}, "settings: expected str, got"),
+        ({"wall_time_s": "long"}, "wall_time_s: expected float, got 'long'"),
+        ({"versions": {"numpy": 2}}, "version_numpy: expected str, got 2"),
+    ):
+        dataclasses.replace(result, **change).write(path)
+        with pytest.raises(ResultFileError, match=re.escape(told)):
+            read_experiment(path)
+    ours = dataclasses.replace(result.outcome.checks[0], relation="about")
+    dataclasses.replace(result, outcome=Outcome(result.outcome.data, (ours,))).write(path)
+    with pytest.raises(ResultFileError, match=r"relation: expected one of .*, got 'about'"):
+        read_experiment(path)
+    with pytest.raises(InvalidArgumentError, match=r"name: expected one of .*, got 'no_such'"):
+        run_experiment("no_such")
+
+
+def test_results_tell_the_packages_that_made_them(result):
+    trained = load_experiment("claims/adder")
+    assert set(result.versions) == {"python", "double_ris", "numpy", "scipy", "numba"}
+    assert set(versions(*trained.packages)) == {*result.versions, "torch"}
+    assert result.is_of("double_scaling", 1, True)
+    for name in result.versions:
+        other = dataclasses.replace(result, versions={**result.versions, name: "0.0.1"})
+        assert not other.is_of("double_scaling", 1, True)
+
+
+def test_every_experiment_that_trains_names_torch():
+    naming = [name for name in NAMES if "torch" in load_experiment(name).packages]
+    assert naming == [name for name in CLAIMS if name != "claims/gpfq_gaussian"]
+
+
+def test_a_result_of_another_version_is_not_drawn(result, tmp_path, capsys):
+    """One whose arrays are not those that the experiment draws now."""
+    lacking = {name: entry for name, entry in result.outcome.data.items() if name != "elements"}
+    path = tmp_path / "old.h5"
+    dataclasses.replace(result, outcome=Outcome(lacking, result.outcome.checks)).write(path)
+    told = "'elements' is missing; measure it anew by ris run double_scaling --force"
+    with pytest.raises(ResultFileError, match=told):
+        read_experiment(path).draw()
+    assert told in ends(capsys, 2, "plot", str(path))
 
 
 def ends(capsys, code, *arguments):
@@ -325,7 +382,8 @@ def test_commands(capsys, tmp_path):
     assert "All checks passed" in ends(capsys, 0, "run", "double_scaling", "--quick", *out)
     assert path.read_bytes() == before
     assert (tmp_path / "double_scaling-quick.png").exists()
-    assert "of another run" in ends(capsys, 2, "run", "double_scaling", "--quick", "--seed", "0", *out)
+    other = "of another run or by other versions of packages"
+    assert other in ends(capsys, 2, "run", "double_scaling", "--quick", "--seed", "0", *out)
     ends(capsys, 0, "run", "double_scaling", "--quick", "--seed", "0", "--force", "--quiet", *out)
     assert read_experiment(path).seed == 0
     assert "All checks passed. Seed 0" in ends(capsys, 0, "show", str(path))

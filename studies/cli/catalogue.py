@@ -6,18 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studies.errors import UsageError
+from studies.experiments import named_experiments
 
 # What a command needs is imported by that command, so that `ris list` and `ris --help` answer at once.
 if TYPE_CHECKING:
     from studies.config import Study
 
-__all__ = ["FIGURES", "find_study", "named_experiments", "named_predictors", "named_studies", "title_of"]
+__all__ = ["FIGURES", "find_study", "named_predictors", "named_studies", "title_of"]
 
 FIGURES = Path(__file__).parent.parent / "figures"
 """Where the studies of the package are."""
-
-EXPERIMENTS = FIGURES.parent / "experiments"
-"""Where the experiments of the package are."""
 
 ZOO = FIGURES.parent.parent / "ris" / "predictors" / "zoo"
 """Where its trained predictors are: `ris.predictors.zoo`, which takes long to import, has no more to say."""
@@ -26,12 +24,6 @@ ZOO = FIGURES.parent.parent / "ris" / "predictors" / "zoo"
 def named_studies() -> dict[str, Path]:
     """Return the files of the studies of the package by their names."""
     return {path.stem: path for path in sorted(FIGURES.glob("*.toml"))}
-
-
-def named_experiments() -> dict[str, Path]:
-    """Return the modules of the experiments of the package by their names."""
-    paths = {path.relative_to(EXPERIMENTS).with_suffix(""): path for path in EXPERIMENTS.rglob("*.py")}
-    return {name.as_posix(): paths[name] for name in sorted(paths) if not name.name.startswith("_")}
 
 
 def named_predictors() -> dict[str, Path]:

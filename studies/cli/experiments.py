@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studies.cli.app import FAILED_VERIFICATION
-from studies.cli.catalogue import named_experiments, title_of
+from studies.cli.catalogue import title_of
 from studies.cli.console import make_console, show_bar
 from studies.errors import OutputError
+from studies.experiments import named_experiments
 
 # What a command needs is imported by that command, so that `ris list` and `ris --help` answer at once.
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def run_named_experiment(
     if paths["h5"].exists() and not force:
         result = read_experiment(paths["h5"])
         if not result.is_of(name, seed, quick):
-            there = f"{paths['h5']} already there, of another run"
+            there = f"{paths['h5']} already there, of another run or by other versions of packages"
             raise OutputError(f"{there}: give --force to overwrite, or another --out")
     prepare_outputs(paths.values(), force=True)
     console = make_console(quiet)

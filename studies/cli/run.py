@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studies.cli.app import Count, Flag, Seed, app
-from studies.cli.catalogue import find_study, named_experiments
+from studies.cli.catalogue import find_study
 from studies.cli.console import make_console, show_progress
 from studies.cli.experiments import run_named_experiment
 from studies.errors import OutputError, UsageError
+from studies.experiments import named_experiments
 from studies.options import ExecutorName
 
 # What a command needs is imported by that command, so that `ris list` and `ris --help` answer at once.

@@ -4,15 +4,9 @@ import tomllib
 from pathlib import Path
 
 from studies.cli.app import app
-from studies.cli.catalogue import (
-    FIGURES,
-    find_study,
-    named_experiments,
-    named_predictors,
-    named_studies,
-    title_of,
-)
+from studies.cli.catalogue import FIGURES, find_study, named_predictors, named_studies, title_of
 from studies.errors import UsageError
+from studies.experiments import named_experiments
 
 __all__ = ["cite", "list_studies", "new"]
 

@@ -168,4 +168,5 @@ EXPERIMENT = Experiment(
     Settings(),
     Settings(seeds=(0, 1), side=2, steps=6, batch=16, systems=16),
     papers=("chen2020", "xu2020"),
+    packages=("torch",),
 )

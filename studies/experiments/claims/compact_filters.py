@@ -190,4 +190,5 @@ EXPERIMENT = Experiment(
     Settings(),
     Settings(seeds=(0, 1), side=2, steps=4, batch=16, systems=16),
     papers=("howard2017", "shang2016", "cohen2016", "cheng2018"),
+    packages=("torch",),
 )

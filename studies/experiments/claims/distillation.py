@@ -190,4 +190,5 @@ EXPERIMENT = Experiment(
     Settings(),
     Settings(seeds=(0, 1), side=2, steps=6, batch=16, student="se-8x1", systems=16),
     papers=("hinton2015", "huang2016"),
+    packages=("torch",),
 )

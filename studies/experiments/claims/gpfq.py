@@ -220,4 +220,5 @@ EXPERIMENT = Experiment(
     Settings(),
     Settings(seeds=(0,), side=4, steps=20, batch=16, calibration=16, systems=48),
     papers=("lybrand2021", "zhang2023gpfq"),
+    packages=("torch",),
 )

@@ -305,4 +305,5 @@ EXPERIMENT = Experiment(
         kept=2,
         polishing=60,
     ),
+    packages=("torch",),
 )

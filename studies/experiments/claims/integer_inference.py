@@ -249,4 +249,5 @@ EXPERIMENT = Experiment(
         codes=20_000,
     ),
     papers=("krishnamoorthi2018",),
+    packages=("torch",),
 )  # fmt: skip

@@ -245,4 +245,5 @@ EXPERIMENT = Experiment(
         delay=2, systems=32,
     ),
     papers=("krishnamoorthi2018",),
+    packages=("torch",),
 )  # fmt: skip

@@ -121,4 +121,5 @@ EXPERIMENT = Experiment(
     Settings(),
     Settings(seeds=2, side=4, steps=10, batch=8, test=32),
     papers=("ruiz2020",),
+    packages=("torch",),
 )

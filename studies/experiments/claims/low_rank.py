@@ -180,4 +180,5 @@ EXPERIMENT = Experiment(
     Settings(),
     Settings(seeds=(0, 1), network="se-8x2", side=2, steps=6, batch=16, further_steps=4, systems=16),
     papers=("kim2016", "delathauwer2000", "cheng2018"),
+    packages=("torch",),
 )

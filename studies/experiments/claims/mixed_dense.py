@@ -281,4 +281,5 @@ EXPERIMENT = Experiment(
         systems=16,
     ),
     papers=("purohit2020",),
+    packages=("torch",),
 )

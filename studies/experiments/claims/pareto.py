@@ -376,4 +376,5 @@ EXPERIMENT = Experiment(
         "li2017", "han2016", "kim2016", "delathauwer2000", "howard2017", "shang2016", "cohen2016",
         "chen2020", "xu2020", "hinton2015",
     ),
+    packages=("torch",),
 )  # fmt: skip

@@ -257,4 +257,5 @@ EXPERIMENT = Experiment(
     Settings(),
     Settings(seeds=(0, 1), side=2, batch=16, first_steps=2, steps=2, systems=16),
     papers=("zhu2017", "li2017", "liu2017", "han2016"),
+    packages=("torch",),
 )

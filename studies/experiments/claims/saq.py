@@ -298,4 +298,5 @@ EXPERIMENT = Experiment(
         systems=32,
     ),
     papers=("liu2021saq",),
+    packages=("torch",),
 )

@@ -143,4 +143,5 @@ EXPERIMENT = Experiment(
     Settings(),
     Settings(noise=(JUDGED,), graphs=2, training=400, test=200, steps=60),
     papers=("ruiz2020",),
+    packages=("torch",),
 )

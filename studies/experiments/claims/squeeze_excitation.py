@@ -155,4 +155,5 @@ EXPERIMENT = Experiment(
         side=4,
     ),
     papers=("hu2018",),
+    packages=("torch",),
 )

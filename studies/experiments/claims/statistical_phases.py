@@ -284,4 +284,5 @@ EXPERIMENT = Experiment(
         batch=6, large_batch=4, base_steps=2, paired_steps=2, large_steps=2, further_steps=2, integer_steps=1,
         timed=2,
     ),
+    packages=("torch",),
 )  # fmt: skip

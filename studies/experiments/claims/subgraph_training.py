@@ -265,4 +265,5 @@ EXPERIMENT = Experiment(
     Settings(),
     Settings(side=8, patch=4, seeds=2, systems=16, batch=8, epochs=2, test=24),
     papers=("gao2018",),
+    packages=("torch",),
 )

@@ -320,4 +320,5 @@ EXPERIMENT = Experiment(
         systems=16,
     ),
     papers=("liu2021ternary",),
+    packages=("torch",),
 )
