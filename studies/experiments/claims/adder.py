@@ -25,8 +25,9 @@ from channels.streams import Stream
 from ris.predictors.bootstrap import Estimate, ratio
 from ris.progress import Progress, parts
 from studies.experiment import Check, Experiment, Outcome, Values
+from studies.experiments.claims._shares import draw_shares
 from studies.netcdf import Variables
-from studies.plots import COLOURS, MARKERS, make_panels
+from studies.plots import COLOURS, make_panels
 from studies.trained import float_model_of, taught_network, trained_graph
 
 # torch takes long to import, and only measuring needs it.
@@ -132,22 +133,10 @@ def _checks(settings: Settings, closed: Estimate, share: Estimate, kept: Estimat
 def draw(values: Values) -> Figure:
     """Rates over the teacher's, and how much of the gap is closed in every training and in all."""
     figure, (left, right) = make_panels(2)
-    rates = values["rate"] / values["rate"][0]
-    places = np.arange(len(rates) - 1)
-    for i, place in enumerate(places):
-        left.plot(
-            np.full(rates.shape[1], place + 0.12), 100 * rates[i + 1], color=COLOURS[i], marker=MARKERS[i],
-            markersize=3, markerfacecolor="none", linestyle="none",
-        )  # fmt: skip
-    value, low, high = 100 * values["share"].T
-    left.errorbar(
-        places - 0.12, value, [value - low, high - value], color="0.2", marker="o", markersize=4,
-        markerfacecolor="white", linestyle="none", capsize=2, label="all trainings, 95 % interval",
-    )  # fmt: skip
+    draw_shares(left, values, [name.replace(", ", ",\n") for name in values["adder"]])
     left.axhline(100 * OF_TEACHER, color="0.4", linestyle=":", label="claim")
     left.axhline(100, color="0.5", linewidth=0.8)
-    left.set_xticks(places, [name.replace(", ", ",\n") for name in values["adder"]], fontsize=7)
-    left.set(ylabel="Rate (% of the teacher's)", xlim=(-0.5, places[-1] + 0.5))
+    left.set(ylabel="Rate (% of the teacher's)")
     value, low, high = 100 * values["closed"].T
     trainings = np.arange(len(value))
     right.errorbar(

@@ -27,6 +27,7 @@ from channels.streams import Stream
 from ris.predictors.bootstrap import Estimate, ratio
 from ris.progress import Progress, labelled, parts
 from studies.experiment import Check, Experiment, Outcome, Values
+from studies.experiments.claims._shares import draw_shares
 from studies.netcdf import Variables
 from studies.plots import COLOURS, MARKERS, make_panels
 from studies.trained import file_of, float_model_of, kept_network, trained_graph, trained_student
@@ -150,24 +151,10 @@ def _checks(settings: Settings, gains: Real, kept: float) -> Iterator[Check]:
 def draw(values: Values) -> Figure:
     """Rates over the teacher's, and gains in every training and in all."""
     figure, (left, right) = make_panels(2)
-    rates = values["rate"] / values["rate"][0]
-    places = np.arange(len(rates) - 1)
-    for i, place in enumerate(places):
-        left.plot(
-            np.full(rates.shape[1], place + 0.12), 100 * rates[i + 1], color=COLOURS[i], marker=MARKERS[i],
-            markersize=3, markerfacecolor="none", linestyle="none",
-        )  # fmt: skip
-    value, low, high = 100 * values["share"].T
-    left.errorbar(
-        places - 0.12, value, [value - low, high - value], color="0.2", marker="o", markersize=4,
-        markerfacecolor="white", linestyle="none", capsize=2, label="all trainings, 95 % interval",
-    )  # fmt: skip
     sizes = values["bytes"][1:] / 1000
     names = [f"{name}\n{size:.3g} kB" for name, size in zip(values["other"], sizes, strict=True)]
-    left.set_xticks(places, names, fontsize=6.5)
-    left.set(
-        ylabel=f"Rate (% of the teacher's, {values['bytes'][0] / 1000:.3g} kB)", xlim=(-0.5, places[-1] + 0.5)
-    )
+    draw_shares(left, values, names)
+    left.set(ylabel=f"Rate (% of the teacher's, {values['bytes'][0] / 1000:.3g} kB)")
     trainings = np.arange(values["gain"].shape[1])
     for i, (name, gain) in enumerate(zip(values["pair"], 100 * values["gain"], strict=True)):
         value, low, high = gain.T
