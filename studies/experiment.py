@@ -83,9 +83,9 @@ class Check:
         How far what `ours` estimates may be from the reference: half a unit of its last printed digit, or the
         known error of a limit.
     half_width : float
-        Of the interval around `ours`: `AGREEMENT` standard errors for "equals", `CLAIM` for thresholds; 0 for
-        a number without statistical error. Of an interval that reaches further on one side it is that of the
-        side on which the threshold lies.
+        Of the interval around `ours`: `AGREEMENT` standard errors for "equals", for thresholds `CLAIM`, or
+        what the estimate has, by the bootstrap a 95 % interval; 0 for a number without statistical error. Of
+        an interval that reaches further on one side it is that of the side on which the threshold lies.
     """
 
     quantity: str
@@ -324,6 +324,11 @@ def run_experiment(
         Whether to take its quick settings.
     progress : callable
         Told the share that is done, and what is next.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there is no experiment of that name.
     """
     experiment = load_experiment(name)
     settings = experiment.quick if quick else experiment.settings
@@ -381,7 +386,7 @@ def read_experiment(path: Path) -> ExperimentResult:
 
 
 def _checks_of(path: Path, variables: Variables) -> tuple[Check, ...]:
-    """Return the checks of the table that `_check_table` made."""
+    """Return the checks of the table that `_check_table` made, or raise a `ResultFileError`."""
     fields = dataclasses.fields(Check)
     columns = [variables[f"{_CHECK}{field.name}"][1] for field in fields]
     for field, column in zip(fields, columns, strict=True):
